@@ -1,0 +1,79 @@
+# Every target installs what it needs; only CPython 3.11+, git, make and gcc must be there.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
+CODE := services gateway deploy clients bench tests
+
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Install the locked dependencies into .venv
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("windowshop needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing dependencies (a minute on a fresh machine) ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: setup ## Resolve the dependencies of pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --generate-hashes --quiet --upgrade -o requirements.lock
+
+define generate
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=$(1) --mypy_out=quiet:$(1) \
+	  --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+	@find $(1)/windowshop -type d -exec touch {}/__init__.py \;
+endef
+
+proto: setup ## Generate code from the protos
+	rm -rf proto/gen && mkdir -p proto/gen
+	$(call generate,proto/gen)
+
+proto-check: setup
+	$(BIN)/buf lint proto
+	@rm -rf $(VENV)/proto-fresh && mkdir -p $(VENV)/proto-fresh
+	$(call generate,$(VENV)/proto-fresh)
+	@diff -r -x __pycache__ proto/gen $(VENV)/proto-fresh || { echo "generated code is stale: run 'make proto'"; exit 1; }
+
+docs: setup ## Generate the feature and metric references
+	$(BIN)/python -m docs.generate
+
+docs-check: setup
+	$(BIN)/python -m docs.generate --check
+
+run: setup ## Start everything on this machine: stores, services, gateway, demo shop
+	@exec $(BIN)/python -m deploy.local
+
+test: setup ## Run the tests against real servers; ARGS="-k name" to choose
+	$(BIN)/python -m pytest $(ARGS)
+
+format: setup ## Format the code
+	$(BIN)/ruff format $(CODE) docs
+	$(BIN)/ruff check --fix --quiet $(CODE) docs
+
+lint: setup
+	$(BIN)/ruff format --check $(CODE) docs
+	$(BIN)/ruff check $(CODE) docs
+
+types: setup
+	$(BIN)/mypy $(CODE)
+
+imports: setup
+	$(BIN)/lint-imports
+
+check: lint types imports proto-check docs-check test ## Format, lint, types, import rules, generated files, tests
+
+bench: setup ## Measure features and recommendations on this machine; last line is JSON
+	$(BIN)/python -m bench
+
+clean: ## Remove what was built and the data of `make run`
+	rm -rf $(VENV) .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
