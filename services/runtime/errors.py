@@ -25,7 +25,7 @@ class FieldViolation:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: Python itself sets __traceback__ on exceptions
 class ServiceError(Exception):
     """An outcome that a caller is meant to see.
 
@@ -44,9 +44,7 @@ class ServiceError(Exception):
         return f"{self.code.name} {self.reason}: {self.message}"
 
 
-def invalid_argument(
-    message: str, *violations: FieldViolation, reason: str = "INVALID_ARGUMENT"
-) -> ServiceError:
+def invalid_argument(message: str, *violations: FieldViolation, reason: str = "INVALID_ARGUMENT") -> ServiceError:
     """The request is malformed or out of bounds, whatever the state of the system."""
     return ServiceError(grpc.StatusCode.INVALID_ARGUMENT, reason, message, violations=violations)
 
@@ -91,8 +89,7 @@ def to_status(error: ServiceError) -> grpc.Status:
     details = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata))]
     if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.message)
-            for v in error.violations
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.message) for v in error.violations
         ]
         details.append(_pack(error_details_pb2.BadRequest(field_violations=violations)))
     if error.retry_after is not None:
@@ -100,9 +97,7 @@ def to_status(error: ServiceError) -> grpc.Status:
         delay.FromMilliseconds(int(error.retry_after * 1000))
         details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
     number = code_pb2.Code.Value(error.code.name)
-    status: grpc.Status = rpc_status.to_status(
-        status_pb2.Status(code=number, message=error.message, details=details)
-    )
+    status: grpc.Status = rpc_status.to_status(status_pb2.Status(code=number, message=error.message, details=details))
     return status
 
 

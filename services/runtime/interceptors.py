@@ -1,0 +1,162 @@
+"""What happens around every RPC: request id, metrics, one wide log event, load shedding, errors masked once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+
+from services.runtime import errors, metrics
+from services.runtime.logs import get_logger
+
+REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Health checks and reflection answer even when the service sheds load.
+_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+
+log = get_logger(__name__)
+
+# The stubs describe the synchronous handlers only; those of grpc.aio have the same fields.
+Handler = Any
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def error_hash(error: BaseException) -> str:
+    """Eight hex digits that name a bug: equal for equal stacks, so that one log search finds them all."""
+    frames = [f"{f.name}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+    text = type(error).__name__ + "|".join(frames)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+class ServerInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each handler; the only place where an exception becomes a status."""
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(_EXEMPT):
+            return handler
+        if handler.response_streaming:
+            return self._streaming(handler, method)
+        return self._unary(handler, method)
+
+    def _unary(self, handler: Handler, method: str) -> Handler:
+        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        wrap = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+
+        async def call(request: Any, context: Context) -> Any:
+            async with _Observation(self, method, context):
+                return await behaviour(request, context)
+
+        return wrap(call, handler.request_deserializer, handler.response_serializer)
+
+    def _streaming(self, handler: Handler, method: str) -> Handler:
+        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        wrap = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+
+        async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with _Observation(self, method, context):
+                async for response in behaviour(request, context):
+                    yield response
+
+        return wrap(call, handler.request_deserializer, handler.response_serializer)
+
+    def enter(self) -> None:
+        """Admits a call; raises RESOURCE_EXHAUSTED at the limit."""
+        if self._in_flight >= self._max_in_flight:
+            raise errors.resource_exhausted("OVERLOADED", "too many requests at once", retry_after=0.1)
+        self._in_flight += 1
+        metrics.GRPC_IN_FLIGHT.inc()
+
+    def leave(self) -> None:
+        """Gives the place of an admitted call back."""
+        self._in_flight -= 1
+        metrics.GRPC_IN_FLIGHT.dec()
+
+
+class _Observation:
+    """One call from admission to its log event."""
+
+    def __init__(self, interceptor: ServerInterceptor, method: str, context: Context) -> None:
+        self._interceptor = interceptor
+        _, self._service, self._method = method.split("/", 2)
+        self._context = context
+        self._admitted = False
+
+    async def __aenter__(self) -> None:
+        self._started = time.perf_counter()
+        structlog.contextvars.bind_contextvars(request_id=_request_id(self._context))
+        metrics.GRPC_STARTED.labels(self._service, self._method).inc()
+        try:
+            self._interceptor.enter()
+        except errors.ServiceError as error:
+            self._record(error.code.name, reason=error.reason)
+            await _abort(self._context, error)
+        self._admitted = True
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._admitted:
+            self._interceptor.leave()
+        if error is None:
+            self._record("OK")
+        elif isinstance(error, errors.ServiceError):
+            self._record(error.code.name, reason=error.reason)
+            await _abort(self._context, error)
+        elif isinstance(error, grpc.aio.AbortError):
+            self._record(self._context.code().name if self._context.code() else "UNKNOWN")
+        elif isinstance(error, Exception):
+            name = error_hash(error)
+            self._record("INTERNAL", error_hash=name, exc_info=error)
+            hidden = errors.ServiceError(
+                grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error {name}", {"errorHash": name}
+            )
+            await _abort(self._context, hidden)
+        else:  # cancelled: the client gave up or the server stops
+            self._record("CANCELLED")
+
+    def _record(self, code: str, exc_info: BaseException | None = None, **fields: str) -> None:
+        seconds = time.perf_counter() - self._started
+        metrics.GRPC_HANDLED.labels(self._service, self._method, code).inc()
+        metrics.GRPC_SECONDS.labels(self._service, self._method).observe(seconds)
+        bug = code in {"INTERNAL", "UNKNOWN"}
+        write = log.error if bug else log.debug if code == "OK" else log.info
+        write("rpc", method=self._method, code=code, seconds=round(seconds, 6), exc_info=exc_info, **fields)
+
+
+async def _abort(context: Context, error: errors.ServiceError) -> NoReturn:
+    status = errors.to_status(error)
+    # abort_with_status of grpc.aio is not implemented; code, text and details are what it would send.
+    await context.abort(status.code, status.details, tuple(status.trailing_metadata))
+    raise AssertionError("abort raises")
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_HEADER and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex
+
+
+def current_request_id() -> str | None:
+    """The id of the request being handled, for onward calls."""
+    value = structlog.contextvars.get_contextvars().get("request_id")
+    return value if isinstance(value, str) else None

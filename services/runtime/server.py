@@ -1,0 +1,64 @@
+"""A gRPC server with the interceptor, health, reflection and a drain that loses no request in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.runtime.health import Health
+from services.runtime.interceptors import ServerInterceptor
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+_OPTIONS = (
+    # Without it a second process binds the same port silently and steals half of the requests.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+    ("grpc.max_send_message_length", 32 * 1024 * 1024),
+    # Clients ping idle connections to notice a dead peer (see client.py); allow it.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Server:
+    """Starts not serving; ``start`` binds, ``health.set_serving`` opens the door, ``stop`` drains."""
+
+    def __init__(
+        self,
+        port: int,
+        service_names: Sequence[str],
+        register: Callable[[grpc.aio.Server], None],
+        max_in_flight: int = 1_000,
+    ) -> None:
+        """``register`` adds the servicers; ``service_names`` are their full proto names."""
+        self._port = port
+        self._server = grpc.aio.server(interceptors=[ServerInterceptor(max_in_flight)], options=_OPTIONS)
+        self.health = Health(service_names)
+        register(self._server)
+        self.health.register(self._server)
+        reflection.enable_server_reflection([*service_names, reflection.SERVICE_NAME], self._server)
+
+    async def start(self) -> int:
+        """Binds all interfaces and returns the port; raises OSError naming the port when it is taken."""
+        try:
+            bound: int = self._server.add_insecure_port(f"[::]:{self._port}")
+        except RuntimeError:
+            bound = 0
+        if bound == 0:
+            try:  # a machine without IPv6
+                bound = self._server.add_insecure_port(f"0.0.0.0:{self._port}")
+            except RuntimeError as error:
+                raise OSError(f"port {self._port} is taken or not allowed") from error
+        await self._server.start()
+        log.info("listening", port=bound)
+        return bound
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Refuses new calls, lets those in flight finish for up to ``drain_seconds``, then cancels the rest."""
+        await self.health.set_draining()
+        await self._server.stop(drain_seconds)
+        log.info("stopped")

@@ -1,0 +1,174 @@
+"""The runtime's server and client against each other: what a caller sees of errors, overload and a drain."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from windowshop.features.v1 import features_pb2 as pb
+from windowshop.features.v1 import features_pb2_grpc as rpc
+
+from services.runtime import errors
+from services.runtime.client import channel
+from services.runtime.interceptors import current_request_id
+from services.runtime.server import Server
+
+Behaviour = Callable[[], Awaitable[pb.GetFeaturesResponse]]
+NAME = "windowshop.features.v1.FeatureService"
+
+
+class Servicer(rpc.FeatureServiceServicer):
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+
+    async def GetFeatures(self, request: pb.GetFeaturesRequest, context: object) -> pb.GetFeaturesResponse:
+        return await self.behaviour()
+
+    async def ReadTrainingRows(
+        self, request: pb.ReadTrainingRowsRequest, context: object
+    ) -> AsyncIterator[pb.ReadTrainingRowsResponse]:
+        yield pb.ReadTrainingRowsResponse(user_ids=["u"])
+        await self.behaviour()
+
+
+def new_server(port: int, behaviour: Behaviour, max_in_flight: int = 10) -> Server:
+    servicer = Servicer(behaviour)  # type: ignore[abstract]  # these tests call two of its methods
+    return Server(port, [NAME], lambda s: rpc.add_FeatureServiceServicer_to_server(servicer, s), max_in_flight)
+
+
+@contextlib.asynccontextmanager
+async def serving(behaviour: Behaviour, max_in_flight: int = 10) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
+    server = new_server(0, behaviour, max_in_flight)
+    port = await server.start()
+    await server.health.set_serving(True)
+    try:
+        async with channel(f"localhost:{port}") as connected:
+            yield server, connected
+    finally:
+        await server.stop(1)
+
+
+async def call(connected: grpc.aio.Channel) -> pb.GetFeaturesResponse:
+    stub = rpc.FeatureServiceStub(connected)
+    return await stub.GetFeatures(pb.GetFeaturesRequest(), timeout=5)
+
+
+async def failure_of(behaviour: Behaviour) -> errors.ServiceError:
+    async with serving(behaviour) as (_, connected):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(connected)
+    return errors.from_rpc(caught.value)
+
+
+async def test_a_designed_error_reaches_the_caller_whole() -> None:
+    async def fail() -> pb.GetFeaturesResponse:
+        raise errors.invalid_field("ids[3]", "is empty", reason="INVALID_ID")
+
+    error = await failure_of(fail)
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ID")
+    assert error.violations == (errors.FieldViolation("ids[3]", "is empty"),)
+
+
+async def test_retry_info_and_metadata_survive() -> None:
+    async def busy() -> pb.GetFeaturesResponse:
+        raise errors.unavailable("STORE_DOWN", "try again", retry_after=2.5)
+
+    assert (await failure_of(busy)).retry_after == 2.5
+
+    async def missing() -> pb.GetFeaturesResponse:
+        raise errors.not_found("ENTITY_NOT_FOUND", "no such user", entity="User")
+
+    assert (await failure_of(missing)).metadata == {"entity": "User"}
+
+
+async def test_a_bug_is_masked_but_can_be_found() -> None:
+    async def bug() -> pb.GetFeaturesResponse:
+        raise KeyError("password=hunter2")
+
+    error = await failure_of(bug)
+    assert error.code is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in str(error)
+    assert error.metadata["errorHash"] in error.message
+
+
+async def test_a_stream_that_fails_half_way_says_why() -> None:
+    async def fail() -> pb.GetFeaturesResponse:
+        raise errors.unavailable("STORE_DOWN", "try again")
+
+    async with serving(fail) as (_, connected):
+        rows = rpc.FeatureServiceStub(connected).ReadTrainingRows(pb.ReadTrainingRowsRequest(), timeout=5)
+        received = []
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for row in rows:
+                received.append(row)
+    assert len(received) == 1
+    assert errors.from_rpc(caught.value).reason == "STORE_DOWN"
+
+
+async def test_overload_is_refused_while_health_answers() -> None:
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> pb.GetFeaturesResponse:
+        entered.set()
+        await release.wait()
+        return pb.GetFeaturesResponse(id="done")
+
+    async with serving(slow, max_in_flight=1) as (_, connected):
+        first = asyncio.create_task(call(connected))
+        await entered.wait()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(connected)
+        error = errors.from_rpc(caught.value)
+        assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        health = await health_pb2_grpc.HealthStub(connected).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        release.set()
+        assert (await first).id == "done"
+
+
+async def test_a_drain_finishes_what_is_in_flight() -> None:
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> pb.GetFeaturesResponse:
+        entered.set()
+        await release.wait()
+        return pb.GetFeaturesResponse(id="done")
+
+    async with serving(slow) as (server, connected):
+        first = asyncio.create_task(call(connected))
+        await entered.wait()
+        stopping = asyncio.create_task(server.stop(5))
+        while server.health.serving:
+            await asyncio.sleep(0)
+        release.set()
+        assert (await first).id == "done"
+        await stopping
+
+
+async def test_a_taken_port_is_an_error_that_names_it() -> None:
+    async def nothing() -> pb.GetFeaturesResponse:
+        return pb.GetFeaturesResponse()
+
+    first = new_server(0, nothing)
+    port = await first.start()
+    second = new_server(port, nothing)
+    with pytest.raises(OSError, match=str(port)):
+        await second.start()
+    await first.stop(0)
+
+
+async def test_the_request_id_travels() -> None:
+    seen: list[str | None] = []
+
+    async def note() -> pb.GetFeaturesResponse:
+        seen.append(current_request_id())
+        return pb.GetFeaturesResponse()
+
+    async with serving(note) as (_, connected):
+        stub = rpc.FeatureServiceStub(connected)
+        await stub.GetFeatures(pb.GetFeaturesRequest(), timeout=5, metadata=(("x-request-id", "abc.1"),))
+        await stub.GetFeatures(pb.GetFeaturesRequest(), timeout=5, metadata=(("x-request-id", "no good!"),))
+    assert seen[0] == "abc.1"
+    assert seen[1] not in (None, "no good!")
