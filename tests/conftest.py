@@ -1,0 +1,46 @@
+"""Fixtures for every test: real PostgreSQL and Valkey servers."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.support.stack import PostgresServer, ValkeyServer, running_postgres, running_valkey
+
+
+@pytest.fixture(scope="session")
+async def postgres() -> AsyncIterator[PostgresServer]:
+    """The session's server; take a fresh database of it by `await postgres.create_database()`."""
+    async with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgres_factory() -> AsyncIterator[Callable[[], Awaitable[PostgresServer]]]:
+    """`await postgres_factory()` starts a server that the test may break."""
+    async with AsyncExitStack() as servers:
+        yield lambda: servers.enter_async_context(running_postgres())
+
+
+@pytest.fixture(scope="session")
+async def valkey() -> AsyncIterator[ValkeyServer]:
+    """The session's server, empty at the start of each test; do not break it, others use it."""
+    async with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+async def valkey_factory() -> AsyncIterator[Callable[[], Awaitable[ValkeyServer]]]:
+    """`await valkey_factory()` starts a server that the test may break."""
+    async with AsyncExitStack() as servers:
+        yield lambda: servers.enter_async_context(running_valkey())
+
+
+@pytest.fixture(autouse=True)
+async def _empty_valkey(request: pytest.FixtureRequest) -> None:
+    """Empty the session's Valkey before each test that uses it."""
+    if "valkey" in request.fixturenames:
+        server: ValkeyServer = request.getfixturevalue("valkey")
+        async with Redis.from_url(server.url) as client:
+            await client.flushall()

@@ -1,0 +1,141 @@
+"""Real PostgreSQL and Valkey servers for tests."""
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from deploy.local.postgres import Postgres, PostgresError
+from deploy.local.valkey import Valkey, ValkeyError
+
+# The servers of a test live for minutes and no test cuts the power of the machine.
+_TEST_SETTINGS = {"fsync": "off", "shared_buffers": "128MB"}
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class PostgresServer:
+    """A PostgreSQL server with pgvector. Databases belong to a plain role, as in production."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+
+    @property
+    def admin_dsn(self) -> str:
+        """Superuser's URL of the database `postgres`."""
+        return self._server.admin_dsn
+
+    def dsn(self, database: str) -> str:
+        """URL of a database for the plain role that owns the test databases."""
+        return self._server.dsn(database, role="tester")
+
+    async def create_database(self) -> str:
+        """A fresh database with the extension `vector`; its URL."""
+        return await self._server.ensure_database(f"test_{next(self._numbers)}", role="tester")
+
+    async def start(self) -> None:
+        """Start again after `kill` or `stop`; data and port stay."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Disconnect everybody and end."""
+        await self._server.stop()
+
+    async def kill(self) -> None:
+        """End like a power cut."""
+        await self._server.kill()
+
+
+class ValkeyServer:
+    """A Valkey server that a test may break."""
+
+    def __init__(self, server: Valkey, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+
+    @property
+    def url(self) -> str:
+        """Where clients connect; stays the same over restarts."""
+        return self._server.url
+
+    @property
+    def port(self) -> int:
+        """The port in `url`."""
+        return self._server.port
+
+    async def restart(self, *, wipe: bool) -> None:
+        """Kill it unless that was done, start it again; `wipe` empties its folder between."""
+        await self.kill()
+        if wipe:
+            shutil.rmtree(self._folder)
+        await self._server.start()
+
+    async def kill(self) -> None:
+        """SIGKILL; connections break, acknowledged writes of the last second may be lost."""
+        await self._server.kill()
+
+    def stop_hang(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        os.kill(self._server.child.pid, signal.SIGSTOP)
+
+    def cont(self) -> None:
+        """SIGCONT: goes on after `stop_hang`."""
+        os.kill(self._server.child.pid, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def temporary_folder() -> AsyncIterator[Path]:
+    """A folder directly below the system's one: its parents may be entered by every user."""
+    folder = Path(tempfile.mkdtemp(prefix="windowshop-test-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def running_postgres() -> AsyncIterator[PostgresServer]:
+    """A server of one's own, gone afterwards."""
+    async with temporary_folder() as folder:
+        for attempt in range(3):  # another process may take the free port before we do
+            server = Postgres(folder / "postgres", free_port(), log=folder / "log", settings=_TEST_SETTINGS)
+            try:
+                await server.start()
+                break
+            except PostgresError:
+                if attempt == 2:
+                    raise
+        try:
+            yield PostgresServer(server)
+        finally:
+            await server.stop()
+
+
+@asynccontextmanager
+async def running_valkey() -> AsyncIterator[ValkeyServer]:
+    """A server of one's own, gone afterwards."""
+    async with temporary_folder() as folder:
+        for attempt in range(3):
+            server = Valkey(folder / "valkey", free_port(), log=folder / "log")
+            try:
+                await server.start()
+                break
+            except ValkeyError:
+                if attempt == 2:
+                    raise
+        try:
+            yield ValkeyServer(server, folder / "valkey")
+        finally:
+            await server.kill()
