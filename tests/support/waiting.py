@@ -3,11 +3,19 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def eventually(
+    condition: Callable[[], Awaitable[T]], timeout: float = ..., *, interval: float = ..., message: str = ...
+) -> T: ...
+@overload
+async def eventually(
+    condition: Callable[[], T], timeout: float = ..., *, interval: float = ..., message: str = ...
+) -> T: ...
 async def eventually(
     condition: Callable[[], T | Awaitable[T]],
     timeout: float = 10.0,

@@ -1,0 +1,152 @@
+"""What happens live shows at once: in the features on the next read, in the next recommendation."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.e2e.diary import Diary, make_event
+from tests.support.shop import Rest
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+VIEW = "detail-page-view"
+Catalogue = dict[str, dict[str, list[str]]]
+
+
+def top_category(catalogue: Catalogue, product: str) -> str:
+    return catalogue[product]["categories"][0].split(" > ")[0]
+
+
+async def feature(rest: Rest, entity: str, name: str) -> object:
+    answer = await rest.get(f"/features/{entity}?features={name}")
+    return answer["features"][name]
+
+
+async def page_of(rest: Rest, user: str) -> list[str]:
+    answer = await rest.get(f"/v1/users/{user}/recommendations?pageSize=10")
+    assert not answer.get("degraded"), answer
+    return [result["id"] for result in answer["results"]]
+
+
+async def neighbours_of(rest: Rest, product: str) -> set[str]:
+    answer = await rest.get(f"/v1/products/{product}/similar?pageSize=30")
+    return {result["id"] for result in answer["results"]}
+
+
+async def test_one_view_gives_a_new_user_a_category_on_the_next_read(
+    rest: Rest, diary: Diary, catalogue: Catalogue
+) -> None:
+    for product in ("prod_100", "prod_700", "prod_1500"):
+        user = f"new_user_{product}"
+        await diary.write(make_event(VIEW, user, product))
+
+        assert await feature(rest, f"User/{user}", "user_browsing_category") == top_category(catalogue, product)
+
+
+async def test_views_change_the_category_of_an_active_user(rest: Rest, diary: Diary, catalogue: Catalogue) -> None:
+    """user_001 browses already: the new category wins with the view that makes it most viewed, or ties."""
+    before = await feature(rest, "User/user_001", "user_browsing_category")
+    other = next(product for product in sorted(catalogue) if top_category(catalogue, product) != before)
+    for _ in range(60):
+        await diary.write(make_event(VIEW, "user_001", other))
+        after = await feature(rest, "User/user_001", "user_browsing_category")
+        if after != before:
+            break
+
+    assert after == top_category(catalogue, other)
+
+
+async def test_a_tie_goes_to_the_category_viewed_last(rest: Rest, diary: Diary, catalogue: Catalogue) -> None:
+    first = "prod_100"
+    second = next(p for p in sorted(catalogue) if top_category(catalogue, p) != top_category(catalogue, first))
+    for turn, product in enumerate((first, second, first, second)):
+        await diary.write(make_event(VIEW, "tied_user", product))
+        seen = await feature(rest, "User/tied_user", "user_browsing_category")
+        assert seen == top_category(catalogue, product), f"view {turn}"
+
+
+@pytest.mark.parametrize("user", ["user_031", "user_057", "user_101", "guest_like_user"])
+async def test_a_view_brings_the_products_neighbours_onto_the_next_page(
+    rest: Rest, diary: Diary, catalogue: Catalogue, user: str
+) -> None:
+    before = await page_of(rest, user)
+    seen = {top_category(catalogue, product) for product in before}
+    viewed = next(p for p in sorted(catalogue)[::7] if top_category(catalogue, p) not in seen)
+    neighbours = await neighbours_of(rest, viewed)
+    assert not neighbours & set(before)
+
+    await diary.write(make_event(VIEW, user, viewed))
+    after = await page_of(rest, user)
+
+    assert len(neighbours & set(after)) >= 2, f"{user} viewed {viewed}; neighbours {neighbours}; page {after}"
+    reasons = await rest.get(f"/v1/users/{user}/recommendations?pageSize=10")
+    told = [r for r in reasons["results"] if r["id"] in neighbours]
+    assert any(str(catalogue[viewed]["title"]) in reason for result in told for reason in result["reasons"]), told
+
+
+async def test_an_order_counts_on_the_next_read(rest: Rest, diary: Diary) -> None:
+    user = "buying_user"
+    for count, (revenue, mean) in enumerate([("10.00", 10.0), ("10.01", 10.0), ("30.04", 16.68)], 1):
+        await diary.write(make_event("purchase-complete", user, "prod_100", "prod_101", revenue=revenue))
+        answer = await rest.get(f"/features/User/{user}?features=user_purchase_count_30d,user_avg_order_value")
+        # 20.01 / 2 = 10.005 is a tie and goes to the even cent, 10.00
+        assert answer["features"] == {"user_purchase_count_30d": count, "user_avg_order_value": mean}
+
+
+async def test_an_event_sent_again_counts_once(rest: Rest) -> None:
+    event = make_event("purchase-complete", "repeating_user", "prod_100", revenue="12.50")
+    first = await rest.post("/v1/events:write", {"events": [event]})
+    second = await rest.post("/v1/events:write", {"events": [event, event]})
+
+    assert (first["accepted"], first["duplicates"]) == (1, 0)
+    assert (second["accepted"], second["duplicates"]) == (0, 2)
+    assert await feature(rest, "User/repeating_user", "user_purchase_count_30d") == 1
+
+
+async def test_a_good_event_beside_a_bad_one_is_kept(rest: Rest) -> None:
+    good = make_event(VIEW, "careful_user", "prod_100")
+    bad = make_event("detail-page-gaze", "careful_user", "prod_100")
+    answer = await rest.post("/v1/events:write", {"events": [bad, good]})
+
+    assert answer["accepted"] == 1
+    assert [(item["index"], item["field"]) for item in answer["rejected"]] == [(0, "eventType")]
+    assert await feature(rest, "User/careful_user", "user_browsing_category")
+
+
+async def test_an_event_outside_the_window_does_not_count(rest: Rest, diary: Diary) -> None:
+    old = datetime.now(UTC) - timedelta(minutes=60, seconds=1)
+    await diary.write(make_event(VIEW, "late_user", "prod_100", time=old))
+
+    answer = await rest.get("/features/User/late_user?features=user_browsing_category")
+    assert answer["features"] == {"user_browsing_category": None}
+    assert answer["metadata"]["user_browsing_category"]["status"] == "NULL"
+
+
+async def test_a_rating_and_a_stock_change_show_within_a_second(rest: Rest, diary: Diary) -> None:
+    product = "Product/prod_321"
+    popularity = await feature(rest, product, "product_popularity_score")
+    await diary.write(
+        *(make_event("rate", f"rater_{n}", "prod_321", rating="1") for n in range(500)),
+        *(make_event(VIEW, f"rater_{n}", "prod_321") for n in range(300)),
+    )
+
+    async def low() -> bool:
+        rating = await feature(rest, product, "product_rating")
+        score = await feature(rest, product, "product_popularity_score")
+        assert isinstance(rating, float)
+        assert isinstance(score, float)
+        assert isinstance(popularity, int | float)
+        return rating < 2.5 and score > popularity
+
+    await eventually(low, timeout=5)
+
+    quantity = (await rest.get("/v1/products/prod_321"))["availableQuantity"]
+    for amount, level in ((3, "low_stock"), (0, "out_of_stock"), (50, "in_stock")):
+        await rest.post("/v1/products/prod_321:setInventory", {"availableQuantity": amount})
+
+        async def shown(level: str = level) -> bool:
+            return await feature(rest, product, "product_inventory_level") == level
+
+        await eventually(shown, timeout=5, message=f"stock of {amount} is {level}")
+    await rest.post("/v1/products/prod_321:setInventory", {"availableQuantity": quantity})

@@ -1,0 +1,101 @@
+"""What a storefront gets: ten products in stock, with reasons, fit for the user."""
+
+import grpc
+import pytest
+from windowshop.recommender.v1 import recommendation_pb2 as pb
+from windowshop.recommender.v1 import recommendation_pb2_grpc
+
+from tests.support.shop import Rest, Shop
+
+pytestmark = pytest.mark.timeout(300)
+
+CONFIGS = ("recommended-for-you", "similar-items", "buy-it-again", "trending")
+
+
+async def recommend(rest: Rest, user: str, query: str = "pageSize=10") -> list[str]:
+    answer = await rest.get(f"/v1/users/{user}/recommendations?{query}")
+    assert not answer.get("degraded"), answer
+    return [result["id"] for result in answer["results"]]
+
+
+async def test_the_documented_url_gives_ten_products_in_stock_with_reasons(rest: Rest) -> None:
+    answer = await rest.get("/v1/users/user_001/recommendations?pageSize=10")
+
+    results = answer["results"]
+    assert len({result["id"] for result in results}) == 10
+    assert [result["reasons"] for result in results if not any(result["reasons"])] == []
+    for result in results:
+        product = await rest.get(f"/v1/products/{result['id']}")
+        assert product["availableQuantity"] > 0, product
+        assert product["title"] == result["product"]["title"]
+    assert answer["servingConfig"] == "recommended-for-you"
+    assert answer["attributionToken"]
+    assert answer["modelVersion"], "the demo ends with a trained model"
+    assert answer.get("degraded", []) == []
+
+
+async def test_user_002_gets_others(rest: Rest) -> None:
+    first, second = await recommend(rest, "user_001"), await recommend(rest, "user_002")
+
+    assert len(set(first) & set(second)) <= 5, "two users of different taste share most of their page"
+
+
+async def test_recommendations_fit_the_user(rest: Rest, catalogue: dict[str, dict[str, list[str]]]) -> None:
+    """Of twenty users, the category looked at now is on the page of most."""
+    fits = total = 0
+    for number in range(1, 21):
+        user = f"user_{number:03}"
+        answer = await rest.get(f"/features/User/{user}?features=user_browsing_category")
+        category = answer["features"]["user_browsing_category"]
+        if category:
+            page = await recommend(rest, user)
+            total += 1
+            fits += any(catalogue[product]["categories"][0].split(" > ")[0] == category for product in page)
+    assert total, "no user of the demo browsed in the last hour"
+    assert fits >= 0.8 * total, f"{fits} of {total}"
+
+
+@pytest.mark.parametrize("user", ["nobody_ever", "@"])
+async def test_a_never_seen_user_gets_popular_products(rest: Rest, user: str) -> None:
+    page = await recommend(rest, user)
+
+    assert len(page) == 10
+    scores = await rest.post("/v1/features/Product:batchGet", {"ids": page, "features": ["product_popularity_score"]})
+    # "popular" leaves room for the ranking: no product nobody looks at
+    assert min(scores["columns"]["product_popularity_score"]["values"]) > 20
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+async def test_every_serving_config_answers(rest: Rest, config: str) -> None:
+    answer = await rest.get(f"/v1/users/user_001/recommendations?servingConfig={config}&productId=prod_100&pageSize=5")
+
+    assert answer["servingConfig"] == config
+    assert len(answer["results"]) == 5
+    assert "prod_100" not in [result["id"] for result in answer["results"]] or config != "similar-items"
+
+
+async def test_an_unknown_serving_config_is_not_found(rest: Rest) -> None:
+    reply = await rest.send("GET", "/v1/users/user_001/recommendations?servingConfig=magic")
+
+    assert reply.status == 404, reply.text
+    assert reply.json["reason"] == "SERVING_CONFIG_NOT_FOUND"
+
+
+async def test_similar_products_share_the_category(rest: Rest, catalogue: dict[str, dict[str, list[str]]]) -> None:
+    answer = await rest.get("/v1/products/prod_100/similar?pageSize=8")
+
+    similar = [result["id"] for result in answer["results"]]
+    assert len(similar) == 8
+    assert "prod_100" not in similar
+    top = [catalogue[product]["categories"][0].split(" > ")[0] for product in ["prod_100", *similar]]
+    assert top.count(top[0]) >= 5, top
+
+
+async def test_the_grpc_door_recommends_too(shop: Shop) -> None:
+    async with grpc.aio.insecure_channel(shop.recommender_address) as channel:
+        stub = recommendation_pb2_grpc.RecommendationServiceStub(channel)
+        answer = await stub.Recommend(pb.RecommendRequest(user_id="user_001"), timeout=5)
+
+    assert len(answer.results) == 10
+    assert all(result.reasons for result in answer.results)
+    assert list(answer.degraded) == []
