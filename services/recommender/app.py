@@ -1,0 +1,91 @@
+"""The composition root: opens everything the recommender needs, in order, and serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from services.recommender.clients import FeatureClient
+from services.recommender.embeddings import WordLlamaEmbedder
+from services.recommender.ports import Clock, Embedder
+from services.recommender.settings import RecommenderSettings
+from services.recommender.stores.postgres import Database, wait_until_reachable
+from services.runtime.client import channel
+from services.runtime.lifecycle import background, serve_until
+from services.runtime.migrations import migrate
+from services.runtime.ops import OpsServer
+from services.runtime.server import Server
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is open and ready when the servicers are built."""
+
+    settings: RecommenderSettings
+    database: Database
+    embedder: Embedder
+    features: FeatureClient
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """Full proto names and registrations of the servicers, and what runs beside them, by name."""
+
+    servicers: dict[str, Callable[[grpc.aio.Server], None]]
+    background: dict[str, Coroutine[Any, Any, None]]
+
+
+def assemble(parts: Parts) -> Assembly:
+    """Every servicer and every background task of this process; the one place to add another."""
+    return Assembly(servicers={}, background={})
+
+
+def now() -> datetime:
+    """The clock of a running service."""
+    return datetime.now(UTC)
+
+
+async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
+    """Opens stores and clients, serves, and leaves the closing, in reverse order, to ``closers``."""
+    parts = await open_parts(settings, closers)
+    assembly = assemble(parts)
+
+    def register(server: grpc.aio.Server) -> None:
+        for add in assembly.servicers.values():
+            add(server)
+
+    server = Server(settings.port, tuple(assembly.servicers), register)
+    ops = OpsServer(settings.ops_port, lambda: server.health.serving)
+    closers.push_async_callback(ops.stop)
+    await ops.start()
+    closers.push_async_callback(server.stop, settings.drain_seconds)
+    await server.start()
+    tasks = [await closers.enter_async_context(background(name, work)) for name, work in assembly.background.items()]
+    await server.health.set_serving(True)
+    await serve_until(stopping, *tasks)
+
+
+async def open_parts(settings: RecommenderSettings, closers: AsyncExitStack) -> Parts:
+    """Waits for the database, migrates it, loads the embedding model beside that, opens the channels."""
+    dsn = settings.database_url.get_secret_value()
+    embedder = WordLlamaEmbedder()
+    closers.callback(embedder.close)
+    loading = asyncio.create_task(embedder.load())
+    await wait_until_reachable(dsn, settings.start_seconds)
+    await asyncio.to_thread(migrate, dsn, MIGRATIONS)
+    database = await Database.connect(dsn, settings.pool_size)
+    closers.push_async_callback(database.close)
+    features = channel(settings.features_address)
+    closers.push_async_callback(features.close)
+    await loading
+    return Parts(settings, database, embedder, FeatureClient(features), now)

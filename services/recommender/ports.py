@@ -1,0 +1,87 @@
+"""What the recommender needs from the outside, as protocols; implemented in stores, clients and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.recommender.domain.product import Product
+
+# Gives the present moment, with time zone.
+Clock = Callable[[], datetime]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors that are near each other when the texts mean similar things."""
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row of 256 per text, of length 1 (all zeros for a text without a known word)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertOutcome:
+    """How many products of a batch were new, different, or stored like that already."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class StockOutcome:
+    """The stock after a call to set it, and whether the call changed it (an older count does not)."""
+
+    available_quantity: int
+    applied: bool
+
+
+class CatalogStore(Protocol):
+    """The store of record for products. Every method raises UNAVAILABLE when it is away."""
+
+    async def get(self, product_id: str) -> Product | None:
+        """The product, available or not."""
+        ...
+
+    async def page(self, after: str, limit: int) -> list[Product]:
+        """Up to ``limit`` products with ids above ``after``, ascending."""
+        ...
+
+    async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
+        """Those of ``ids`` that may be recommended at ``now``, in that order. Sees every acknowledged write."""
+        ...
+
+    async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
+        """Stores products with distinct ids, in one statement; equal ones are not rewritten.
+
+        Their stock was counted at ``counted`` and does not replace a newer count.
+        """
+        ...
+
+    async def change(
+        self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
+    ) -> Product:
+        """Stores what ``decide`` makes of the stored product, with no other write in between.
+
+        ``decide`` returns the product and whether its stock was counted anew; what it raises is passed on.
+        """
+        ...
+
+    async def delete(self, product_id: str) -> bool:
+        """Whether it was there."""
+        ...
+
+    async def delete_others(self, named: Collection[str], created_until: datetime) -> int:
+        """Deletes what is not ``named`` and was there at ``created_until``; returns how many."""
+        ...
+
+    async def set_inventory(
+        self, product_id: str, quantity: int, counted: datetime, now: datetime
+    ) -> StockOutcome | None:
+        """Sets the stock unless a newer count is known; None: there is no such product."""
+        ...

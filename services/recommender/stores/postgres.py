@@ -1,0 +1,140 @@
+"""The connection pool that all stores share: bounded waits, and every failure of the server as one designed error."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, TypeAlias
+
+import asyncpg
+from pgvector.asyncpg import register_vector
+
+from services.runtime.errors import ServiceError, unavailable
+from services.runtime.logs import get_logger
+from services.runtime.metrics import DEPENDENCY_UP
+
+log = get_logger(__name__)
+
+# A pooled or a dedicated connection; asyncpg publishes no types.
+Connection: TypeAlias = Any
+
+# A healthy local server accepts within milliseconds; a dead one must not hold a request for longer.
+CONNECT_SECONDS = 2.0
+ACQUIRE_SECONDS = 2.0
+# The longest statement of a request is the upsert of 1,000 products, well below a second.
+STATEMENT_SECONDS = 10.0
+
+_SERVER_SETTINGS = {
+    "application_name": "windowshop-recommender",
+    # Compilation costs more than any of these short statements.
+    "jit": "off",
+    # A writer that stands still must not hold the catalogue's lock for the others.
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",
+}
+
+# What a server that is away, starting, stopping, full or stuck looks like.
+_SERVER_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.QueryCanceledError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+class Database:
+    """Connections with the vector types registered; every caller shares one instance."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
+        self._pool = pool
+        self._dsn = dsn
+
+    @classmethod
+    async def connect(cls, dsn: str, pool_size: int) -> Database:
+        """A pool on a migrated database."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=2,
+            max_size=pool_size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            server_settings=_SERVER_SETTINGS,
+            init=register_vector,
+        )
+        return cls(pool, dsn)
+
+    async def close(self) -> None:
+        """Waits briefly for borrowed connections, then closes all of them."""
+        try:
+            async with asyncio.timeout(2):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for statements that each commit by themselves; raises UNAVAILABLE when the server is away."""
+        with translated_errors():
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                yield connection
+        DEPENDENCY_UP.labels("postgres").set(1)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside one transaction."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def dedicated(self) -> asyncpg.Connection:
+        """A connection outside the pool, for LISTEN; the caller closes it. Raises UNAVAILABLE."""
+        with translated_errors():
+            return await asyncpg.connect(
+                self._dsn,
+                timeout=CONNECT_SECONDS,
+                command_timeout=STATEMENT_SECONDS,
+                server_settings=_SERVER_SETTINGS,
+            )
+
+
+@contextlib.contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turns "the server is away" in all its forms into one UNAVAILABLE; leaves bugs as they are."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except _SERVER_AWAY as error:
+        DEPENDENCY_UP.labels("postgres").set(0)
+        log.warning("database unavailable", kind=type(error).__name__, error=str(error))
+        raise unavailable("DATABASE_UNAVAILABLE", "the catalogue's database does not answer") from error
+
+
+async def wait_until_reachable(dsn: str, patience_seconds: float) -> None:
+    """Returns once the server accepts; raises RuntimeError, without the password, after ``patience_seconds``."""
+    last = "no answer"
+    try:
+        async with asyncio.timeout(patience_seconds):
+            while True:
+                try:
+                    connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+                except (*_SERVER_AWAY, asyncpg.PostgresError) as error:
+                    last = f"{type(error).__name__}: {error}"
+                    log.warning("waiting for the database", error=last)
+                    await asyncio.sleep(0.5)
+                else:
+                    await connection.close()
+                    return
+    except TimeoutError:
+        raise RuntimeError(f"the database did not answer within {patience_seconds:g} s ({last})") from None
