@@ -1,7 +1,7 @@
 """Events written by tests, remembered with the instant of their acknowledgement."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -39,24 +39,23 @@ class Diary:
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
-        self._written: list[tuple[datetime, RawEvent]] = []
+        self._written: list[tuple[datetime, datetime, RawEvent]] = []
 
-    async def write(self, *events: Mapping[str, object]) -> datetime:
-        """Writes new events; returns the instant from which every read must know them."""
+    async def write(self, *events: Mapping[str, object]) -> None:
+        """Writes new events; from the return on every read must know them."""
+        sent = datetime.now(UTC)
         answer = await self._rest.post("/v1/events:write", {"events": events})
         assert answer["accepted"] == len(events), answer
         acknowledged = datetime.now(UTC)
-        self._written += [(acknowledged, raw_event(event)) for event in events]
-        return acknowledged
+        self._written += [(sent, acknowledged, raw_event(event)) for event in events]
 
-    def known_at(self, instant: datetime) -> list[RawEvent]:
-        """The events that had been acknowledged by then."""
-        return [event for acknowledged, event in self._written if acknowledged <= instant]
+    def acknowledged_by(self, instant: datetime) -> list[RawEvent]:
+        """The events that a value of this instant must know."""
+        return [event for _, acknowledged, event in self._written if acknowledged <= instant]
 
-    @property
-    def instants(self) -> Sequence[datetime]:
-        """The acknowledgements so far, oldest first."""
-        return sorted({acknowledged for acknowledged, _ in self._written})
+    def sent_by(self, instant: datetime) -> list[RawEvent]:
+        """The events that a value of this instant may know."""
+        return [event for sent, _, event in self._written if sent <= instant]
 
 
 def raw_event(event: Mapping[str, object]) -> RawEvent:

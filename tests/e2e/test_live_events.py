@@ -141,12 +141,15 @@ async def test_a_rating_and_a_stock_change_show_within_a_second(rest: Rest, diar
 
     await eventually(low, timeout=5)
 
-    quantity = (await rest.get("/v1/products/prod_321"))["availableQuantity"]
-    for amount, level in ((3, "low_stock"), (0, "out_of_stock"), (50, "in_stock")):
+    async def stock_shows(amount: int) -> None:
+        level = "out_of_stock" if amount == 0 else "low_stock" if amount <= 5 else "in_stock"
         await rest.post("/v1/products/prod_321:setInventory", {"availableQuantity": amount})
 
-        async def shown(level: str = level) -> bool:
+        async def shown() -> bool:
             return await feature(rest, product, "product_inventory_level") == level
 
         await eventually(shown, timeout=5, message=f"stock of {amount} is {level}")
-    await rest.post("/v1/products/prod_321:setInventory", {"availableQuantity": quantity})
+
+    quantity = (await rest.get("/v1/products/prod_321"))["availableQuantity"]
+    for amount in (3, 0, 50, quantity):
+        await stock_shows(amount)
