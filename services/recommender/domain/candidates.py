@@ -1,0 +1,82 @@
+"""Candidates: what sources found, merged by weighted reciprocal ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+# The constant of reciprocal rank fusion (Cormack et al. 2009 use 60 for lists of 1,000; our lists have
+# tens of products, where 60 would make the 1st and the 50th nearly equal).
+RANK_CONSTANT = 10
+
+# Product features and facts are read for this many at most: 100 to 200 candidates lose nothing
+# against 500, and the feature call grows with the number.
+MAX_CANDIDATES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A product that a source found; ``score`` orders the hits of that source only."""
+
+    id: str
+    score: float
+    # The product it is a neighbour of, where the source looks around products.
+    anchor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How one source found a candidate: rank from 1, and its part of the fused score."""
+
+    source: str
+    rank: int
+    share: float
+    anchor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A product with everything that speaks for it, strongest source first."""
+
+    id: str
+    fusion: float
+    traces: tuple[Trace, ...]
+
+    def came_from(self, anchor: str) -> bool:
+        """Whether a source found it as a neighbour of that product."""
+        return any(trace.anchor == anchor for trace in self.traces)
+
+
+def merge(
+    found: Mapping[str, Sequence[Hit]], weights: Mapping[str, float], excluded: Collection[str] = ()
+) -> list[Candidate]:
+    """One candidate per product, best fused score first, ties by id; at most MAX_CANDIDATES.
+
+    The fused score is sum over sources of weight / (RANK_CONSTANT + rank), scaled so that being first everywhere
+    gives 1. Excluded products leave before ranks are counted. A source's repeated hits count once.
+    """
+    ceiling = sum(weights.get(source, 1.0) for source in found) / (RANK_CONSTANT + 1) or 1.0
+    traces: dict[str, list[Trace]] = {}
+    for source, hits in found.items():
+        weight = weights.get(source, 1.0)
+        for rank, hit in enumerate(_distinct(hits, excluded), start=1):
+            share = weight / (RANK_CONSTANT + rank) / ceiling
+            traces.setdefault(hit.id, []).append(Trace(source, rank, share, hit.anchor))
+    merged = [
+        Candidate(
+            product_id,
+            sum(trace.share for trace in own),
+            tuple(sorted(own, key=lambda trace: (-trace.share, trace.source))),
+        )
+        for product_id, own in traces.items()
+    ]
+    merged.sort(key=lambda candidate: (-candidate.fusion, candidate.id))
+    return merged[:MAX_CANDIDATES]
+
+
+def _distinct(hits: Sequence[Hit], excluded: Collection[str]) -> Iterable[Hit]:
+    seen: set[str] = set()
+    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.id)):
+        if hit.id not in seen and hit.id not in excluded:
+            seen.add(hit.id)
+            yield hit

@@ -1,0 +1,54 @@
+"""The decision: from everything that was gathered to an order of products. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.scoring import Facts, assemble, score
+from services.recommender.domain.selection import Scored, select
+from services.recommender.domain.serving import ServingConfig
+from services.recommender.domain.signals import UserSignals
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One product in its place; ``candidate`` says how it was found."""
+
+    candidate: Candidate
+    score: float
+    top_category: str
+
+
+def decide(
+    config: ServingConfig,
+    candidates: Sequence[Candidate],
+    facts: Facts,
+    signals: UserSignals,
+    tastes: Mapping[str, float],
+    page_size: int,
+) -> list[Choice]:
+    """The candidates in the order to show: a page of ``page_size``, then its reserves.
+
+    ``facts`` are aligned with ``candidates``, which are available, distinct and not excluded already.
+    """
+    if not candidates:
+        return []
+    scores = score(assemble(candidates, facts, signals, tastes), config.weights)
+    newest_view = signals.recent_views[0] if signals.in_session else None
+    scored = [
+        Scored(
+            candidate.id,
+            float(np.round(scores[row], 6)),
+            facts.top_categories[row],
+            facts.brands[row],
+            newest_view is not None and candidate.came_from(newest_view),
+        )
+        for row, candidate in enumerate(candidates)
+    ]
+    by_id = {candidate.id: candidate for candidate in candidates}
+    ordered = select(scored, page_size, config.diversity)
+    return [Choice(by_id[item.id], item.score, item.top_category) for item in ordered]

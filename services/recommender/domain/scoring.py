@@ -1,0 +1,110 @@
+"""The scorer: a linear model over user x product features, each scaled so that a weight is its largest effect.
+
+Why these weights: docs/ranking.md. They are judgement, not training: a trained ranker takes this
+module's place behind the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.signals import UserSignals
+
+Floats = npt.NDArray[np.float64]
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    # Agreement of the sources: the strongest single signal without a trained ranker.
+    "fusion": 1.0,
+    # The user's taste learned from everyone's behaviour.
+    "collaborative": 0.6,
+    # Likeness to what is on the page or was viewed last: what the shopper wants now.
+    "session_similarity": 0.5,
+    "browsing_category": 0.25,
+    # Long-term taste; with the collaborative score it keeps a session from taking over.
+    "category_affinity": 0.4,
+    "price_fit": 0.2,
+    # Enough to order equals, too little to make all users' pages alike.
+    "popularity": 0.2,
+    "rating": 0.15,
+    "repeat": 0.25,
+    "in_cart": 0.15,
+    # May be gone at checkout.
+    "low_stock": -0.05,
+}
+COLUMNS = tuple(DEFAULT_WEIGHTS)
+
+# Text embeddings of unrelated products still have a cosine of about .2: that is no likeness.
+UNRELATED_SIMILARITY = 0.2
+
+# The middle of each price segment, as a percentile within the category; the limits 1/3 and 2/3 are those of
+# user_price_sensitivity: a highly sensitive shopper buys cheap.
+PREFERRED_PERCENTILE: Mapping[str, float] = {"high": 1 / 6, "medium": 1 / 2, "low": 5 / 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store of record and the feature service say of the candidates; one element per candidate.
+
+    Missing numbers are NaN. ``similarity`` is the largest cosine to the anchors, ``collaborative`` the inner product
+    of user and product embeddings, ``price_percentile`` the place within the top-level category (0 cheap, 1 dear).
+    """
+
+    top_categories: Sequence[str]
+    brands: Sequence[str]
+    price_percentile: Floats
+    similarity: Floats
+    collaborative: Floats
+    popularity: Floats
+    rating: Floats
+    low_stock: npt.NDArray[np.bool_]
+
+
+def assemble(
+    candidates: Sequence[Candidate], facts: Facts, signals: UserSignals, tastes: Mapping[str, float]
+) -> Floats:
+    """The feature matrix, candidates x COLUMNS; every element within 0..1, except rating within -1..1."""
+    strongest = max(tastes.values(), default=1.0)
+    repeat_place = {product_id: place for place, product_id in enumerate(signals.purchases)}
+    carts = set(signals.recent_carts)
+    preferred = PREFERRED_PERCENTILE.get(signals.price_sensitivity, 0.5)
+    columns: dict[str, Floats | list[float]] = {
+        "fusion": [candidate.fusion for candidate in candidates],
+        "collaborative": np.clip(_known(facts.collaborative, 0.0), 0.0, 1.0),
+        "session_similarity": np.clip(
+            (_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / (1 - UNRELATED_SIMILARITY), 0.0, 1.0
+        ),
+        "browsing_category": [
+            float(bool(category) and category == signals.browsing_category) for category in facts.top_categories
+        ],
+        "category_affinity": [tastes.get(category, 0.0) / strongest for category in facts.top_categories],
+        # An unknown price fits half.
+        "price_fit": 1.0 - np.abs(_known(facts.price_percentile, preferred - 0.5) - preferred),
+        "popularity": np.clip(_known(facts.popularity, 0.0) / 100.0, 0.0, 1.0),
+        # 3 stars say nothing, as no rating does.
+        "rating": np.clip((_known(facts.rating, 3.0) - 3.0) / 2.0, -1.0, 1.0),
+        # The most habitual purchase 1, the tenth about a half.
+        "repeat": [
+            1.0 / (1.0 + repeat_place[candidate.id] / 10.0) if candidate.id in repeat_place else 0.0
+            for candidate in candidates
+        ],
+        "in_cart": [float(candidate.id in carts) for candidate in candidates],
+        "low_stock": facts.low_stock.astype(np.float64),
+    }
+    return np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in COLUMNS])
+
+
+def score(matrix: Floats, weights: Mapping[str, float]) -> Floats:
+    """One score per row of :func:`assemble`'s matrix; ``weights`` override the defaults by column."""
+    vector = np.array([weights.get(name, DEFAULT_WEIGHTS[name]) for name in COLUMNS])
+    # Summed row by row: a BLAS product may round differently with the number of rows and threads.
+    result: Floats = (matrix * vector).sum(axis=1)
+    return result
+
+
+def _known(values: Floats, otherwise: float) -> Floats:
+    return np.where(np.isnan(values), otherwise, values)

@@ -1,0 +1,55 @@
+"""Cards of products by id, kept in memory: histories repeat, and a card changes rarely."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from services.recommender.domain.signals import Card
+from services.recommender.pipeline.deadline import Breaker
+from services.recommender.ranking_ports import Retrieval
+
+# Titles and categories in reasons and tastes may lag this much; stock is never read from here.
+_SECONDS = 60.0
+# A product that was unknown is often one that is being imported.
+_UNKNOWN_SECONDS = 2.0
+# About 400 bytes each.
+_SIZE = 100_000
+
+
+class Cards:
+    """A cache in front of :meth:`Retrieval.cards` that also answers, from what it has, when the store is down."""
+
+    def __init__(
+        self,
+        retrieval: Retrieval,
+        breaker: Breaker,
+        timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._retrieval = retrieval
+        self._breaker = breaker
+        self._timeout = timeout
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, Card | None]] = OrderedDict()
+
+    async def of(self, ids: Sequence[str]) -> dict[str, Card]:
+        """The cards by id; unknown products are left out. Raises when the store cannot be asked for missing ones."""
+        now = self._clock()
+        missing = [id_ for id_ in ids if self._kept.get(id_, (0.0, None))[0] <= now]
+        if missing:
+            found = await self._breaker.call(self._timeout, lambda: self._retrieval.cards(missing))
+            by_id = {card.id: card for card in found}
+            for id_ in missing:
+                card = by_id.get(id_)
+                self._kept[id_] = (now + (_SECONDS if card else _UNKNOWN_SECONDS), card)
+                self._kept.move_to_end(id_)
+            while len(self._kept) > _SIZE:
+                self._kept.popitem(last=False)
+        return self.known(ids)
+
+    def known(self, ids: Sequence[str]) -> dict[str, Card]:
+        """The cards that are in memory, however old."""
+        kept = ((id_, self._kept.get(id_)) for id_ in ids)
+        return {id_: entry[1] for id_, entry in kept if entry is not None and entry[1] is not None}

@@ -1,0 +1,71 @@
+"""A request in the pipeline's words, and what its parts tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.recommender.domain.product import Product
+from services.recommender.domain.signals import Anchor, Card, UserSignals
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A checked request for a page."""
+
+    serving_config: str
+    user_id: str = ""
+    product_ids: tuple[str, ...] = ()
+    page_size: int = 10
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known before candidates are looked for. One model version serves the whole request."""
+
+    user_id: str
+    signals: UserSignals
+    anchors: tuple[Anchor, ...]
+    tastes: Mapping[str, float]
+    # The categories to show the best of, strongest first.
+    categories: tuple[str, ...]
+    # Cards of the history and of the page's products, by id.
+    cards: Mapping[str, Card]
+    # Empty: no model is active.
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One product of the page."""
+
+    product: Product
+    score: float
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A page, and how it came about."""
+
+    results: tuple[Result, ...]
+    attribution_token: str
+    serving_config: str
+    model_version: str
+    degraded: tuple[str, ...]
+    empty_reason: str
+
+
+@dataclass(slots=True)
+class Degraded:
+    """Collects what was missing while one request was answered."""
+
+    parts: set[str] = field(default_factory=set)
+
+    def add(self, part: str) -> None:
+        """``part`` as in the contract: features, catalogue or candidates:NAME."""
+        self.parts.add(part)
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self.parts))

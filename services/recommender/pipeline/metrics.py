@@ -1,0 +1,44 @@
+"""Metrics of recommending. Labels are names of serving configs, sources and stages: bounded by declarations."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+from services.runtime.metrics import BUCKETS
+
+CANDIDATES = Counter(
+    "windowshop_candidates_total",
+    "Candidates found by source; a source that stands still finds nothing for anyone.",
+    ["source"],
+)
+SOURCE_SECONDS = Histogram(
+    "windowshop_candidate_source_seconds",
+    "Time a candidate source took; near its deadline its candidates are often missing.",
+    ["source"],
+    buckets=BUCKETS,
+)
+SOURCE_FAILURES = Counter(
+    "windowshop_candidate_source_failures_total",
+    "Candidate sources that failed or were late; each one made an answer degraded.",
+    ["source", "cause"],
+)
+STAGE_SECONDS = Histogram(
+    "windowshop_recommendation_stage_seconds",
+    "Time of a recommendation by stage; the sum should stay below 0.05.",
+    ["stage"],
+    buckets=BUCKETS,
+)
+ANSWERS = Counter(
+    "windowshop_recommendations_total",
+    "Answers by outcome: full, degraded (something was missing) or empty; degraded above 0 needs a look.",
+    ["serving_config", "outcome"],
+)
+DEGRADED = Counter(
+    "windowshop_recommendations_degraded_total",
+    "Answers that had to do without a part: features, catalogue or candidates.",
+    ["part"],
+)
+DROPPED = Counter(
+    "windowshop_recommendations_dropped_total",
+    "Products taken off a page by the final availability check; many mean that the searches see old stock.",
+)

@@ -1,0 +1,144 @@
+"""Candidate sources: each looks for products in one way. To add one: a class here, a line in :func:`all_sources`,
+and its name in ``serving_configs.toml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from services.recommender.domain.candidates import Hit
+from services.recommender.pipeline.context import Context
+from services.recommender.ranking_ports import Retrieval
+
+# Each anchor costs an index search and brings its own neighbours; this many of them fill any page.
+_PER_ANCHOR = 30
+
+
+class CandidateSource(Protocol):
+    """Finds available products for a context. May fail or be late: the page is made without it then."""
+
+    name: ClassVar[str]
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        """At most ``limit`` hits worth showing, or none when the context has nothing to go by."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Semantic:
+    """Products whose texts resemble what is on the page or was viewed, carted or bought. Finds new products too."""
+
+    name: ClassVar[str] = "semantic"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if not context.anchors:
+            return []
+        hits = await self.retrieval.semantic(context.anchors, min(limit, max(_PER_ANCHOR, limit // 2)))
+        return _best(hits, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class CoChosen:
+    """Products chosen by the same people as what is on the page or was viewed, carted or bought."""
+
+    name: ClassVar[str] = "co_chosen"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if not context.anchors or not context.model_id:
+            return []
+        per_anchor = min(limit, max(_PER_ANCHOR, limit // 2))
+        return _best(await self.retrieval.co_chosen(context.model_id, context.anchors, per_anchor), limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborative:
+    """Products that the model expects the user to take, from everyone's behaviour."""
+
+    name: ClassVar[str] = "collaborative"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if not context.user_id or not context.model_id:
+            return []
+        return await self.retrieval.collaborative(context.model_id, context.user_id, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class BuyAgain:
+    """What the user bought, the most habitual first."""
+
+    name: ClassVar[str] = "buy_again"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if not context.signals.purchases:
+            return []
+        return await self.retrieval.of_these(context.signals.purchases, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class PopularInCategories:
+    """The best sellers of the user's leading categories."""
+
+    name: ClassVar[str] = "popular_in_categories"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if not context.categories:
+            return []
+        return await self.retrieval.popular_in(context.categories, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Popular:
+    """The best sellers of the shop."""
+
+    name: ClassVar[str] = "popular"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        return await self.retrieval.popular(limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Trending:
+    """What is wanted most since yesterday."""
+
+    name: ClassVar[str] = "trending"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        return await self.retrieval.trending(limit)
+
+
+@dataclass(frozen=True, slots=True)
+class NewArrivals:
+    """The newest products, which no behaviour speaks for yet."""
+
+    name: ClassVar[str] = "new_arrivals"
+    retrieval: Retrieval
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        return await self.retrieval.new_arrivals(limit)
+
+
+def all_sources(retrieval: Retrieval) -> Mapping[str, CandidateSource]:
+    """Every source by name."""
+    sources: tuple[CandidateSource, ...] = (
+        Semantic(retrieval),
+        CoChosen(retrieval),
+        Collaborative(retrieval),
+        BuyAgain(retrieval),
+        PopularInCategories(retrieval),
+        Popular(retrieval),
+        Trending(retrieval),
+        NewArrivals(retrieval),
+    )
+    return {source.name: source for source in sources}
+
+
+def _best(hits: list[Hit], limit: int) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]

@@ -1,0 +1,199 @@
+"""What ranking and training need of the outside world; stores and clients offer it, tests stand in for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.candidates import Hit
+from services.recommender.domain.product import Product
+from services.recommender.domain.signals import Anchor, Card, UserSignals
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class UserReading:
+    """A user's signals, and whether the feature service could answer from all of its stores."""
+
+    signals: UserSignals
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProductReading:
+    """Features of products, one element per requested id; NaN and None where there is no value."""
+
+    popularity: Floats
+    rating: Floats
+    inventory: Sequence[str | None]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProductScores:
+    """The features that rank products without a user, one element per id; NaN where there is no value."""
+
+    ids: Sequence[str]
+    popularity: Floats
+    trend: Floats
+    rating: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionChunk:
+    """Rows of the event log in columns; times in milliseconds since 1970."""
+
+    user_ids: Sequence[str]
+    product_ids: Sequence[str]
+    event_types: Sequence[str]
+    event_times_ms: Sequence[int]
+
+
+class FeatureReader(Protocol):
+    """The feature service on the request path. Raises when it cannot be reached within ``timeout`` seconds."""
+
+    async def user(self, user_id: str, timeout: float) -> UserReading:
+        """A user nobody has heard of has empty signals."""
+        ...
+
+    async def products(self, ids: Sequence[str], timeout: float) -> ProductReading: ...
+
+
+class FeatureExport(Protocol):
+    """The feature service off the request path."""
+
+    async def scores(self, ids: Sequence[str]) -> ProductScores:
+        """At most 1,000 ids."""
+        ...
+
+    def interactions(self) -> AsyncIterator[InteractionChunk]:
+        """The whole log's views, carts and orders of known users, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """What the store of record says of one available product."""
+
+    card: Card
+    low_stock: bool
+    popularity: float | None
+    rating: float | None
+    # Largest weighted cosine to an anchor, and the inner product with the user's embedding.
+    similarity: float | None
+    collaborative: float | None
+
+
+class Retrieval(Protocol):
+    """Searches over the catalogue's vectors and scores. Every answer holds available products only."""
+
+    async def semantic(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
+        """Neighbours by text; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
+        ...
+
+    async def co_chosen(self, model_id: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
+        """Neighbours by product embeddings; score = the anchor's weight x cosine."""
+        ...
+
+    async def collaborative(self, model_id: str, user_id: str, limit: int) -> list[Hit]:
+        """Largest inner products with the user's embedding; empty when the model does not know the user."""
+        ...
+
+    async def of_these(self, ids: Sequence[str], limit: int) -> list[Hit]:
+        """The available ones, in the given order."""
+        ...
+
+    async def popular(self, limit: int) -> list[Hit]: ...
+
+    async def popular_in(self, categories: Sequence[str], limit: int) -> list[Hit]: ...
+
+    async def trending(self, limit: int) -> list[Hit]: ...
+
+    async def new_arrivals(self, limit: int) -> list[Hit]:
+        """Added within the last 30 days, after the catalogue's first load; newest first."""
+        ...
+
+    async def anything(self, limit: int, excluded: Sequence[str]) -> list[Hit]:
+        """Any products in stock, the popular ones first, then the newest."""
+        ...
+
+    async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], model_id: str, user_id: str) -> list[FactRow]:
+        """In no order; products that are unknown or not available are left out."""
+        ...
+
+    async def cards(self, ids: Sequence[str]) -> list[Card]:
+        """Cards of products, available or not; unknown ones are left out."""
+        ...
+
+    async def price_bands(self) -> dict[str, Sequence[float]]:
+        """By top-level category: evenly spaced quantiles of its prices, from the cheapest to the dearest."""
+        ...
+
+    async def showcase_ids(self, overall: int, per_category: int) -> list[str]:
+        """Available products by popularity: the best of all, and the best of each top-level category."""
+        ...
+
+
+class Shelf(Protocol):
+    """The store of record, asked last."""
+
+    async def available(self, ids: Sequence[str]) -> list[Product]:
+        """The products that may be shown now, in the given order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A model version; ``state`` is a name of the contract's ModelState."""
+
+    id: str
+    state: str
+    create_time: datetime
+    finish_time: datetime | None
+    progress: float
+    metrics: Mapping[str, float]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Embeddings of one model: ids and a float32 matrix of the same length each."""
+
+    user_ids: Sequence[str]
+    users: npt.NDArray[np.float32]
+    product_ids: Sequence[str]
+    products: npt.NDArray[np.float32]
+
+
+class ModelStore(Protocol):
+    """Model versions and their vectors."""
+
+    async def list(self, limit: int, after: tuple[datetime, str] | None) -> list[ModelVersion]:
+        """Newest first, from the one after ``after``."""
+        ...
+
+    async def get(self, model_id: str) -> ModelVersion | None: ...
+
+    async def active(self) -> ModelVersion | None: ...
+
+    async def report(self, model_id: str, progress: float) -> None: ...
+
+    async def fail(self, model_id: str, reason: str) -> None: ...
+
+    async def store(self, model_id: str, factors: Factors, metrics: Mapping[str, float]) -> None:
+        """Stores and indexes the vectors; the model is READY then."""
+        ...
+
+    async def activate(self, model_id: str) -> ModelVersion:
+        """In one transaction; raises NOT_FOUND, or FAILED_PRECONDITION when the model is not READY."""
+        ...
+
+    async def prune(self) -> list[str]:
+        """Forgets READY and REJECTED models but the newest beside the active one; returns their ids."""
+        ...
