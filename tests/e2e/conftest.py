@@ -1,6 +1,8 @@
 """Whole shops for the acceptance tests. Each start costs seconds, so there are few, and each is shared."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
@@ -18,9 +20,8 @@ async def shop() -> AsyncIterator[Shop]:
 @pytest.fixture(scope="session")
 async def rest(shop: Shop) -> AsyncIterator[Rest]:
     """The demo shop's REST door."""
-    client = Rest(shop.base_url)
-    yield client
-    await client.close()
+    async with Rest(shop.base_url) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,27 @@ async def catalogue(rest: Rest) -> dict[str, dict[str, object]]:
         token = page.get("nextPageToken", "")
         if not token:
             return products
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A shop without the demo, after `windowshop import complete-journey`."""
+
+    shop: Shop
+    baskets: int
+    begin: datetime
+    end: datetime
+    """The command ran between these two."""
+    output: str
+
+
+@pytest.fixture(scope="session")
+async def imported() -> AsyncIterator[Imported]:
+    """A shop with the newest baskets of the Complete Journey; restart it, but leave it running with its data."""
+    # 35 days at the data's pace: more than the 30 that an order counts
+    baskets = 15_000
+    async with running_shop(demo=False) as shop:
+        begin = datetime.now(UTC)
+        code, output = await shop.run("import", "complete-journey", "--limit", str(baskets))
+        assert code == 0, output
+        yield Imported(shop, baskets, begin, datetime.now(UTC), output)

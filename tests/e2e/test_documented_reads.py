@@ -113,10 +113,7 @@ async def test_the_operators_doors_answer(shop: Shop, rest: Rest) -> None:
     assert (await rest.send("GET", "/readyz")).status == 200
     assert (await rest.get("/openapi.json"))["openapi"].startswith("3.1")
     for name in ("GATEWAY", "FEATURES", "RECOMMENDER"):
-        ops = Rest(f"http://localhost:{shop.ports[name + '_OPS_PORT']}")
-        try:
+        async with Rest(f"http://localhost:{shop.ports[name + '_OPS_PORT']}") as ops:
             metrics = await ops.send("GET", "/metrics")
-        finally:
-            await ops.close()
         assert metrics.status == 200
         assert "# HELP" in metrics.text, name

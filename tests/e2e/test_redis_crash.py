@@ -32,9 +32,8 @@ async def shop() -> AsyncIterator[Shop]:
 
 @pytest.fixture(scope="module")
 async def rest(shop: Shop) -> AsyncIterator[Rest]:
-    client = Rest(shop.base_url)
-    yield client
-    await client.close()
+    async with Rest(shop.base_url) as client:
+        yield client
 
 
 class Online:
