@@ -1,0 +1,162 @@
+"""The calls of both services behind one object, each with a deadline."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import aio
+from windowshop.features.v1 import features_pb2 as f
+from windowshop.features.v1.features_pb2_grpc import FeatureServiceStub
+from windowshop.recommender.v1 import catalog_pb2 as c
+from windowshop.recommender.v1 import model_pb2 as m
+from windowshop.recommender.v1 import recommendation_pb2 as r
+from windowshop.recommender.v1.catalog_pb2_grpc import CatalogServiceStub
+from windowshop.recommender.v1.model_pb2_grpc import ModelServiceStub
+from windowshop.recommender.v1.recommendation_pb2_grpc import RecommendationServiceStub
+
+from windowshop_client.errors import translated
+from windowshop_client.streams import upload
+
+Chunk = TypeVar("Chunk")
+
+FEATURES = "feature service"
+RECOMMENDER = "recommender"
+
+READ_SECONDS = 5.0
+"""Deadline of a read. Reads answer within milliseconds; this is for a machine that is busy."""
+WRITE_SECONDS = 30.0
+"""Deadline of a unary write."""
+
+# Connections that idle through a long quiet phase (training, say) must notice a dead server.
+_CHANNEL_OPTIONS = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
+)
+
+
+class Client:
+    """A windowshop to talk to. Make it with `connect`.
+
+    Methods return the messages of the contract and raise WindowshopError. Calls that may be repeated
+    safely are all of them: writes are idempotent by event id, product id or set time.
+    """
+
+    def __init__(self, features: aio.Channel, recommender: aio.Channel) -> None:
+        self._features = FeatureServiceStub(features)
+        self._recommendations = RecommendationServiceStub(recommender)
+        self._catalog = CatalogServiceStub(recommender)
+        self._models = ModelServiceStub(recommender)
+
+    async def get_features(
+        self, entity: str, entity_id: str, features: Sequence[str] = (), *, timeout: float = READ_SECONDS
+    ) -> f.GetFeaturesResponse:
+        """Feature values of one entity ("User" or "Product"); all of them when none are named."""
+        request = f.GetFeaturesRequest(entity=entity, id=entity_id, features=features)
+        with translated(FEATURES):
+            return await self._features.GetFeatures(request, timeout=timeout)
+
+    async def batch_get_features(
+        self, entity: str, ids: Sequence[str], features: Sequence[str] = (), *, timeout: float = READ_SECONDS
+    ) -> f.BatchGetFeaturesResponse:
+        """Feature values of up to 1,000 entities of one type, in columns."""
+        request = f.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
+        with translated(FEATURES):
+            return await self._features.BatchGetFeatures(request, timeout=timeout)
+
+    async def write_events(self, events: Sequence[f.Event], *, timeout: float = WRITE_SECONDS) -> f.WriteEventsResponse:
+        """Appends up to 1,000 events; they are durable when this returns."""
+        with translated(FEATURES):
+            return await self._features.WriteEvents(f.WriteEventsRequest(events=events), timeout=timeout)
+
+    async def import_events(
+        self, chunks: Iterable[Sequence[f.Event]], *, sent: Callable[[int], None] | None = None
+    ) -> f.ImportEventsResponse:
+        """Appends any number of events, in chunks of up to 5,000; `sent` is told of each chunk's length."""
+        requests = (f.ImportEventsRequest(events=chunk) for chunk in chunks)
+        with translated(FEATURES):
+            call = self._features.ImportEvents()
+            return await upload(call, requests, sent=_counted(sent, lambda request: len(request.events)))
+
+    async def recommend(self, request: r.RecommendRequest, *, timeout: float = READ_SECONDS) -> r.RecommendResponse:
+        """The products to show next."""
+        with translated(RECOMMENDER):
+            return await self._recommendations.Recommend(request, timeout=timeout)
+
+    async def list_similar_products(
+        self, product_id: str, page_size: int = 10, *, timeout: float = READ_SECONDS
+    ) -> r.RecommendResponse:
+        """Products like one product."""
+        request = r.ListSimilarProductsRequest(product_id=product_id, page_size=page_size)
+        with translated(RECOMMENDER):
+            return await self._recommendations.ListSimilarProducts(request, timeout=timeout)
+
+    async def get_product(self, product_id: str, *, timeout: float = READ_SECONDS) -> c.Product:
+        """A product of the catalogue."""
+        with translated(RECOMMENDER):
+            return await self._catalog.GetProduct(c.GetProductRequest(id=product_id), timeout=timeout)
+
+    async def import_products(
+        self,
+        chunks: Iterable[Sequence[c.Product]],
+        *,
+        full: bool = False,
+        sent: Callable[[int], None] | None = None,
+    ) -> c.ImportProductsResponse:
+        """Upserts any number of products, in chunks of up to 1,000.
+
+        `full`: the chunks are the whole catalogue, and products that they do not name are deleted.
+        """
+        mode = c.FULL if full else c.INCREMENTAL
+        requests = (c.ImportProductsRequest(mode=mode, products=chunk) for chunk in chunks)
+        with translated(RECOMMENDER):
+            call = self._catalog.ImportProducts()
+            return await upload(call, requests, sent=_counted(sent, lambda request: len(request.products)))
+
+    async def set_inventory(
+        self, product_id: str, quantity: int, *, set_time: datetime | None = None, timeout: float = WRITE_SECONDS
+    ) -> c.SetInventoryResponse:
+        """Sets a product's stock, counted at `set_time` (aware; now when left out)."""
+        counted = None
+        if set_time is not None:
+            counted = Timestamp()
+            counted.FromDatetime(set_time)
+        request = c.SetInventoryRequest(id=product_id, available_quantity=quantity, set_time=counted)
+        with translated(RECOMMENDER):
+            return await self._catalog.SetInventory(request, timeout=timeout)
+
+    async def train_model(self, *, timeout: float = WRITE_SECONDS) -> m.Model:
+        """Starts a training run and returns its model, which is not trained yet."""
+        with translated(RECOMMENDER):
+            return await self._models.TrainModel(m.TrainModelRequest(), timeout=timeout)
+
+    async def get_model(self, model_id: str, *, timeout: float = READ_SECONDS) -> m.Model:
+        """A model version."""
+        with translated(RECOMMENDER):
+            return await self._models.GetModel(m.GetModelRequest(id=model_id), timeout=timeout)
+
+    async def list_models(self, page_size: int = 20, *, timeout: float = READ_SECONDS) -> list[m.Model]:
+        """The newest model versions, newest first."""
+        with translated(RECOMMENDER):
+            answer = await self._models.ListModels(m.ListModelsRequest(page_size=page_size), timeout=timeout)
+        return list(answer.models)
+
+
+@asynccontextmanager
+async def connect(*, features: str = "localhost:50051", recommender: str = "localhost:50052") -> AsyncIterator[Client]:
+    """A client of the services at these addresses, for the length of an `async with`.
+
+    Nothing is sent before the first call; a service that is not there shows as WindowshopError with
+    code UNAVAILABLE on the calls that need it.
+    """
+    async with (
+        aio.insecure_channel(features, options=_CHANNEL_OPTIONS) as to_features,
+        aio.insecure_channel(recommender, options=_CHANNEL_OPTIONS) as to_recommender,
+    ):
+        yield Client(to_features, to_recommender)
+
+
+def _counted(sent: Callable[[int], None] | None, length: Callable[[Chunk], int]) -> Callable[[Chunk], None]:
+    return lambda chunk: sent(length(chunk)) if sent is not None else None

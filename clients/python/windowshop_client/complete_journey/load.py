@@ -1,0 +1,40 @@
+"""Imports the Complete Journey through the public calls."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from rich.console import Console
+from windowshop.features.v1 import features_pb2 as f
+from windowshop.recommender.v1 import catalog_pb2 as c
+
+from windowshop_client.client import Client
+from windowshop_client.complete_journey.data import read_journey, time_shift
+from windowshop_client.complete_journey.messages import event_chunks, product_chunks
+from windowshop_client.progress import progress
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the servers said."""
+
+    products: c.ImportProductsResponse
+    events: f.ImportEventsResponse
+
+
+async def load_journey(
+    client: Client, console: Console, *, now: datetime, until: date | None = None, limit: int | None = None
+) -> Report:
+    """Products first, then one event a basket, the newest at `now`.
+
+    Event ids come from basket ids, so a second import changes nothing: neither events, which keep the
+    times of the first import, nor products, which do not depend on `now`. Raises WindowshopError, and
+    ValueError when `until` leaves no data.
+    """
+    console.print("reading the Complete Journey ...", highlight=False)
+    journey = read_journey(until=until, limit=limit)
+    shift = time_shift(journey.baskets.newest, now)
+    with progress("products", len(journey.products), console=console) as advance:
+        products = await client.import_products(product_chunks(journey.products), sent=advance)
+    with progress("baskets", len(journey.baskets), console=console) as advance:
+        events = await client.import_events(event_chunks(journey.baskets, shift), sent=advance)
+    return Report(products, events)
