@@ -7,16 +7,24 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+from windowshop.recommender.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 
 from services.recommender.clients import FeatureClient
 from services.recommender.embeddings import WordLlamaEmbedder
+from services.recommender.indexing import TextIndexer
 from services.recommender.ports import Clock, Embedder
+from services.recommender.servicer.catalog import SERVICE as CATALOG_SERVICE
+from services.recommender.servicer.catalog import CatalogServicer
 from services.recommender.settings import RecommenderSettings
+from services.recommender.stores.catalog import PostgresCatalog
+from services.recommender.stores.embeddings import PostgresEmbeddings
 from services.recommender.stores.postgres import Database, wait_until_reachable
+from services.recommender.stores.signals import PostgresChangeLog
 from services.runtime.client import channel
 from services.runtime.lifecycle import background, serve_until
 from services.runtime.migrations import migrate
@@ -47,7 +55,13 @@ class Assembly:
 
 def assemble(parts: Parts) -> Assembly:
     """Every servicer and every background task of this process; the one place to add another."""
-    return Assembly(servicers={}, background={})
+    changes = PostgresChangeLog(parts.database)
+    indexer = TextIndexer(PostgresEmbeddings(parts.database), parts.embedder)
+    catalog = CatalogServicer(PostgresCatalog(parts.database), changes, indexer, parts.clock)
+    return Assembly(
+        servicers={CATALOG_SERVICE: partial(add_CatalogServiceServicer_to_server, catalog)},
+        background={"change log": changes.run(), "text index": indexer.run()},
+    )
 
 
 def now() -> datetime:

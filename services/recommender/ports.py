@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.recommender.domain.change import ProductChange
 from services.recommender.domain.product import Product
 
 # Gives the present moment, with time zone.
@@ -84,4 +85,45 @@ class CatalogStore(Protocol):
         self, product_id: str, quantity: int, counted: datetime, now: datetime
     ) -> StockOutcome | None:
         """Sets the stock unless a newer count is known; None: there is no such product."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TextEmbedding:
+    """The vector (256, of length 1) of the text with this digest."""
+
+    product_id: str
+    text_digest: bytes
+    vector: NDArray[np.float32]
+
+
+class EmbeddingStore(Protocol):
+    """Where text embeddings are kept and searched."""
+
+    async def outdated(self, ids: Sequence[str]) -> list[Product]:
+        """Those of ``ids`` whose embedding is not of their present text."""
+        ...
+
+    async def any_outdated(self, limit: int) -> list[Product]:
+        """Up to ``limit`` products, whichever, whose embedding is not of their present text."""
+        ...
+
+    async def put(self, embeddings: Sequence[TextEmbedding]) -> None:
+        """Stores embeddings of texts that are still the products' present ones."""
+        ...
+
+
+class ChangeLog(Protocol):
+    """The catalogue's changes in the order of their commits. Raises UNAVAILABLE when the store is away."""
+
+    async def position(self) -> tuple[str, int]:
+        """The name of this catalogue and its newest ``change_seq``."""
+        ...
+
+    async def changes(self, after: int, limit: int) -> list[ProductChange]:
+        """Up to ``limit`` changes with a ``change_seq`` above ``after``, ascending; no later commit is below them."""
+        ...
+
+    async def wait_past(self, change_seq: int, seconds: float) -> bool:
+        """Returns True as soon as there is a newer change than ``change_seq``, False after ``seconds``."""
         ...
