@@ -1,0 +1,65 @@
+"""The project's own papers: dependencies, Makefile, README."""
+
+import re
+import subprocess
+import tomllib
+from collections import defaultdict
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.source_tree import ROOT, text_of
+
+TARGETS = ("setup", "proto", "run", "test", "check", "bench", "clean")
+DOCUMENTED_URLS = (
+    'curl "http://localhost:8000/features/User/user_001?features=user_browsing_category,user_purchase_count_30d"',
+    'curl "http://localhost:8000/features/Product/prod_100?features=product_popularity_score,product_rating"',
+)
+
+
+def locked() -> dict[str, list[str]]:
+    """Name -> versions of the lock; several where they depend on the machine."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^ ;\\]+)", text_of("requirements.lock"), re.MULTILINE)
+    versions: dict[str, list[str]] = defaultdict(list)
+    for name, version in pins:
+        versions[canonicalize_name(name)].append(version)
+    return versions
+
+
+def test_the_lock_has_every_dependency_in_a_version_that_fits() -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    pins = locked()
+    wrong = []
+    for text in wanted:
+        requirement = Requirement(text)
+        versions = pins[canonicalize_name(requirement.name)]
+        if not any(requirement.specifier.contains(version, prereleases=True) for version in versions):
+            wrong.append(f"{text}: locked is {versions}")
+
+    assert not wrong, "run 'make lock':\n" + "\n".join(wrong)
+
+
+def test_everything_in_the_lock_has_a_hash() -> None:
+    pins = re.split(r"^(?=\S+==)", text_of("requirements.lock"), flags=re.MULTILINE)[1:]
+
+    assert len(pins) > 50
+    assert [pin.splitlines()[0] for pin in pins if "--hash=sha256:" not in pin] == []
+
+
+def test_make_help_lists_the_targets() -> None:
+    out = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    listed = set(re.findall(r"^\s*(?:\x1b\[\d*m)?([a-z-]+)", out.stdout, re.MULTILINE))
+
+    assert set(TARGETS) <= listed
+    makefile = text_of("Makefile")
+    described = set(re.findall(r"^([a-z-]+):.*## \S", makefile, re.MULTILINE))
+    assert described <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert described <= set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
+
+
+def test_the_readme_has_the_two_commands_and_the_documented_urls() -> None:
+    readme = text_of("README.md")
+
+    for line in ("make run", "make test", *DOCUMENTED_URLS):
+        assert line in readme, line
