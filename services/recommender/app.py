@@ -50,7 +50,7 @@ class Assembly:
     """Full proto names and registrations of the servicers, and what runs beside them, by name."""
 
     servicers: dict[str, Callable[[grpc.aio.Server], None]]
-    background: dict[str, Coroutine[Any, Any, None]]
+    background: dict[str, Callable[[], Coroutine[Any, Any, None]]]
 
 
 def assemble(parts: Parts) -> Assembly:
@@ -60,7 +60,7 @@ def assemble(parts: Parts) -> Assembly:
     catalog = CatalogServicer(PostgresCatalog(parts.database), changes, indexer, parts.clock)
     return Assembly(
         servicers={CATALOG_SERVICE: partial(add_CatalogServiceServicer_to_server, catalog)},
-        background={"change log": changes.run(), "text index": indexer.run()},
+        background={"change log": changes.run, "text index": indexer.run},
     )
 
 
@@ -84,7 +84,7 @@ async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: A
     await ops.start()
     closers.push_async_callback(server.stop, settings.drain_seconds)
     await server.start()
-    tasks = [await closers.enter_async_context(background(name, work)) for name, work in assembly.background.items()]
+    tasks = [await closers.enter_async_context(background(name, work())) for name, work in assembly.background.items()]
     await server.health.set_serving(True)
     await serve_until(stopping, *tasks)
 
