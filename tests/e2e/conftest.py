@@ -33,14 +33,7 @@ async def diary(rest: Rest) -> Diary:
 @pytest.fixture(scope="session")
 async def catalogue(rest: Rest) -> dict[str, dict[str, object]]:
     """Every product of the demo shop as the catalogue had it at first sight, by id."""
-    products: dict[str, dict[str, object]] = {}
-    token = ""
-    while True:
-        page = await rest.get(f"/v1/products?pageSize=1000&pageToken={token}")
-        products |= {product["id"]: product for product in page["products"]}
-        token = page.get("nextPageToken", "")
-        if not token:
-            return products
+    return await rest.catalogue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,17 @@ class Rest:
     async def post(self, path: str, body: object, status: int = 200) -> Any:
         return await self._insist("POST", path, body, status)
 
+    async def catalogue(self) -> dict[str, dict[str, Any]]:
+        """Every product, by id."""
+        products: dict[str, dict[str, Any]] = {}
+        token = ""
+        while True:
+            page = await self.get(f"/v1/products?pageSize=1000&pageToken={token}")
+            products |= {product["id"]: product for product in page["products"]}
+            token = page.get("nextPageToken", "")
+            if not token:
+                return products
+
     async def _insist(self, method: str, path: str, body: object, status: int) -> Any:
         reply = await self.send(method, path, body)
         assert reply.status == status, f"{method} {path}: {reply.status} instead of {status}: {reply.text}"

@@ -1,0 +1,133 @@
+"""`python -m bench`: measures features and recommendations, prints a table and, last, one JSON object."""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from bench.driver import Job
+from bench.scenarios import Population, Scenario, scenarios
+from tests.support.shop import Rest, running_shop
+
+RESULTS = Path(__file__).parent / "results" / "bench.json"
+CONNECTIONS = (16, 64)
+LOAD = 0.5
+"""Share of the throughput at 16 connections at which the open loop runs: busy, not saturated."""
+
+
+@click.command()
+@click.option("--url", help="The gateway of a running shop; left out: one is started with the demo, and stopped.")
+@click.option("--seconds", default=5.0, show_default=True, help="Of each measurement.")
+@click.option("--output", default=RESULTS, show_default=True, type=click.Path(path_type=Path))
+def main(url: str | None, seconds: float, output: Path) -> None:
+    """Measures over REST: alone, at 16 and 64 connections, and under an open loop. Exits 1 on a wrong answer."""
+    result = asyncio.run(run(url, seconds))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(result)
+    output.write_text(line + "\n")
+    Console().print(table_of(result))
+    print(line)
+    sys.exit(1 if any(one["wrong"] for one in result["scenarios"].values()) else 0)
+
+
+async def run(url: str | None, seconds: float) -> dict[str, Any]:
+    console = Console(stderr=True)
+    async with AsyncExitStack() as stack:
+        if url is None:
+            console.print("starting a shop with the demo ...")
+            url = (await stack.enter_async_context(running_shop(demo=True))).base_url
+        population = await population_of(url.rstrip("/"))
+        measured = {}
+        for scenario in scenarios(population):
+            console.print(f"measuring {scenario.title} ...")
+            measured[scenario.name] = await measure(scenario, url.rstrip("/"), population, seconds)
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.system()},
+        "note": "driver, gateway, services and stores share the machine",
+        "seconds": seconds,
+        "scenarios": measured,
+    }
+
+
+async def population_of(url: str) -> Population:
+    """All products, and the demo's users that the shop knows."""
+    async with Rest(url) as rest:
+        products = tuple(await rest.catalogue())
+        users = [f"user_{number:03}" for number in range(1, 501)]
+        answer = await rest.post("/v1/features/User:batchGet", {"ids": users, "features": ["user_purchase_count_30d"]})
+    statuses = answer["columns"]["user_purchase_count_30d"]["statuses"]
+    known = tuple(user for user, status in zip(users, statuses, strict=True) if status != "NOT_FOUND")
+    if not products or not known:
+        raise click.ClickException(f"{url} has no products, or none of the demo's users")
+    return Population(known, products)
+
+
+async def measure(scenario: Scenario, url: str, population: Population, seconds: float) -> dict[str, Any]:
+    job = Job(url, scenario.name, population.users, population.products, seconds)
+    alone = await drive(job)
+    crowded = {connections: await drive(replace(job, connections=connections)) for connections in CONNECTIONS}
+    rate = max(1.0, crowded[CONNECTIONS[0]]["per_second"] * LOAD)
+    steady = await drive(replace(job, rate=rate, connections=CONNECTIONS[0]))
+    wrong: dict[str, int] = {}
+    for report in (alone, *crowded.values(), steady):
+        for problem, times in report["wrong"].items():
+            wrong[problem] = wrong.get(problem, 0) + times
+    return {
+        "title": scenario.title,
+        "alone": _figures(alone, "p50_ms", "p99_ms", "per_second"),
+        **{f"connections_{n}": _figures(report, "per_second", "p50_ms", "p99_ms") for n, report in crowded.items()},
+        "open_loop": {"rate": round(rate, 1), **_figures(steady, "p50_ms", "p99_ms")},
+        "requests": sum(report["requests"] for report in (alone, *crowded.values(), steady)),
+        "wrong": wrong,
+    }
+
+
+def _figures(report: dict[str, Any], *names: str) -> dict[str, float]:
+    return {name: report[name] for name in names}
+
+
+async def drive(job: Job) -> dict[str, Any]:
+    """Runs one job in a driver process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.driver", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate(json.dumps(asdict(job)).encode())
+    if process.returncode:
+        raise click.ClickException(f"the driver ended with {process.returncode}")
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+def table_of(result: dict[str, Any]) -> Table:
+    table = Table(title=f"windowshop over REST, everything on {result['machine']['cpus']} CPUs")
+    table.add_column("request")
+    for heading in ("alone p50", "p99", "16 conn. /s", "64 conn. /s", "open loop at", "p50", "p99", "wrong"):
+        table.add_column(heading, justify="right")
+    for one in result["scenarios"].values():
+        table.add_row(
+            one["title"],
+            f"{one['alone']['p50_ms']:.1f} ms",
+            f"{one['alone']['p99_ms']:.1f} ms",
+            f"{one['connections_16']['per_second']:.0f}",
+            f"{one['connections_64']['per_second']:.0f}",
+            f"{one['open_loop']['rate']:.0f}/s",
+            f"{one['open_loop']['p50_ms']:.1f} ms",
+            f"{one['open_loop']['p99_ms']:.1f} ms",
+            f"{sum(one['wrong'].values())} of {one['requests']}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

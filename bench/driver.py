@@ -1,0 +1,154 @@
+"""The load driver, a process of its own: `python -m bench.driver` takes a Job as JSON on its standard input and
+prints a Report as JSON.
+
+Closed: each connection sends its next request when it has its answer; gives the most that N connections get.
+Open: requests start at their appointed times, whether earlier ones are answered or not, and latency counts
+from the appointed time: a stall is seen by every request that it delays.
+"""
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+from bench.scenarios import Call, Population, Scenario, scenarios
+
+SEED = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One measurement. `rate` requests a second make it open; without it `connections` make it closed."""
+
+    url: str
+    scenario: str
+    users: tuple[str, ...]
+    products: tuple[str, ...]
+    seconds: float
+    connections: int = 1
+    rate: float | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """What one job saw; latencies in milliseconds, of right answers only."""
+
+    requests: int = 0
+    per_second: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    wrong: dict[str, int] = field(default_factory=dict)
+    """What was wrong with answers -> how often."""
+
+
+class Driver:
+    """Sends calls and keeps what came of them."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, calls: Iterator[Call]) -> None:
+        self._session = session
+        self._url = url
+        self._calls = calls
+        self.latencies: list[float] = []
+        self.wrong: Counter[str] = Counter()
+
+    async def send(self, start: float) -> None:
+        """One call; its latency counts from `start`."""
+        call = next(self._calls)
+        headers = {"content-type": "application/json"} if call.body else None
+        try:
+            async with self._session.request(
+                call.method, self._url + call.path, data=call.body, headers=headers
+            ) as answer:
+                text = await answer.read()
+                elapsed = perf_counter() - start
+                problem = _problem(answer.status, text, call)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            problem = type(error).__name__
+        if problem:
+            self.wrong[problem] += 1
+        else:
+            self.latencies.append(elapsed)
+
+    async def closed(self, connections: int, seconds: float) -> float:
+        """Returns the seconds it took."""
+        begin = perf_counter()
+
+        async def connection() -> None:
+            while (now := perf_counter()) < begin + seconds:
+                await self.send(now)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(connections):
+                group.create_task(connection())
+        return perf_counter() - begin
+
+    async def open(self, rate: float, seconds: float) -> float:
+        """Returns the seconds it took, the last answer included."""
+        begin = perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(rate * seconds)):
+                appointed = begin + number / rate
+                await asyncio.sleep(max(0.0, appointed - perf_counter()))
+                group.create_task(self.send(appointed))
+        return perf_counter() - begin
+
+
+def _problem(status: int, text: bytes, call: Call) -> str:
+    if status != 200:
+        return f"status {status}"
+    try:
+        return call.check(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        return f"unexpected answer: {type(error).__name__} {error}"
+
+
+def _calls(scenario: Scenario) -> Iterator[Call]:
+    dice = random.Random(SEED)
+    while True:
+        yield scenario.draw(dice)
+
+
+async def measure(job: Job) -> Report:
+    """Warms the connections up, then measures."""
+    population = Population(job.users, job.products)
+    scenario = next(one for one in scenarios(population) if one.name == job.scenario)
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=10), connector=aiohttp.TCPConnector(limit=0)
+    ) as session:
+        # half a second opens the connections and fills what is lazy on the other side
+        await Driver(session, job.url, _calls(scenario)).closed(job.connections, 0.5)
+        driver = Driver(session, job.url, _calls(scenario))
+        if job.rate is None:
+            took = await driver.closed(job.connections, job.seconds)
+        else:
+            took = await driver.open(job.rate, job.seconds)
+    return _report(driver, took)
+
+
+def _report(driver: Driver, took: float) -> Report:
+    right = len(driver.latencies)
+    p50, p99 = np.percentile(driver.latencies, [50, 99]) * 1000 if right else (0.0, 0.0)
+    return Report(
+        requests=right + driver.wrong.total(),
+        per_second=round(right / took, 1),
+        p50_ms=round(float(p50), 2),
+        p99_ms=round(float(p99), 2),
+        wrong=dict(driver.wrong),
+    )
+
+
+def main() -> None:
+    job: dict[str, Any] = json.load(sys.stdin)
+    print(json.dumps(asdict(asyncio.run(measure(Job(**job))))))
+
+
+if __name__ == "__main__":
+    main()
