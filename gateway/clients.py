@@ -1,0 +1,100 @@
+"""The RPCs that routes can name, and one reused channel to each service."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from windowshop.features.v1 import features_pb2
+from windowshop.recommender.v1 import catalog_pb2, model_pb2, recommendation_pb2
+
+from gateway.settings import GatewaySettings
+from services.runtime.client import channel
+
+FEATURES, RECOMMENDER = "features", "recommender"
+
+UnaryCall = Callable[..., Awaitable[Any]]
+StreamCall = Callable[..., "grpc.aio.StreamUnaryCall[Any, Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One RPC of the contract: which service answers it, under which path, with which messages."""
+
+    name: str
+    service: str
+    path: str
+    request: Descriptor
+    response: Descriptor
+
+
+def _rpcs(service: str, descriptor: ServiceDescriptor) -> dict[str, Rpc]:
+    return {
+        f"{descriptor.name}.{method.name}": Rpc(
+            f"{descriptor.name}.{method.name}",
+            service,
+            f"/{descriptor.full_name}/{method.name}",
+            method.input_type,
+            method.output_type,
+        )
+        for method in descriptor.methods
+    }
+
+
+RPCS: dict[str, Rpc] = {
+    **_rpcs(FEATURES, features_pb2.DESCRIPTOR.services_by_name["FeatureService"]),
+    **_rpcs(RECOMMENDER, recommendation_pb2.DESCRIPTOR.services_by_name["RecommendationService"]),
+    **_rpcs(RECOMMENDER, catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"]),
+    **_rpcs(RECOMMENDER, model_pb2.DESCRIPTOR.services_by_name["ModelService"]),
+}
+
+
+def _serializers(rpc: Rpc) -> dict[str, Callable[[Any], Any]]:
+    return {
+        "request_serializer": GetMessageClass(rpc.request).SerializeToString,
+        "response_deserializer": GetMessageClass(rpc.response).FromString,
+    }
+
+
+class Clients:
+    """The channels, open from construction to `close`."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._channels = {
+            FEATURES: channel(settings.features_address),
+            RECOMMENDER: channel(settings.recommender_address),
+        }
+        self._reached: set[str] = set()
+
+    def unary(self, rpc: Rpc) -> UnaryCall:
+        """The callable of a unary RPC; made once per route, not per request."""
+        call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))
+        return call
+
+    def streaming(self, rpc: Rpc) -> StreamCall:
+        """The callable of an RPC that takes a stream of requests and gives one answer."""
+        call: StreamCall = self._channels[rpc.service].stream_unary(rpc.path, **_serializers(rpc))
+        return call
+
+    def reachable(self) -> dict[str, bool]:
+        """Which services answer; looks at the channels' own health watch and makes no call."""
+        return {service: self._is_reachable(service) for service in self._channels}
+
+    def _is_reachable(self, service: str) -> bool:
+        state = self._channels[service].get_state(try_to_connect=True)
+        if state is grpc.ChannelConnectivity.READY:
+            self._reached.add(service)
+            return True
+        if state is grpc.ChannelConnectivity.IDLE:  # gone to sleep without traffic, or never awake yet
+            return service in self._reached
+        self._reached.discard(service)
+        return False
+
+    async def close(self) -> None:
+        """Ends the channels; calls still under way are cancelled."""
+        for opened in self._channels.values():
+            await opened.close()

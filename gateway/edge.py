@@ -1,0 +1,126 @@
+"""What happens around every request: its id, its metrics, one wide log event, errors as problem documents."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import structlog
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Gauge, Histogram
+
+from gateway import problems
+from services.runtime.logs import get_logger
+from services.runtime.metrics import BUCKETS
+
+SECONDS = Histogram(
+    "http_request_duration_seconds",
+    "Time from a request's head to its answer; 99 % should stay below 0.05. Status 499: the client left.",
+    ["method", "route", "status"],
+    buckets=BUCKETS,
+)
+IN_FLIGHT = Gauge(
+    "http_requests_in_flight",
+    "Requests being handled; growing without an end means that the services behind do not answer.",
+)
+
+REQUEST_ID = "X-Request-Id"
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Anything can stand for a method in a request; a label must not grow with it.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
+# Asked every few seconds for ever.
+_QUIET = frozenset({"/livez", "/readyz"})
+_UNMATCHED = "unmatched"
+_CLIENT_LEFT = 499
+
+log = get_logger(__name__)
+
+
+class Edge:
+    """The one middleware. While ``draining()``, answers ask clients to open no further request here."""
+
+    def __init__(self, draining: Callable[[], bool]) -> None:
+        self._draining = draining
+
+    def middleware(self) -> Middleware:
+        """As aiohttp wants it."""
+
+        @web.middleware
+        async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._around(request, handler)
+
+        return edge
+
+    async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        given = request.headers.get(REQUEST_ID)
+        request_id = given if given is not None and _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        request["request_id"] = request_id
+        # Each request is a task of its own: the binding ends with it.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        problem: problems.Problem | None = None
+        raised: Exception | None = None
+        IN_FLIGHT.inc()
+        try:
+            response = await handler(request)
+        except asyncio.CancelledError:
+            _record(request, _CLIENT_LEFT, started, None, None)
+            raise
+        except Exception as error:
+            raised, problem = error, problems.from_exception(error)
+            response = problem.response(request_id)
+        finally:
+            IN_FLIGHT.dec()
+        response.headers[REQUEST_ID] = request_id
+        if self._draining():
+            response.force_close()
+        _record(request, response.status, started, problem, raised)
+        return response
+
+
+async def expect(request: web.Request) -> web.StreamResponse | None:
+    """Answers `Expect: 100-continue`; any other expectation is a problem document too."""
+    if request.version < HttpVersion11:  # such a client does not wait
+        return None
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # As aiohttp's own handler: the head of the answer is still to be written.
+        request.writer.output_size = 0
+        return None
+    return problems.expectation_failed().problem.response(uuid.uuid4().hex)
+
+
+def _record(
+    request: web.Request,
+    status: int,
+    started: float,
+    problem: problems.Problem | None,
+    raised: Exception | None,
+) -> None:
+    seconds = time.perf_counter() - started
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else _UNMATCHED
+    method = request.method if request.method in _METHODS else "OTHER"
+    SECONDS.labels(method, route, status).observe(seconds)
+    if problem is None:
+        write = log.debug if route in _QUIET else log.info
+        write("http", method=method, route=route, path=request.path[:200], status=status, seconds=round(seconds, 6))
+        return
+    bug = problem.error_hash is not None
+    write = log.error if bug else log.info
+    write(
+        "http",
+        method=method,
+        route=route,
+        path=request.path[:200],
+        status=status,
+        seconds=round(seconds, 6),
+        reason=problem.reason,
+        detail=problem.detail[:500],
+        error_hash=problem.error_hash,
+        exc_info=raised if bug else None,
+    )

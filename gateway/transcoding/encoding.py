@@ -1,0 +1,95 @@
+"""Messages into proto3 JSON: lowerCamelCase, empty lists and zeros printed, what is unset left out.
+
+Compiled once per message type, as in `decoding`; equal to `json_format.MessageToDict` with
+`always_print_fields_with_no_presence`, which a test asserts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from gateway.transcoding.descriptors import TIMESTAMP, is_map, is_type, message_type
+from gateway.transcoding.instants import format_instant
+
+Convert = Callable[[Any], Any]
+_Plan = list[tuple[str, str, Convert | None]]
+
+_QUOTED = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
+
+
+class Encoder:
+    """Turns messages of one type into what a JSON writer takes."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        # Lists, maps and values with presence are told apart here, not for each message.
+        self._always: _Plan = []
+        self._when_set: _Plan = []
+        for field in descriptor.fields:
+            plan = self._when_set if field.has_presence else self._always
+            plan.append((field.name, field.json_name, _field_converter(field)))
+
+    def encode(self, message: Message) -> dict[str, Any]:
+        """The JSON object of ``message``."""
+        result: dict[str, Any] = {}
+        for name, json_name, convert in self._always:
+            value = getattr(message, name)
+            result[json_name] = value if convert is None else convert(value)
+        for name, json_name, convert in self._when_set:
+            if message.HasField(name):
+                value = getattr(message, name)
+                result[json_name] = value if convert is None else convert(value)
+        return result
+
+
+def _field_converter(field: FieldDescriptor) -> Convert | None:
+    if is_map(field):
+        key_field, value_field = message_type(field).fields
+        if key_field.type != FieldDescriptor.TYPE_STRING:
+            raise TypeError(f"{field.full_name}: only maps with texts as keys are written")
+        return _map_converter(_converter(value_field))
+    convert = _converter(field)
+    return _list_converter(convert) if field.is_repeated else convert
+
+
+def _map_converter(convert: Convert | None) -> Convert:
+    if convert is None:
+        return dict
+    return lambda entries: {key: convert(entries[key]) for key in entries}
+
+
+def _list_converter(convert: Convert | None) -> Convert:
+    if convert is None:
+        return list
+    return lambda values: [convert(value) for value in values]
+
+
+def _converter(field: FieldDescriptor) -> Convert | None:
+    """How one value is written; None: as it is."""
+    if field.message_type is not None:
+        if is_type(field, TIMESTAMP):
+            return lambda instant: format_instant(instant.seconds, instant.nanos)
+        if field.message_type.full_name.startswith("google.protobuf."):
+            raise TypeError(f"{field.full_name}: its type is not written as JSON")
+        return Encoder(field.message_type).encode
+    if field.enum_type is not None:
+        names = {value.number: value.name for value in field.enum_type.values}
+        # A number that this gateway does not know yet goes out as it is.
+        return lambda number: names.get(number, number)
+    if field.cpp_type in _QUOTED:
+        return str
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT):
+        return _double
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        raise TypeError(f"{field.full_name}: bytes are not written as JSON")
+    return None
+
+
+def _double(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
