@@ -17,10 +17,23 @@ from tests.clients.fake_services import State
 
 @pytest.mark.parametrize(
     "command",
-    (
-        "|features|features get|recommend|similar|set-inventory|train|import|import products|import events|"
-        "import complete-journey|models|models list|demo|demo load"
-    ).split("|"),
+    [
+        "",
+        "features",
+        "features get",
+        "recommend",
+        "similar",
+        "set-inventory",
+        "train",
+        "import",
+        "import products",
+        "import events",
+        "import complete-journey",
+        "models",
+        "models list",
+        "demo",
+        "demo load",
+    ],
 )
 def test_every_command_helps(command: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), "--help"])
