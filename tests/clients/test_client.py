@@ -9,6 +9,7 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop.features.v1.features_pb2_grpc import FeatureServiceStub
 from windowshop.recommender.v1 import catalog_pb2 as c
 from windowshop_client import WindowshopError, connect
+from windowshop_client.errors import translated
 from windowshop_client.streams import upload
 from windowshop_client.values import value_of
 
@@ -68,8 +69,12 @@ async def test_a_server_that_hangs_is_given_up() -> None:
     port = silent.sockets[0].getsockname()[1]
     async with silent, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         call = FeatureServiceStub(channel).ImportEvents()
-        with pytest.raises(WindowshopError, match="did not take a chunk within"):
+        with (
+            pytest.raises(WindowshopError, match="did not take a chunk within") as caught,
+            translated("feature service"),
+        ):
             await upload(call, (f.ImportEventsRequest(events=chunk) for chunk in events(10)), stall=0.2)
+    assert caught.value.service == "feature service"
 
 
 def test_values_of_every_kind() -> None:

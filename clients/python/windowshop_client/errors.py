@@ -51,6 +51,9 @@ def translated(service: str) -> Iterator[None]:
         yield
     except aio.AioRpcError as error:
         raise from_rpc(error, service) from error
+    except WindowshopError as error:
+        error.service = error.service or service
+        raise
 
 
 def from_rpc(error: aio.AioRpcError, service: str) -> WindowshopError:
