@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from windowshop.recommender.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 
+from services.recommender import ranking
 from services.recommender.clients import FeatureClient
 from services.recommender.embeddings import WordLlamaEmbedder
 from services.recommender.indexing import TextIndexer
@@ -53,14 +54,18 @@ class Assembly:
     background: dict[str, Callable[[], Coroutine[Any, Any, None]]]
 
 
-def assemble(parts: Parts) -> Assembly:
+async def assemble(parts: Parts, closers: AsyncExitStack) -> Assembly:
     """Every servicer and every background task of this process; the one place to add another."""
     changes = PostgresChangeLog(parts.database)
     indexer = TextIndexer(PostgresEmbeddings(parts.database), parts.embedder)
-    catalog = CatalogServicer(PostgresCatalog(parts.database), changes, indexer, parts.clock)
+    store = PostgresCatalog(parts.database)
+    ranked = await ranking.assemble(
+        parts.settings, parts.database, store, changes, parts.features, parts.clock, closers
+    )
+    catalog = CatalogServicer(ranked.catalog, changes, indexer, parts.clock)
     return Assembly(
-        servicers={CATALOG_SERVICE: partial(add_CatalogServiceServicer_to_server, catalog)},
-        background={"change log": changes.run, "text index": indexer.run},
+        servicers={CATALOG_SERVICE: partial(add_CatalogServiceServicer_to_server, catalog), **ranked.servicers},
+        background={"change log": changes.run, "text index": indexer.run, **ranked.background},
     )
 
 
@@ -72,7 +77,7 @@ def now() -> datetime:
 async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
     """Opens stores and clients, serves, and leaves the closing, in reverse order, to ``closers``."""
     parts = await open_parts(settings, closers)
-    assembly = assemble(parts)
+    assembly = await assemble(parts, closers)
 
     def register(server: grpc.aio.Server) -> None:
         for add in assembly.servicers.values():

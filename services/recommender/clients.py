@@ -2,12 +2,121 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping, Sequence
+
 import grpc
-from windowshop.features.v1 import features_pb2_grpc
+import numpy as np
+from windowshop.features.v1 import features_pb2, features_pb2_grpc
+
+from services.recommender.domain.interactions import EVENT_WEIGHTS
+from services.recommender.domain.signals import UserSignals
+from services.recommender.ranking_ports import (
+    Floats,
+    InteractionChunk,
+    ProductReading,
+    ProductScores,
+    UserReading,
+)
+from services.runtime.errors import from_rpc
+
+USER_FEATURES = (
+    "user_browsing_category",
+    "user_purchase_count_30d",
+    "user_avg_order_value",
+    "user_price_sensitivity",
+    "user_recent_views",
+    "user_recent_carts",
+    "user_purchased_products",
+)
+POPULARITY = "product_popularity_score"
+TREND = "product_trend_score"
+RATING = "product_rating"
+INVENTORY = "product_inventory_level"
+
+# Off the request path: a page of 1,000 products that all have to be computed anew takes a second or two.
+_SCORES_SECONDS = 10.0
+# Millions of rows; a stream that stands still longer is broken.
+_INTERACTIONS_SECONDS = 600.0
+
+_HAS_VALUE = (features_pb2.PRESENT, features_pb2.STALE, features_pb2.DEFAULT)
 
 
 class FeatureClient:
-    """Calls of the FeatureService."""
+    """Calls of the FeatureService; its errors come out as ServiceError."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = features_pb2_grpc.FeatureServiceStub(channel)
+
+    async def user(self, user_id: str, timeout: float) -> UserReading:
+        """The user's signals; empty ones for a user nobody has heard of."""
+        request = features_pb2.GetFeaturesRequest(entity="User", id=user_id, features=USER_FEATURES)
+        try:
+            response = await self._stub.GetFeatures(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            failure = from_rpc(error)
+            if failure.reason == "ENTITY_NOT_FOUND":
+                return UserReading(UserSignals())
+            raise failure from error
+        return UserReading(_signals(response.features), complete=not response.degraded)
+
+    async def products(self, ids: Sequence[str], timeout: float) -> ProductReading:
+        """Live features of products."""
+        columns, complete = await self._columns(ids, (POPULARITY, RATING, INVENTORY), timeout)
+        inventory = columns[INVENTORY]
+        return ProductReading(
+            popularity=_doubles(columns[POPULARITY]),
+            rating=_doubles(columns[RATING]),
+            inventory=[
+                level if status in _HAS_VALUE else None
+                for level, status in zip(inventory.string_values, inventory.statuses, strict=True)
+            ],
+            complete=complete,
+        )
+
+    async def scores(self, ids: Sequence[str]) -> ProductScores:
+        """What ranks products without a user."""
+        columns, _ = await self._columns(ids, (POPULARITY, TREND, RATING), _SCORES_SECONDS)
+        return ProductScores(ids, _doubles(columns[POPULARITY]), _doubles(columns[TREND]), _doubles(columns[RATING]))
+
+    async def interactions(self) -> AsyncIterator[InteractionChunk]:
+        """The log's views, carts and orders of known users, oldest first."""
+        request = features_pb2.ReadTrainingRowsRequest(event_types=tuple(EVENT_WEIGHTS))
+        try:
+            async for rows in self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS):
+                yield InteractionChunk(rows.user_ids, rows.product_ids, rows.event_types, rows.event_times_ms)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+
+    async def _columns(
+        self, ids: Sequence[str], features: Sequence[str], timeout: float
+    ) -> tuple[Mapping[str, features_pb2.FeatureColumn], bool]:
+        request = features_pb2.BatchGetFeaturesRequest(entity="Product", ids=ids, features=features)
+        try:
+            response = await self._stub.BatchGetFeatures(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error) from error
+        return {column.feature: column for column in response.columns}, not response.degraded
+
+
+def _signals(features: Mapping[str, features_pb2.FeatureValue]) -> UserSignals:
+    def present(name: str) -> bool:
+        return features[name].WhichOneof("kind") is not None
+
+    def ids(name: str) -> tuple[str, ...]:
+        return tuple(features[name].string_list_value.values)
+
+    category, average = "user_browsing_category", "user_avg_order_value"
+    return UserSignals(
+        browsing_category=features[category].string_value if present(category) else None,
+        purchase_count_30d=features["user_purchase_count_30d"].int_value,
+        avg_order_value=features[average].double_value if present(average) else None,
+        price_sensitivity=features["user_price_sensitivity"].string_value or "medium",
+        recent_views=ids("user_recent_views"),
+        recent_carts=ids("user_recent_carts"),
+        purchases=ids("user_purchased_products"),
+    )
+
+
+def _doubles(column: features_pb2.FeatureColumn) -> Floats:
+    has_value = np.isin(np.array(column.statuses, dtype=np.int64), _HAS_VALUE)
+    return np.where(has_value, np.array(column.double_values, dtype=np.float64), np.nan)

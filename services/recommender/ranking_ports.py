@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.candidates import Hit
-from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Anchor, Card, UserSignals
 
 Floats = npt.NDArray[np.float64]
@@ -140,14 +139,6 @@ class Retrieval(Protocol):
         ...
 
 
-class Shelf(Protocol):
-    """The store of record, asked last."""
-
-    async def available(self, ids: Sequence[str]) -> list[Product]:
-        """The products that may be shown now, in the given order."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
     """A model version; ``state`` is a name of the contract's ModelState."""
@@ -174,6 +165,18 @@ class Factors:
 class ModelStore(Protocol):
     """Model versions and their vectors."""
 
+    async def begin(self, model_id: str) -> ModelVersion:
+        """A new version in state TRAINING; raises ABORTED when any process is training already."""
+        ...
+
+    async def end(self) -> None:
+        """Lets the next run begin."""
+        ...
+
+    async def recover(self) -> None:
+        """Marks a run as FAILED that ended with its process, unless another process is training."""
+        ...
+
     async def list(self, limit: int, after: tuple[datetime, str] | None) -> list[ModelVersion]:
         """Newest first, from the one after ``after``."""
         ...
@@ -194,6 +197,22 @@ class ModelStore(Protocol):
         """In one transaction; raises NOT_FOUND, or FAILED_PRECONDITION when the model is not READY."""
         ...
 
-    async def prune(self) -> list[str]:
-        """Forgets READY and REJECTED models but the newest beside the active one; returns their ids."""
+    async def prune(self) -> Sequence[str]:
+        """Forgets the READY versions but the newest, which a rollback may want; returns the forgotten ids."""
+        ...
+
+
+class ScoreStore(Protocol):
+    """The copied scores of products. Every method raises UNAVAILABLE when the store is away."""
+
+    async def product_ids(self, after: str, limit: int) -> Sequence[str]:
+        """Up to ``limit`` ids of the catalogue above ``after``, ascending."""
+        ...
+
+    async def write(self, scores: ProductScores) -> int:
+        """Stores what differs; a NaN leaves what is stored. Returns the number of changed products."""
+        ...
+
+    async def forget_deleted(self) -> None:
+        """Drops the scores of products that left the catalogue."""
         ...

@@ -71,16 +71,13 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
     return ServingConfig(
         id=config_id,
         sources=tuple(
-            SourceSpec(source.name, source.limit, source.deadline_ms / 1000, source.weight)
-            for source in config.sources
+            SourceSpec(source.name, source.limit, source.deadline_ms / 1000, source.weight) for source in config.sources
         ),
         anchors=config.anchors,
         needs_products=config.needs_products,
         exclude_purchased=config.exclude_purchased,
         fill=config.fill,
         empty_reason=config.empty_reason,
-        diversity=Diversity(
-            config.diversity.category_cap, config.diversity.brand_cap, config.diversity.session_share
-        ),
+        diversity=Diversity(config.diversity.category_cap, config.diversity.brand_cap, config.diversity.session_share),
         weights=config.weights,
     )

@@ -30,9 +30,7 @@ class Shoppers:
         if not user_id:
             return UserSignals()
         try:
-            reading = await self._breaker.call(
-                self._timeout, lambda: self._features.user(user_id, self._timeout)
-            )
+            reading = await self._breaker.call(self._timeout, lambda: self._features.user(user_id, self._timeout))
         except Exception as error:
             log.debug("features_failed", error=type(error).__name__)
             degraded.add("features")

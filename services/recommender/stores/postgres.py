@@ -32,6 +32,12 @@ _SERVER_SETTINGS = {
     # A writer that stands still must not hold the catalogue's lock for the others.
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",
+    # A filtered vector search goes on until it has enough rows, instead of filtering its first few away.
+    "hnsw.iterative_scan": "relaxed_order",
+    # Neighbours looked at in one go: more than most searches ask for, 1 ms in 100,000 products.
+    "hnsw.ef_search": "80",
+    # Which plan is right depends on the parameters (a model's partition, a common or a rare category).
+    "plan_cache_mode": "force_custom_plan",
 }
 
 # What a server that is away, starting, stopping, full or stuck looks like.

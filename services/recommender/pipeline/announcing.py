@@ -1,0 +1,62 @@
+"""Tells the showcase of every change of stock made through this process before the change is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from services.recommender.domain.product import Product
+from services.recommender.ports import CatalogStore, StockOutcome, UpsertOutcome
+
+StockChanged = Callable[[str, int], None]
+
+
+class AnnouncingCatalog:
+    """A :class:`~services.recommender.ports.CatalogStore` around another one.
+
+    The change log says the same a few milliseconds later; but when the store goes down in just these
+    milliseconds, pages are made from memory, and the memory must know already.
+    """
+
+    def __init__(self, store: CatalogStore, stock_changed: StockChanged) -> None:
+        self._store = store
+        self._stock_changed = stock_changed
+
+    async def get(self, product_id: str) -> Product | None:
+        return await self._store.get(product_id)
+
+    async def page(self, after: str, limit: int) -> list[Product]:
+        return await self._store.page(after, limit)
+
+    async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
+        return await self._store.available(ids, now)
+
+    async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
+        outcome = await self._store.upsert(products, now, counted)
+        for product in products:
+            self._stock_changed(product.id, product.available_quantity)
+        return outcome
+
+    async def change(
+        self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
+    ) -> Product:
+        product = await self._store.change(product_id, decide, now)
+        self._stock_changed(product_id, product.available_quantity)
+        return product
+
+    async def delete(self, product_id: str) -> bool:
+        deleted = await self._store.delete(product_id)
+        self._stock_changed(product_id, 0)
+        return deleted
+
+    async def delete_others(self, named: Collection[str], created_until: datetime) -> int:
+        # Which ones were deleted is in the change log.
+        return await self._store.delete_others(named, created_until)
+
+    async def set_inventory(
+        self, product_id: str, quantity: int, counted: datetime, now: datetime
+    ) -> StockOutcome | None:
+        outcome = await self._store.set_inventory(product_id, quantity, counted, now)
+        if outcome is not None:
+            self._stock_changed(product_id, outcome.available_quantity)
+        return outcome

@@ -1,0 +1,56 @@
+"""The last step of a page: what may be shown at this very moment, with its details; short pages are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from services.recommender.domain.candidates import Candidate, Trace
+from services.recommender.domain.deciding import Choice
+from services.recommender.domain.product import Product
+from services.recommender.pipeline.deadline import Breaker
+from services.recommender.pipeline.metrics import DROPPED
+from services.recommender.ports import CatalogStore, Clock
+from services.recommender.ranking_ports import Retrieval
+
+# Beyond the page, for products that were sold out since the searches read them: one question is the rule.
+_SPARE = 5
+
+Placed = tuple[Choice, Product]
+
+
+class Finisher:
+    """Asks the store of record, which sees every acknowledged change of stock, right before the answer."""
+
+    def __init__(
+        self, shelf: CatalogStore, retrieval: Retrieval, breaker: Breaker, timeout: float, clock: Clock
+    ) -> None:
+        self._shelf = shelf
+        self._retrieval = retrieval
+        self._breaker = breaker
+        self._timeout = timeout
+        self._clock = clock
+
+    async def finish(self, choices: Sequence[Choice], page_size: int) -> list[Placed]:
+        """The first ``page_size`` choices that are available, with their products. Raises when the store is away."""
+        placed: list[Placed] = []
+        start = 0
+        while len(placed) < page_size and start < len(choices):
+            batch = choices[start : start + page_size - len(placed) + _SPARE]
+            start += len(batch)
+            products = await self._available([choice.candidate.id for choice in batch])
+            DROPPED.inc(len(batch) - len(products))
+            placed += [(choice, products[choice.candidate.id]) for choice in batch if choice.candidate.id in products]
+        return placed[:page_size]
+
+    async def fill(self, count: int, excluded: Collection[str]) -> list[Placed]:
+        """Up to ``count`` of anything in stock. Raises when the store is away."""
+        hits = await self._breaker.call(self._timeout, lambda: self._retrieval.anything(count + _SPARE, list(excluded)))
+        choices = [
+            Choice(Candidate(hit.id, 0.0, (Trace("popular", rank, 0.0, None),)), 0.0, "")
+            for rank, hit in enumerate(hits, start=1)
+        ]
+        return await self.finish(choices, count)
+
+    async def _available(self, ids: Sequence[str]) -> dict[str, Product]:
+        products = await self._breaker.call(self._timeout, lambda: self._shelf.available(ids, self._clock()))
+        return {product.id: product for product in products}

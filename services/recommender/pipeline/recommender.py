@@ -1,0 +1,209 @@
+"""Recommends: gather (signals, candidates, facts), decide (pure), report (the page, its reasons, its token).
+
+No dependency can make this fail: each missing part has a fallback and a name in ``Answer.degraded``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from services.recommender.domain import attribution
+from services.recommender.domain.attribution import Attribution
+from services.recommender.domain.candidates import merge
+from services.recommender.domain.deciding import decide
+from services.recommender.domain.reasons import POPULAR, reasons
+from services.recommender.domain.serving import ServingConfig
+from services.recommender.domain.signals import (
+    Card,
+    UserSignals,
+    category_tastes,
+    leading_categories,
+    page_anchors,
+    session_anchors,
+)
+from services.recommender.pipeline.active_model import ActiveModel
+from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.context import Answer, Ask, Context, Degraded, Result
+from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
+from services.recommender.pipeline.finishing import Finisher, Placed
+from services.recommender.pipeline.gathering import gather
+from services.recommender.pipeline.hydrating import Hydrator
+from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECONDS
+from services.recommender.pipeline.shopper import Shoppers
+from services.recommender.pipeline.showcase import Showcase
+from services.recommender.pipeline.sources import CandidateSource
+from services.runtime.errors import invalid_field, not_found
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The parts of the pipeline, in the order of their use."""
+
+    shoppers: Shoppers
+    cards: Cards
+    sources: Mapping[str, CandidateSource]
+    hydrator: Hydrator
+    finisher: Finisher
+    showcase: Showcase
+    store_breaker: Breaker
+
+
+class Recommender:
+    """Answers one :class:`Ask` at a time; holds no state of its own."""
+
+    def __init__(
+        self,
+        configs: Mapping[str, ServingConfig],
+        stages: Stages,
+        active_model: ActiveModel,
+        new_answer_id: Callable[[], str],
+    ) -> None:
+        self._configs = configs
+        self._stages = stages
+        self._active_model = active_model
+        self._new_answer_id = new_answer_id
+
+    async def recommend(self, ask: Ask) -> Answer:
+        """The page. Raises NOT_FOUND for an unknown serving config or, where products are needed, unknown ones."""
+        config = self._config(ask)
+        degraded = Degraded()
+        model_id = self._active_model.id
+        with _timed("signals"):
+            signals = await self._stages.shoppers.signals(ask.user_id, degraded)
+            context = await self._context(ask, config, signals, model_id, degraded)
+        try:
+            placed = await self._page(ask, config, context, degraded)
+        except Exception as error:
+            degraded.add("catalogue")
+            if not isinstance(error, TimeoutError | CircuitOpenError):
+                log.warning("catalogue_failed", error=type(error).__name__, exc_info=error)
+            results = self._from_memory(ask, config, context)
+        else:
+            results = _results(placed, context)
+        return self._answer(config, model_id, results, context, degraded)
+
+    async def knows(self, product_id: str) -> bool:
+        """Whether the catalogue has the product; true when nobody can say."""
+        try:
+            return bool(await self._stages.cards.of([product_id]))
+        except Exception:
+            return True
+
+    def _config(self, ask: Ask) -> ServingConfig:
+        config = self._configs.get(ask.serving_config)
+        if config is None:
+            raise not_found("SERVING_CONFIG_NOT_FOUND", "there is no such serving config")
+        if config.needs_products and not ask.product_ids:
+            raise invalid_field("productIds", f"{config.id} needs at least one product", "REQUIRED")
+        return config
+
+    async def _context(
+        self, ask: Ask, config: ServingConfig, signals: UserSignals, model_id: str, degraded: Degraded
+    ) -> Context:
+        wanted = (*ask.product_ids, *signals.history())
+        try:
+            cards = await self._stages.cards.of(wanted)
+        except Exception:
+            degraded.add("catalogue")
+            cards = self._stages.cards.known(wanted)
+        else:
+            if config.needs_products and not any(product_id in cards for product_id in ask.product_ids):
+                raise not_found("PRODUCT_NOT_FOUND", "the catalogue has none of the products")
+        tastes = category_tastes(signals, cards)
+        if config.anchors == "page":
+            anchors = page_anchors(ask.product_ids)
+            categories = tuple(dict.fromkeys(cards[id_].top_category for id_ in ask.product_ids if id_ in cards))
+        else:
+            anchors = session_anchors(signals, ask.product_ids)
+            categories = leading_categories(tastes, signals.browsing_category)
+        return Context(ask.user_id, signals, anchors, tastes, categories, cards, model_id)
+
+    async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
+        stages = self._stages
+        with _timed("candidates"):
+            found = await gather(config, stages.sources, context, ask.page_size, stages.store_breaker, degraded)
+        excluded = _excluded(ask, config, context.signals)
+        candidates = merge(found, {spec.name: spec.weight for spec in config.sources}, excluded)
+        with _timed("features"):
+            hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, degraded)
+        with _timed("decision"):
+            choices = decide(
+                config, hydrated.candidates, hydrated.facts, context.signals, context.tastes, ask.page_size
+            )
+        with _timed("final_check"):
+            placed = await stages.finisher.finish(choices, ask.page_size)
+            if config.fill and len(placed) < ask.page_size:
+                shown = {product.id for _, product in placed}
+                placed += await stages.finisher.fill(ask.page_size - len(placed), excluded | shown)
+        return placed
+
+    def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
+        showcase = self._stages.showcase
+        excluded = _excluded(ask, config, context.signals)
+        if config.fill:
+            products = showcase.choose(context.categories, excluded, ask.page_size)
+        else:
+            own = showcase.among(context.signals.purchases)
+            products = [product for product in own if product.id not in excluded][: ask.page_size]
+        return tuple(
+            Result(
+                product,
+                round(1.0 / rank, 6),
+                (f"Popular in {product.top_category}" if product.top_category in context.categories else POPULAR,),
+            )
+            for rank, product in enumerate(products, start=1)
+        )
+
+    def _answer(
+        self,
+        config: ServingConfig,
+        model_id: str,
+        results: tuple[Result, ...],
+        context: Context,
+        degraded: Degraded,
+    ) -> Answer:
+        parts = degraded.names()
+        outcome = "empty" if not results else "degraded" if parts else "full"
+        ANSWERS.labels(config.id, outcome).inc()
+        for part in {part.partition(":")[0] for part in parts}:
+            DEGRADED.labels(part).inc()
+        token = attribution.encode(Attribution(config.id, model_id, self._new_answer_id()))
+        empty_reason = "" if results else _empty_reason(config, context, parts)
+        return Answer(results, token, config.id, model_id, parts, empty_reason)
+
+
+def _excluded(ask: Ask, config: ServingConfig, signals: UserSignals) -> frozenset[str]:
+    purchased = signals.purchases if config.exclude_purchased else ()
+    return frozenset((*ask.excluded, *ask.product_ids, *purchased))
+
+
+def _results(placed: Sequence[Placed], context: Context) -> tuple[Result, ...]:
+    origins = {anchor.id: anchor.origin for anchor in context.anchors}
+    cards: Mapping[str, Card] = context.cards
+    return tuple(
+        Result(product, choice.score, reasons(choice.candidate.traces, product.top_category, cards, origins))
+        for choice, product in placed
+    )
+
+
+def _empty_reason(config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:
+    if "catalogue" in degraded:
+        return "the catalogue is not available"
+    if not config.fill and context.signals.purchases:
+        return "nothing of it is in stock"
+    return config.empty_reason
+
+
+@contextmanager
+def _timed(stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        STAGE_SECONDS.labels(stage).observe(time.perf_counter() - started)

@@ -1,0 +1,92 @@
+"""What is left when the store is down: the popular products, kept in memory, minus what is known to be sold out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from services.recommender.domain.product import Product
+from services.recommender.ports import CatalogStore, ChangeLog, Clock
+from services.recommender.ranking_ports import Retrieval
+from services.runtime.errors import ServiceError
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+# A page of 100 for everyone, and most of a page for every taste.
+_OVERALL = 120
+_PER_CATEGORY = 12
+# Stock changes are told at once (see `stock_changed`); what may lag is which products are popular.
+_REFRESH_SECONDS = 15.0
+_RETRY_SECONDS = 0.5
+# Small enough to be no stall of the event loop.
+_CHUNK = 100
+
+
+class Showcase:
+    """Popular products with their details, refreshed in the background; also the price bands of the scorer."""
+
+    def __init__(self, retrieval: Retrieval, shelf: CatalogStore, clock: Clock) -> None:
+        self._retrieval = retrieval
+        self._shelf = shelf
+        self._clock = clock
+        self._products: dict[str, Product] = {}
+        # Since the last refresh began.
+        self._sold_out: set[str] = set()
+        self.bands: Mapping[str, Sequence[float]] = {}
+
+    def stock_changed(self, product_id: str, available_quantity: int) -> None:
+        """A product's stock, just committed: without stock it is not shown from memory any more."""
+        if available_quantity == 0:
+            self._products.pop(product_id, None)
+            self._sold_out.add(product_id)
+        else:
+            self._sold_out.discard(product_id)
+
+    def choose(self, categories: Sequence[str], excluded: Collection[str], count: int) -> list[Product]:
+        """Up to ``count`` products: those of ``categories`` first, in at most half of the places, then the others."""
+        now = self._clock()
+        usable = [product for product in self._products.values() if product.id not in excluded]
+        usable = [p for p in usable if p.expire_time is None or p.expire_time > now]
+        fitting = [product for product in usable if product.top_category in categories][: (count + 1) // 2]
+        chosen = {product.id for product in fitting}
+        return (fitting + [product for product in usable if product.id not in chosen])[:count]
+
+    def among(self, ids: Sequence[str]) -> list[Product]:
+        """Those of ``ids`` that are kept, in that order."""
+        return [self._products[product_id] for product_id in ids if product_id in self._products]
+
+    async def refresh(self) -> None:
+        """Reads the store anew. Raises UNAVAILABLE when it is away; what is kept stays then."""
+        self._sold_out.clear()
+        ids = await self._retrieval.showcase_ids(_OVERALL, _PER_CATEGORY)
+        products: dict[str, Product] = {}
+        for start in range(0, len(ids), _CHUNK):
+            found = await self._shelf.available(ids[start : start + _CHUNK], self._clock())
+            products.update((product.id, product) for product in found)
+        # What was sold out while this was read: that is newer.
+        self._products = {id_: product for id_, product in products.items() if id_ not in self._sold_out}
+        self.bands = await self._retrieval.price_bands()
+
+    async def follow_stock(self, changes: ChangeLog) -> None:
+        """Follows the catalogue's changes for ever, also those made through other processes."""
+        position: int | None = None
+        while True:
+            try:
+                if position is None:
+                    _, position = await changes.position()
+                if await changes.wait_past(position, _REFRESH_SECONDS):
+                    for change in await changes.changes(position, _CHUNK):
+                        self.stock_changed(change.product_id, 0 if change.deleted else change.available_quantity)
+                        position = change.change_seq
+            except ServiceError:
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def follow(self) -> None:
+        """Refreshes for ever."""
+        while True:
+            try:
+                await self.refresh()
+            except ServiceError:
+                log.debug("showcase_not_refreshed")
+            await asyncio.sleep(_REFRESH_SECONDS)

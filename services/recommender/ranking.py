@@ -1,0 +1,122 @@
+"""Composes ranking and training: the searches, the pipeline, the trainer, and the servicers in front of them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+from windowshop.recommender.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
+from windowshop.recommender.v1.recommendation_pb2_grpc import add_RecommendationServiceServicer_to_server
+
+from services.recommender import serving_configs
+from services.recommender.clients import FeatureClient
+from services.recommender.pipeline.active_model import ActiveModel
+from services.recommender.pipeline.announcing import AnnouncingCatalog
+from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.deadline import Breaker
+from services.recommender.pipeline.finishing import Finisher
+from services.recommender.pipeline.hydrating import Hydrator
+from services.recommender.pipeline.recommender import Recommender, Stages
+from services.recommender.pipeline.shopper import Shoppers
+from services.recommender.pipeline.showcase import Showcase
+from services.recommender.pipeline.sources import all_sources
+from services.recommender.ports import CatalogStore, ChangeLog, Clock
+from services.recommender.servicer import model, recommendation
+from services.recommender.servicer.model import ModelServicer
+from services.recommender.servicer.recommendation import RecommendationServicer
+from services.recommender.settings import RecommenderSettings
+from services.recommender.stores.models import PostgresModels
+from services.recommender.stores.postgres import Database
+from services.recommender.stores.retrieval import PostgresRetrieval
+from services.recommender.stores.scores import PostgresScores
+from services.recommender.training.als import factorise
+from services.recommender.training.scores import ScoreRefresher
+from services.recommender.training.trainer import Trainer
+from services.runtime.errors import ServiceError
+
+# The usual times are 2 to 5 ms. These are for the bad day: twice the promise of 50 ms once, then the breaker
+# answers at once. Shorter ones would drop a shopper's last click on every hiccup of a busy machine.
+_FEATURES_SECONDS = 0.1
+_STORE_SECONDS = 0.15
+# One request asks the store for up to ten things at once: a single bad moment must not open it.
+_STORE_FAILURES = 20
+_FEATURES_FAILURES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What ranking adds to the service."""
+
+    catalog: CatalogStore
+    servicers: dict[str, Callable[[grpc.aio.Server], None]]
+    background: dict[str, Callable[[], Coroutine[Any, Any, None]]]
+
+
+async def assemble(
+    settings: RecommenderSettings,
+    database: Database,
+    catalog: CatalogStore,
+    changes: ChangeLog,
+    features: FeatureClient,
+    clock: Clock,
+    closers: AsyncExitStack,
+) -> Ranking:
+    """Builds it; ``Ranking.catalog`` is ``catalog`` for those who change products."""
+    retrieval = PostgresRetrieval(database)
+    store_breaker = Breaker("postgres", threshold=_STORE_FAILURES)
+    feature_breaker = Breaker("features", threshold=_FEATURES_FAILURES)
+    showcase = Showcase(retrieval, catalog, clock)
+    sources = all_sources(retrieval)
+    models = PostgresModels(database)
+    active_model = ActiveModel(models)
+    stages = Stages(
+        shoppers=Shoppers(features, feature_breaker, _FEATURES_SECONDS),
+        cards=Cards(retrieval, store_breaker, _STORE_SECONDS),
+        sources=sources,
+        hydrator=Hydrator(retrieval, features, store_breaker, feature_breaker, _STORE_SECONDS),
+        finisher=Finisher(catalog, retrieval, store_breaker, _STORE_SECONDS, clock),
+        showcase=showcase,
+        store_breaker=store_breaker,
+    )
+    recommender = Recommender(serving_configs.load(sources), stages, active_model, partial(secrets.token_hex, 8))
+    scores = ScoreRefresher(features, PostgresScores(database), settings.scores_every)
+
+    def activated(model_id: str) -> None:
+        active_model.switch(model_id)
+        scores.ask()
+
+    trainer = Trainer(models, features, factorise, clock, settings.train_every, activated)
+    closers.push_async_callback(trainer.close)
+    await _warm(active_model, showcase)
+    return Ranking(
+        catalog=AnnouncingCatalog(catalog, showcase.stock_changed),
+        servicers={
+            recommendation.SERVICE: partial(
+                add_RecommendationServiceServicer_to_server, RecommendationServicer(recommender)
+            ),
+            model.SERVICE: partial(
+                add_ModelServiceServicer_to_server, ModelServicer(models, trainer, active_model.switch)
+            ),
+        },
+        background={
+            "active model": active_model.follow,
+            "showcase": showcase.follow,
+            "showcase stock": partial(showcase.follow_stock, changes),
+            "scores": scores.follow,
+            "training": trainer.follow,
+        },
+    )
+
+
+async def _warm(active_model: ActiveModel, showcase: Showcase) -> None:
+    """What a first request should find in memory; without the store it comes later, in the background."""
+    try:
+        await active_model.refresh()
+        await showcase.refresh()
+    except ServiceError:
+        return

@@ -1,0 +1,93 @@
+"""RecommendationService: requests checked, answers written; what is recommended is the pipeline's matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from windowshop.recommender.v1 import recommendation_pb2, recommendation_pb2_grpc
+
+from services.recommender.pipeline.context import Answer, Ask
+from services.recommender.pipeline.recommender import Recommender
+from services.recommender.servicer.paging import page_size
+from services.recommender.servicer.products import write_product
+from services.runtime.errors import invalid_field, not_found
+from services.runtime.identifiers import check_id
+
+SERVICE = recommendation_pb2.DESCRIPTOR.services_by_name["RecommendationService"].full_name
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+DEFAULT_CONFIG = "recommended-for-you"
+SIMILAR_CONFIG = "similar-items"
+DEFAULT_PAGE = 10
+MAX_PAGE = 100
+MAX_PRODUCTS = 20
+MAX_EXCLUDED = 500
+MAX_DEVICE = 32
+
+
+class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServicer):
+    """Checks, asks the pipeline, answers."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        self._recommender = recommender
+
+    async def Recommend(
+        self, request: recommendation_pb2.RecommendRequest, context: Context
+    ) -> recommendation_pb2.RecommendResponse:
+        """The products to show next."""
+        return _write(await self._recommender.recommend(_read(request)))
+
+    async def ListSimilarProducts(
+        self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
+    ) -> recommendation_pb2.RecommendResponse:
+        """Products like one product."""
+        product_id = check_id(request.product_id, "productId")
+        size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
+        if not await self._recommender.knows(product_id):
+            raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
+        return _write(await self._recommender.recommend(Ask(SIMILAR_CONFIG, "", (product_id,), size)))
+
+
+def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
+    if request.user_id:
+        check_id(request.user_id, "userId")
+    if request.visitor_id:
+        check_id(request.visitor_id, "visitorId")
+    if len(request.device) > MAX_DEVICE:
+        raise invalid_field("device", f"must have at most {MAX_DEVICE} characters")
+    if len(request.product_ids) > MAX_PRODUCTS:
+        raise invalid_field("productIds", f"must have at most {MAX_PRODUCTS} entries")
+    if len(request.exclude_product_ids) > MAX_EXCLUDED:
+        raise invalid_field("excludeProductIds", f"must have at most {MAX_EXCLUDED} entries")
+    for number, product_id in enumerate(request.product_ids):
+        check_id(product_id, f"productIds[{number}]")
+    for number, product_id in enumerate(request.exclude_product_ids):
+        check_id(product_id, f"excludeProductIds[{number}]")
+    return Ask(
+        serving_config=request.serving_config or DEFAULT_CONFIG,
+        user_id=request.user_id,
+        product_ids=tuple(dict.fromkeys(request.product_ids)),
+        page_size=page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE),
+        excluded=tuple(request.exclude_product_ids),
+    )
+
+
+def _write(answer: Answer) -> recommendation_pb2.RecommendResponse:
+    return recommendation_pb2.RecommendResponse(
+        results=[
+            recommendation_pb2.Recommendation(
+                id=result.product.id,
+                score=result.score,
+                reasons=result.reasons,
+                product=write_product(result.product),
+            )
+            for result in answer.results
+        ],
+        attribution_token=answer.attribution_token,
+        serving_config=answer.serving_config,
+        model_version=answer.model_version,
+        degraded=answer.degraded,
+        empty_reason=answer.empty_reason,
+    )

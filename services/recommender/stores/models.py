@@ -1,0 +1,197 @@
+"""Model versions and their vectors in PostgreSQL: one training run at a time, one active version, few kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.ranking_ports import Factors, ModelVersion
+from services.recommender.stores.postgres import Connection, Database
+from services.runtime.errors import aborted, failed_precondition, not_found
+
+_COLUMNS = "id, state, create_time, finish_time, progress, metrics, reason"
+_LIST = f"""
+SELECT {_COLUMNS} FROM models
+WHERE $2::timestamptz IS NULL OR (create_time, id) < ($2, $3::text)
+ORDER BY create_time DESC, id DESC LIMIT $1"""  # noqa: S608 - column names of this module
+
+# Held by the connection of a running training, so that it ends with the run, whatever ends the run: a row in
+# state TRAINING without the lock is left over from a crash.
+_TRY_LOCK = "SELECT pg_try_advisory_lock(7161802533)"
+INTERRUPTED = "INTERRUPTED: the process that trained it ended"
+
+# Of an index build over a million vectors, with room.
+_BUILD_SECONDS = 900.0
+# 100,000 vectors and their graph fit; beyond it the build spills and slows down ten times.
+_BUILD_MEMORY = "256MB"
+# Encoding this many vectors keeps the event loop busy for a few milliseconds.
+_COPY_ROWS = 1_000
+# Failed and rejected versions are history only.
+_HISTORY = 20
+
+
+class PostgresModels:
+    """The :class:`~services.recommender.ranking_ports.ModelStore` of a running service."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._run: Connection | None = None
+
+    async def list(self, limit: int, after: tuple[datetime, str] | None) -> list[ModelVersion]:
+        time, model_id = after or (None, None)
+        async with self._database.connection() as connection:
+            return [_version(row) for row in await connection.fetch(_LIST, limit, time, model_id)]
+
+    async def get(self, model_id: str) -> ModelVersion | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE id = $1", model_id)  # noqa: S608
+            return _version(row) if row else None
+
+    async def active(self) -> ModelVersion | None:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM models WHERE state = 'ACTIVE'")  # noqa: S608
+            return _version(row) if row else None
+
+    async def begin(self, model_id: str) -> ModelVersion:
+        """A new version in state TRAINING; ABORTED when any process is training already."""
+        run = await self._lock()
+        if run is None:
+            raise aborted("TRAINING_RUNNING", "a training run is under way")
+        try:
+            async with self._database.transaction() as connection:
+                await _fail_left_over(connection)
+                row = await connection.fetchrow(
+                    f"INSERT INTO models (id, state) VALUES ($1, 'TRAINING') RETURNING {_COLUMNS}",  # noqa: S608
+                    model_id,
+                )
+        except BaseException:
+            run.terminate()
+            raise
+        self._run = run
+        return _version(row)
+
+    async def end(self) -> None:
+        """Lets the next run begin."""
+        if self._run is not None:
+            self._run.terminate()
+            self._run = None
+
+    async def recover(self) -> None:
+        """Marks a run as FAILED that ended with its process, unless another process is training."""
+        run = await self._lock()
+        if run is None:
+            return
+        try:
+            async with self._database.transaction() as connection:
+                await _fail_left_over(connection)
+        finally:
+            run.terminate()
+
+    async def report(self, model_id: str, progress: float) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute("UPDATE models SET progress = $2 WHERE id = $1", model_id, progress)
+
+    async def fail(self, model_id: str, reason: str) -> None:
+        async with self._database.transaction() as connection:
+            await connection.execute("SELECT drop_model_storage($1)", model_id)
+            await connection.execute(
+                "UPDATE models SET state = 'FAILED', reason = $2, finish_time = now() WHERE id = $1", model_id, reason
+            )
+
+    async def store(self, model_id: str, factors: Factors, metrics: Mapping[str, float]) -> None:
+        async with self._database.connection() as connection:
+            users, products = await connection.fetchrow("SELECT * FROM create_model_storage($1)", model_id)
+            await _copy(connection, users, "user_id", model_id, factors.user_ids, factors.users)
+            await _copy(connection, products, "product_id", model_id, factors.product_ids, factors.products)
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
+                await connection.execute("SELECT attach_model_storage($1)", model_id, timeout=_BUILD_SECONDS)
+                await connection.execute(
+                    "UPDATE models SET state = 'READY', metrics = $2, progress = 1, finish_time = now() WHERE id = $1",
+                    model_id,
+                    msgspec.json.encode(dict(metrics)).decode(),
+                )
+
+    async def activate(self, model_id: str) -> ModelVersion:
+        async with self._database.transaction() as connection:
+            # One activation at a time; readers are not held up.
+            await connection.execute("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
+            state = await connection.fetchval("SELECT state FROM models WHERE id = $1", model_id)
+            if state is None:
+                raise not_found("MODEL_NOT_FOUND", "there is no such model")
+            if state != "READY":
+                raise failed_precondition("MODEL_NOT_READY", f"the model is {state}, not READY", state=state)
+            await connection.execute("UPDATE models SET state = 'READY' WHERE state = 'ACTIVE'")
+            row = await connection.fetchrow(
+                f"UPDATE models SET state = 'ACTIVE' WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
+                model_id,
+            )
+            return _version(row)
+
+    async def prune(self) -> Sequence[str]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT id FROM models WHERE state = 'READY' ORDER BY create_time DESC, id DESC OFFSET 1"
+            )
+            old = [row["id"] for row in rows]
+            for model_id in old:
+                async with connection.transaction():
+                    await connection.execute("DELETE FROM models WHERE id = $1 AND state = 'READY'", model_id)
+                    await connection.execute("SELECT drop_model_storage($1)", model_id)
+            await connection.execute(
+                "DELETE FROM models WHERE id IN (SELECT id FROM models WHERE state IN ('FAILED', 'REJECTED')"
+                " ORDER BY create_time DESC OFFSET $1)",
+                _HISTORY,
+            )
+            return old
+
+    async def _lock(self) -> Connection | None:
+        """A connection of its own that holds the training lock; None when another one does."""
+        connection = await self._database.dedicated()
+        if await connection.fetchval(_TRY_LOCK):
+            return connection
+        await connection.close()
+        return None
+
+
+async def _fail_left_over(connection: Connection) -> None:
+    rows = await connection.fetch(
+        "UPDATE models SET state = 'FAILED', reason = $1, finish_time = now() WHERE state = 'TRAINING' RETURNING id",
+        INTERRUPTED,
+    )
+    for row in rows:
+        await connection.execute("SELECT drop_model_storage($1)", row["id"])
+
+
+async def _copy(
+    connection: Connection,
+    table: str,
+    key: str,
+    model_id: str,
+    ids: Sequence[str],
+    vectors: npt.NDArray[np.float32],
+) -> None:
+    for start in range(0, len(ids), _COPY_ROWS):
+        rows: Iterable[tuple[object, ...]] = (
+            (model_id, ids[place], vectors[place]) for place in range(start, min(start + _COPY_ROWS, len(ids)))
+        )
+        await connection.copy_records_to_table(table, columns=("model_id", key, "embedding"), records=rows)
+        await asyncio.sleep(0)
+
+
+def _version(row: Any) -> ModelVersion:
+    return ModelVersion(
+        id=row["id"],
+        state=row["state"],
+        create_time=row["create_time"],
+        finish_time=row["finish_time"],
+        progress=row["progress"],
+        metrics=msgspec.json.decode(row["metrics"], type=dict[str, float]),
+        reason=row["reason"],
+    )

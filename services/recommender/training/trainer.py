@@ -1,0 +1,166 @@
+"""Training runs: from the event log to an active model version, one at a time, by command and by schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+from services.recommender.ports import Clock
+from services.recommender.ranking_ports import Factors, FeatureExport, ModelStore, ModelVersion
+from services.recommender.training.interactions import Interactions, Matrix
+from services.recommender.training.metrics import MODEL_CREATED, TRAINING_SECONDS, TRAININGS
+from services.runtime.errors import ServiceError
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+NO_INTERACTIONS = "NO_INTERACTIONS: the event log has no view, cart or order of a known user"
+
+# How often the schedule is looked at: a shop whose first events just came gets its first model this soon.
+_TICK_SECONDS = 20.0
+
+Factorise = Callable[[Matrix], Awaitable[Factors]]
+
+
+class Trainer:
+    """Owns the run that is under way in this process."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        features: FeatureExport,
+        factorise: Factorise,
+        clock: Clock,
+        every: float,
+        activated: Callable[[str], None],
+    ) -> None:
+        """``every`` is in seconds, 0: by command only; ``activated`` is told each version that serves from now on."""
+        self._store = store
+        self._features = features
+        self._factorise = factorise
+        self._clock = clock
+        self._every = every
+        self._activated = activated
+        self._run: asyncio.Task[None] | None = None
+        # By the schedule: when the log was last found unchanged, and what it was like at the last look.
+        self._unchanged_at: datetime | None = None
+        self._last_look = (0, 0)
+
+    async def start(self) -> ModelVersion:
+        """Begins a run and returns its version at once. Raises ABORTED while one is under way anywhere."""
+        model = await self._store.begin(self._new_id())
+        self._run = asyncio.create_task(self._train(model, None), name=f"train-{model.id}")
+        return model
+
+    async def close(self) -> None:
+        """Ends the run under way; its version is FAILED then."""
+        if self._run is not None and not self._run.done():
+            self._run.cancel()
+            await asyncio.wait([self._run])
+
+    async def follow(self) -> None:
+        """Recovers from a crash, then trains by schedule for ever."""
+        recovered = False
+        while True:
+            try:
+                if not recovered:
+                    await self._store.recover()
+                    recovered = True
+                if self._every > 0:
+                    await self._train_when_due()
+            except ServiceError as error:
+                log.warning("training_not_started", error=str(error))
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _train_when_due(self) -> None:
+        newest = await self._store.list(1, None)
+        since = max(filter(None, (newest[0].create_time if newest else None, self._unchanged_at)), default=None)
+        if since is not None and self._clock() < since + timedelta(seconds=self._every):
+            return
+        interactions = await self._read()
+        active = await self._store.active()
+        if not len(interactions) or (active and _same(active.metrics, interactions)):
+            TRAININGS.labels("skipped").inc()
+            # An empty log is cheap to look at; a full one is not.
+            self._unchanged_at = self._clock() if len(interactions) else None
+            return
+        if active is None and not self._settled(interactions):
+            return
+        model = await self._store.begin(self._new_id())
+        self._run = asyncio.create_task(self._train(model, interactions), name=f"train-{model.id}")
+        await asyncio.wait([self._run])
+
+    def _settled(self, interactions: Interactions) -> bool:
+        """Whether the log has not grown since the last look: a first load that is under way is waited for."""
+        look = (len(interactions), interactions.newest_ms)
+        settled, self._last_look = look == self._last_look, look
+        return settled
+
+    async def _train(self, model: ModelVersion, interactions: Interactions | None) -> None:
+        started = time.monotonic()
+        log.info("training", model=model.id)
+        try:
+            await self._make(model, interactions, started)
+        except asyncio.CancelledError:
+            await self._fail(model, "INTERRUPTED: the service stopped")
+            raise
+        except Exception as error:
+            reason = error.reason if isinstance(error, ServiceError) else type(error).__name__
+            log.warning("training_failed", model=model.id, error=str(error), exc_info=error)
+            await self._fail(model, f"{reason}: {error}")
+        finally:
+            TRAINING_SECONDS.set(time.monotonic() - started)
+            await self._store.end()
+
+    async def _make(self, model: ModelVersion, interactions: Interactions | None, started: float) -> None:
+        if interactions is None:
+            interactions = await self._read()
+        if not len(interactions):
+            await self._fail(model, NO_INTERACTIONS)
+            return
+        await self._store.report(model.id, 0.3)
+        matrix = await asyncio.to_thread(interactions.matrix, int(self._clock().timestamp() * 1000))
+        factors = await self._factorise(matrix)
+        await self._store.report(model.id, 0.7)
+        metrics = {
+            "interactions": float(len(interactions)),
+            "newest_event_ms": float(interactions.newest_ms),
+            "users": float(len(factors.user_ids)),
+            "products": float(len(factors.product_ids)),
+            "train_seconds": round(time.monotonic() - started, 3),
+        }
+        await self._store.store(model.id, factors, metrics)
+        await self._store.activate(model.id)
+        self._activated(model.id)
+        MODEL_CREATED.set(model.create_time.timestamp())
+        TRAININGS.labels("active").inc()
+        log.info("trained", model=model.id, **metrics)
+        await self._store.prune()
+
+    async def _read(self) -> Interactions:
+        interactions = Interactions()
+        async for chunk in self._features.interactions():
+            interactions.add(chunk)
+        return interactions
+
+    async def _fail(self, model: ModelVersion, reason: str) -> None:
+        TRAININGS.labels("failed").inc()
+        try:
+            # Shielded: also when this process is about to stop.
+            await asyncio.shield(self._store.fail(model.id, reason))
+        except ServiceError as error:
+            # The next start finds it without its lock and marks it then.
+            log.warning("model_not_marked_failed", model=model.id, error=str(error))
+
+    def _new_id(self) -> str:
+        return f"als-{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _same(metrics: Mapping[str, float], interactions: Interactions) -> bool:
+    """Whether a model has seen exactly this log; the number tells of late events, the time of new ones."""
+    return metrics.get("interactions") == len(interactions) and metrics.get("newest_event_ms") == float(
+        interactions.newest_ms
+    )
