@@ -1,0 +1,224 @@
+"""Recommending over gRPC: a real database, a feature service that answers over gRPC from memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from windowshop.recommender.v1 import catalog_pb2 as catalog
+from windowshop.recommender.v1 import model_pb2
+from windowshop.recommender.v1 import recommendation_pb2 as pb
+
+from services.recommender.domain.attribution import decode
+from services.runtime.errors import ServiceError, from_rpc
+from tests.support.catalogue import import_products, product
+from tests.support.feature_service import FakeFeatures, Item, User, running_features
+from tests.support.recommender import RunningRecommender, ids, running_recommender
+from tests.support.stack import PostgresServer
+from tests.support.waiting import eventually
+
+CATEGORIES = {
+    "Audio": ("headphones", "loudspeaker", "microphone"),
+    "Kitchen": ("frying pan", "kitchen knife", "saucepan"),
+    "Garden": ("lawn mower", "watering can", "garden hose"),
+    "Books": ("crime novel", "travel guide", "poetry album"),
+}
+PER_CATEGORY = 30
+FANS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A recommender with 120 products and the habits of 48 users, trained."""
+
+    service: RunningRecommender
+    features: FakeFeatures
+
+
+def shop_products() -> list[catalog.Product]:
+    return [
+        product(
+            f"{category.lower()}-{number:02d}",
+            title=f"{nouns[number % 3].capitalize()} model {number}",
+            description=f"A {nouns[number % 3]} for everyone.",
+            categories=[f"{category} > {nouns[number % 3].capitalize()}"],
+            brand=f"Brand {number % 7}",
+            price=10.0 + number,
+        )
+        for category, nouns in CATEGORIES.items()
+        for number in range(PER_CATEGORY)
+    ]
+
+
+@pytest.fixture(scope="module")
+async def shop(postgres: PostgresServer) -> AsyncIterator[Shop]:
+    async with running_features() as server:
+        fake = server.features
+        for place, category in enumerate(CATEGORIES):
+            names = [f"{category.lower()}-{number:02d}" for number in range(PER_CATEGORY)]
+            for number, name in enumerate(names):
+                fake.items[name] = Item(popularity=90 - number - place, trend=float(number), rating=4.0)
+            for fan in range(FANS):
+                user = f"{category.lower()}-fan-{fan}"
+                bought = [names[(fan + step) % PER_CATEGORY] for step in range(5)]
+                viewed = [names[(fan + step) % PER_CATEGORY] for step in range(5, 9)]
+                fake.users[user] = User(views=viewed, purchases=bought)
+                for name in bought:
+                    fake.interact(user, name, "purchase-complete", days_ago=5)
+                for name in viewed:
+                    fake.interact(user, name, days_ago=2)
+        async with running_recommender(await postgres.create_database(), server.address) as service:
+            await import_products(service.catalog, shop_products())
+            assert (await service.train()).state == model_pb2.ACTIVE
+
+            async def settled() -> bool:
+                page = await service.recommend(config="trending")
+                return "Trending now" in page.results[0].reasons and not page.degraded
+
+            await eventually(settled, timeout=30)
+            yield Shop(service, fake)
+
+
+async def error_of(call: object) -> ServiceError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call  # type: ignore[misc]  # an awaitable call
+    return from_rpc(caught.value)
+
+
+async def test_a_page_is_full_in_stock_and_explained(shop: Shop) -> None:
+    page = await shop.service.recommend("audio-fan-0")
+    assert len(set(ids(page))) == 10
+    assert all(result.reasons for result in page.results)
+    assert all(result.product.available_quantity > 0 for result in page.results)
+    assert [result.score for result in page.results] == sorted((r.score for r in page.results), reverse=True)
+    assert page.model_version
+    assert not page.degraded
+    token = decode(page.attribution_token)
+    assert token is not None
+    assert (token.serving_config, token.model_version) == ("recommended-for-you", page.model_version)
+
+
+async def test_users_get_what_fits_them(shop: Shop) -> None:
+    audio = await shop.service.recommend("audio-fan-1")
+    garden = await shop.service.recommend("garden-fan-1")
+    assert ids(audio) != ids(garden)
+    assert sum(id_.startswith("audio") for id_ in ids(audio)) >= 5
+    assert sum(id_.startswith("garden") for id_ in ids(garden)) >= 5
+
+
+async def test_a_view_shows_in_the_next_page_and_taste_stays(shop: Shop) -> None:
+    user = shop.features.users["kitchen-fan-2"]
+    before = await shop.service.recommend("kitchen-fan-2")
+    assert sum(id_.startswith("books") for id_ in ids(before)) < 3
+    user.views.insert(0, "books-20")
+    user.browsing_category = "Books"
+    after = await shop.service.recommend("kitchen-fan-2")
+    neighbours = [result for result in after.results if result.id.startswith("books")]
+    assert len(neighbours) >= 3
+    assert any("Because you viewed Poetry album model 20" in result.reasons for result in neighbours)
+    assert sum(id_.startswith("kitchen") for id_ in ids(after)) >= 3
+
+
+async def test_strangers_and_guests_get_popular_products(shop: Shop) -> None:
+    stranger = await shop.service.recommend("never-seen")
+    guest = await shop.service.recommend("", visitor_id="visitor-1")
+    nobody = await shop.service.recommend()
+    assert ids(stranger) == ids(guest) == ids(nobody)
+    assert len(nobody.results) == 10
+    assert any("Popular now" in result.reasons for result in nobody.results)
+    assert not stranger.degraded
+
+
+@pytest.mark.parametrize("config", ["recommended-for-you", "trending"])
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_pages_have_the_size_that_was_asked_for(shop: Shop, config: str, size: int) -> None:
+    page = await shop.service.recommend("audio-fan-3", config, size)
+    assert len(set(ids(page))) == size
+
+
+async def test_similar_items_are_of_the_same_kind(shop: Shop) -> None:
+    page = await shop.service.recommendations.ListSimilarProducts(
+        pb.ListSimilarProductsRequest(product_id="garden-03", page_size=8), timeout=10
+    )
+    assert len(page.results) == 8
+    assert "garden-03" not in ids(page)
+    assert sum(id_.startswith("garden") for id_ in ids(page)) >= 7
+    assert page.serving_config == "similar-items"
+    assert "Similar to Lawn mower model 3" in page.results[0].reasons
+
+
+async def test_buy_it_again_is_what_the_user_bought(shop: Shop) -> None:
+    page = await shop.service.recommend("books-fan-0", "buy-it-again")
+    assert sorted(ids(page)) == sorted(shop.features.users["books-fan-0"].purchases)
+    assert page.results[0].reasons[0] == "Bought by you before"
+
+
+async def test_buy_it_again_without_purchases_is_empty_with_a_reason(shop: Shop) -> None:
+    page = await shop.service.recommend("never-seen", "buy-it-again")
+    assert not page.results
+    assert page.empty_reason == "no earlier purchases"
+    assert page.attribution_token
+
+
+async def test_excluded_products_and_those_of_the_page_are_not_shown(shop: Shop) -> None:
+    first = ids(await shop.service.recommend("audio-fan-4"))
+    page = await shop.service.recommend("audio-fan-4", exclude_product_ids=first[:5], product_ids=[first[5]])
+    assert not set(first[:6]) & set(ids(page))
+    assert len(page.results) == 10
+
+
+async def test_sold_out_products_vanish_at_once_and_come_back(shop: Shop) -> None:
+    user = "garden-fan-5"
+    chosen = ids(await shop.service.recommend(user))[0]
+    await shop.service.set_stock(chosen, 0)
+    for config in ("recommended-for-you", "buy-it-again", "trending"):
+        assert chosen not in ids(await shop.service.recommend(user, config, 100))
+    similar = await shop.service.recommend(user, "similar-items", 100, product_ids=["garden-29"])
+    assert chosen not in ids(similar)
+    await shop.service.set_stock(chosen, 3)
+    assert chosen in ids(await shop.service.recommend(user))
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (pb.RecommendRequest(serving_config="nonsense"), "SERVING_CONFIG_NOT_FOUND"),
+        (pb.RecommendRequest(page_size=101), "INVALID_PAGE_SIZE"),
+        (pb.RecommendRequest(page_size=-1), "INVALID_PAGE_SIZE"),
+        (pb.RecommendRequest(user_id="a b"), "INVALID_ID"),
+        (pb.RecommendRequest(user_id="x" * 1_000_000), "INVALID_ID"),
+        (pb.RecommendRequest(visitor_id="a/b"), "INVALID_ID"),
+        (pb.RecommendRequest(product_ids=["ok", ""]), "INVALID_ID"),
+        (pb.RecommendRequest(exclude_product_ids=["x"] * 501), "INVALID_ARGUMENT"),
+        (pb.RecommendRequest(product_ids=["x"] * 21), "INVALID_ARGUMENT"),
+        (pb.RecommendRequest(device="d" * 33), "INVALID_ARGUMENT"),
+        (pb.RecommendRequest(serving_config="similar-items"), "REQUIRED"),
+        (pb.RecommendRequest(serving_config="similar-items", product_ids=["gone"]), "PRODUCT_NOT_FOUND"),
+    ],
+)
+async def test_bad_requests_are_refused(shop: Shop, request_: pb.RecommendRequest, reason: str) -> None:
+    error = await error_of(shop.service.recommendations.Recommend(request_, timeout=10))
+    assert error.reason == reason
+    expected = grpc.StatusCode.NOT_FOUND if reason.endswith("_NOT_FOUND") else grpc.StatusCode.INVALID_ARGUMENT
+    assert error.code is expected
+
+
+async def test_products_like_an_unknown_one_are_not_found(shop: Shop) -> None:
+    request = pb.ListSimilarProductsRequest(product_id="no-such-product")
+    error = await error_of(shop.service.recommendations.ListSimilarProducts(request, timeout=10))
+    assert error.reason == "PRODUCT_NOT_FOUND"
+
+
+async def test_a_new_product_is_found_by_its_text(shop: Shop) -> None:
+    await import_products(
+        shop.service.catalog,
+        [product("fresh-mic", title="Microphone model 99", categories=["Audio > Microphone"], price=12.0)],
+    )
+    request = pb.ListSimilarProductsRequest(product_id="audio-02", page_size=20)
+
+    async def found() -> bool:
+        return "fresh-mic" in ids(await shop.service.recommendations.ListSimilarProducts(request, timeout=10))
+
+    await eventually(found)
