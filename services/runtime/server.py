@@ -44,6 +44,8 @@ class Server:
 
     async def start(self) -> int:
         """Binds all interfaces and returns the port; raises OSError naming the port when it is taken."""
+        # Its servicer answers SERVING for "" until it is told otherwise.
+        await self.health.set_serving(False)
         try:
             bound: int = self._server.add_insecure_port(f"[::]:{self._port}")
         except RuntimeError:

@@ -1,0 +1,1 @@
+"""The feature service: keeps the event log and serves exact features from it; knows of the catalogue only what it is streamed, and nothing of recommending."""

@@ -1,0 +1,145 @@
+"""Composition roots: settings, logs, stores, service, start; closed in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from windowshop.features.v1 import features_pb2, features_pb2_grpc
+
+from services.features import definitions
+from services.features.committing import GroupCommit
+from services.features.definitions import Definitions
+from services.features.domain.features import Entity, OnEvent
+from services.features.marking import Marker
+from services.features.reading import Reader
+from services.features.servicer import FeatureServicer
+from services.features.settings import FeatureSettings
+from services.features.stores import postgres, redis
+from services.features.stores.computing import PostgresComputer
+from services.features.stores.event_log import PostgresEventLog
+from services.features.stores.online import RedisOnlineStore
+from services.features.stores.postgres import Database
+from services.features.stores.queue import RedisDueQueue
+from services.features.stores.redis import RedisStore
+from services.features.writing import Writer
+from services.runtime import logs
+from services.runtime.lifecycle import background, serve_until
+from services.runtime.logs import get_logger
+from services.runtime.migrations import migrate
+from services.runtime.ops import OpsServer
+from services.runtime.server import Server
+
+log = get_logger(__name__)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+SERVICE_NAME = features_pb2.DESCRIPTOR.services_by_name["FeatureService"].full_name
+# Seconds between tries to repeat marks that did not reach the online store.
+_SETTLE_EVERY = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What server and worker share."""
+
+    definitions: Definitions
+    database: Database
+    redis: RedisStore
+    log: PostgresEventLog
+    computer: PostgresComputer
+    online: RedisOnlineStore
+    queue: RedisDueQueue
+
+    @property
+    def entities(self) -> list[Entity]:
+        """The entity types."""
+        return list(self.definitions.entities.values())
+
+
+async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
+    """The server, until ``stopping``."""
+    logs.configure("features", settings.log_level, settings.log_format)
+    parts = await open_parts(settings, closers)
+    marker = Marker(parts.online, clock_ms)
+    group = GroupCommit(parts.log, marker, parts.entities)
+    closers.push_async_callback(group.close)
+    settling = await closers.enter_async_context(background("settle marks", _settle(marker)))
+    reader = Reader(parts.online, parts.queue, parts.computer, marker, clock_ms, random.random)
+    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), parts.log, clock_ms)
+    server = Server(
+        settings.port,
+        [SERVICE_NAME],
+        lambda grpc_server: features_pb2_grpc.add_FeatureServiceServicer_to_server(servicer, grpc_server),
+    )
+    ops = OpsServer(settings.ops_port, lambda: server.health.serving)
+    await ops.start()
+    closers.push_async_callback(ops.stop)
+    await server.start()
+    closers.push_async_callback(server.stop, settings.drain_seconds)
+    await prepare(settings, parts)
+    await server.health.set_serving(True)
+    await serve_until(stopping, settling)
+
+
+async def open_parts(settings: FeatureSettings, closers: AsyncExitStack) -> Parts:
+    """Definitions and stores; connects to nothing yet."""
+    declared = definitions.load(settings.definitions)
+    database = await closers.enter_async_context(
+        postgres.connect(
+            settings.database_url.get_secret_value(), settings.database_connections, settings.database_timeout
+        )
+    )
+    store = await closers.enter_async_context(
+        redis.connect(settings.redis_url.get_secret_value(), settings.redis_connections, settings.redis_timeout)
+    )
+    read_through = frozenset(f.entity for f in declared.features if f.on_event is OnEvent.READ_THROUGH)
+    return Parts(
+        definitions=declared,
+        database=database,
+        redis=store,
+        log=PostgresEventLog(database),
+        computer=PostgresComputer(database),
+        online=RedisOnlineStore(store, read_through),
+        queue=RedisDueQueue(store),
+    )
+
+
+async def prepare(settings: FeatureSettings, parts: Parts) -> None:
+    """Migrates the database, waiting for it to come up, and checks every statement against it."""
+    deadline = time.monotonic() + settings.start_seconds
+    while True:
+        try:
+            await asyncio.to_thread(migrate, settings.database_url.get_secret_value(), MIGRATIONS)
+            break
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("waiting for the database", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+    await parts.computer.check(parts.entities)
+
+
+def clock_us() -> int:
+    """Microseconds since 1970 UTC."""
+    return time.time_ns() // 1_000
+
+
+def clock_ms() -> int:
+    """Milliseconds since 1970 UTC, rounded up: a feature's now is not before an event that has happened."""
+    return -(-time.time_ns() // 1_000_000)
+
+
+async def _settle(marker: Marker) -> None:
+    while True:
+        await asyncio.sleep(_SETTLE_EVERY)
+        await marker.settle()
+
+
+async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
+    """The worker, until ``stopping``."""
+    await stopping.wait()

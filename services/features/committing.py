@@ -1,0 +1,99 @@
+"""Group commit: batches of concurrent callers share one transaction and one round of marks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.features.domain.events import Event
+from services.features.domain.features import Entity
+from services.features.marking import Marker, touched
+from services.features.ports import Appended, EventLog, LoggedEvent, StoreDownError
+
+# Events in one commit: a statement of this size takes some 100 ms.
+_MAX_COMMIT = 5_000
+# Commits at once: while one waits for the disk another is filled; more would only split batches.
+_MAX_COMMITS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    events: Sequence[Event]
+    done: asyncio.Future[Appended]
+
+
+class GroupCommit:
+    """Commits, then marks, then tells the callers. A caller that gives up does not undo its batch: others share the commit."""
+
+    def __init__(self, log: EventLog, marker: Marker, entities: Sequence[Entity]) -> None:
+        self._log = log
+        self._marker = marker
+        self._entities = entities
+        self._waiting: list[_Batch] = []
+        self._commits: set[asyncio.Task[None]] = set()
+
+    async def commit(self, events: Sequence[Event]) -> Appended:
+        """The events are durable, and their entities marked, on return. Raises StoreDownError when the log is down."""
+        batch = _Batch(events, asyncio.get_running_loop().create_future())
+        self._waiting.append(batch)
+        self._start()
+        return await asyncio.shield(batch.done)
+
+    async def close(self) -> None:
+        """Lets commits that are under way finish."""
+        await asyncio.gather(*self._commits)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._commits) < _MAX_COMMITS:
+            size, count = 0, 0
+            for batch in self._waiting:
+                size += len(batch.events)
+                if count and size > _MAX_COMMIT:
+                    break
+                count += 1
+            batches, self._waiting = self._waiting[:count], self._waiting[count:]
+            commit = asyncio.create_task(self._run(batches), name="commit")
+            self._commits.add(commit)
+            commit.add_done_callback(self._ended)
+
+    def _ended(self, commit: asyncio.Task[None]) -> None:
+        self._commits.discard(commit)
+        self._start()
+
+    async def _run(self, batches: Sequence[_Batch]) -> None:
+        failure: Exception = StoreDownError("event-log", "the process stops")
+        results: list[Appended] = []
+        try:
+            results = await self._commit(batches)
+        except Exception as error:  # handed to the callers, who are the ones to handle it
+            failure = error
+        finally:
+            for place, batch in enumerate(batches):
+                if batch.done.done():
+                    continue
+                if results:
+                    batch.done.set_result(results[place])
+                else:
+                    batch.done.set_exception(failure)
+                    batch.done.exception()  # retrieved: its caller may have given up
+
+    async def _commit(self, batches: Sequence[_Batch]) -> list[Appended]:
+        events = [event for batch in batches for event in batch.events]
+        appended = await self._log.append(events)
+        new = [event for event, is_new in zip(events, appended.new, strict=True) if is_new]
+        if appended.transaction is not None:
+            await self._marker.mark(touched(map(_logged, new), self._entities), [appended.transaction])
+        results, start = [], 0
+        for batch in batches:
+            end = start + len(batch.events)
+            results.append(Appended(appended.new[start:end], appended.unknown_products, appended.transaction))
+            start = end
+        return results
+
+
+def _logged(event: Event) -> LoggedEvent:
+    time_us = event.event_time_us or 0
+    return LoggedEvent(
+        event.event_type, event.subject_id, -(-time_us // 1_000), [line.product_id for line in event.lines]
+    )

@@ -1,0 +1,172 @@
+"""Reads the declarations of the features; a mistake in the file is an error that names its place."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.features.domain.events import EVENT_TYPES
+from services.features.domain.features import Entity, Feature, FeatureType, OnEvent, Value
+
+BUNDLED = Path(__file__).with_name("definitions.toml")
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_FEATURE_KEYS = {
+    "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request", "sql",
+}  # fmt: skip
+_ENTITY_KEYS = {"known", "active", "of_products"}
+
+
+class DefinitionError(ValueError):
+    """The definitions file cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """All declarations, in the order of the file."""
+
+    entities: Mapping[str, Entity]
+    features: tuple[Feature, ...]
+
+
+def load(path: Path = BUNDLED) -> Definitions:
+    """The declarations of a file, with their statements; SQL paths are relative to it."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DefinitionError(f"{path.name}: {error}") from error
+    _only(data, {"entities", "features"}, "the file")
+    features = tuple(_feature(name, table, path) for name, table in data.get("features", {}).items())
+    entities = {
+        name: _entity(name, table, path, tuple(f for f in features if f.entity == name))
+        for name, table in data.get("entities", {}).items()
+    }
+    _check_together(features, entities)
+    return Definitions(entities, features)
+
+
+def _check_together(features: tuple[Feature, ...], entities: Mapping[str, Entity]) -> None:
+    if not features:
+        raise DefinitionError("no feature is declared")
+    numbers: dict[int, str] = {0: "the entry for existence"}
+    for feature in features:
+        if feature.entity not in entities:
+            raise DefinitionError(f"features.{feature.name}: there is no entities.{feature.entity}")
+        other = numbers.setdefault(feature.number, feature.name)
+        if other != feature.name:
+            raise DefinitionError(f"features.{feature.name}: its number collides with {other}; choose another name")
+
+
+def _entity(name: str, table: Any, path: Path, features: tuple[Feature, ...]) -> Entity:
+    place = f"entities.{name}"
+    _only(table, _ENTITY_KEYS, place)
+    if name not in {"User", "Product"}:
+        # Events name users and products; another entity needs a way for events to name it first.
+        raise DefinitionError(f"{place}: events touch User and Product only")
+    return Entity(
+        name=name,
+        features={f.name: f for f in features},
+        known=_statement(table, "known", path, place),
+        active=_statement(table, "active", path, place),
+        of_products=_statement(table, "of_products", path, place) if "of_products" in table else None,
+    )
+
+
+def _feature(name: str, table: Any, path: Path) -> Feature:
+    place = f"features.{name}"
+    _only(table, _FEATURE_KEYS, place)
+    if _NAME.fullmatch(name) is None:
+        raise DefinitionError(f"{place}: a name is a letter, then up to 63 letters, digits and _")
+    kind = _choice(FeatureType, table, "type", place)
+    refresh, ttl = _duration(table, "refresh", place), _duration(table, "ttl", place)
+    if ttl < refresh:
+        raise DefinitionError(f"{place}: ttl is shorter than refresh")
+    events = table.get("events", [])
+    if not isinstance(events, list) or not set(events) <= set(EVENT_TYPES):
+        raise DefinitionError(f"{place}: events must be a list of event types")
+    return Feature(
+        name=name,
+        entity=_text(table, "entity", place),
+        type=kind,
+        description=_text(table, "description", place),
+        refresh_ms=refresh,
+        ttl_ms=ttl,
+        default=_default(table, kind, place),
+        materialize=_flag(table, "materialize", place),
+        on_event=_choice(OnEvent, table, "on_event", place),
+        on_request=_flag(table, "on_request", place),
+        events=frozenset(events),
+        sql=_statement(table, "sql", path, place),
+        number=zlib.crc32(name.encode()),
+    )
+
+
+def _only(table: Any, allowed: set[str], place: str) -> None:
+    if not isinstance(table, dict):
+        raise DefinitionError(f"{place}: must be a table")
+    unknown = sorted(set(table) - allowed)
+    if unknown:
+        raise DefinitionError(f"{place}: unknown {', '.join(unknown)}; known are {', '.join(sorted(allowed))}")
+
+
+def _text(table: Mapping[str, Any], key: str, place: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value:
+        raise DefinitionError(f"{place}: {key} must be a text")
+    return value
+
+
+def _flag(table: Mapping[str, Any], key: str, place: str) -> bool:
+    value = table.get(key, False)
+    if not isinstance(value, bool):
+        raise DefinitionError(f"{place}: {key} must be true or false")
+    return value
+
+
+def _choice(kind: Any, table: Mapping[str, Any], key: str, place: str) -> Any:
+    try:
+        return kind(table.get(key))
+    except ValueError:
+        raise DefinitionError(f"{place}: {key} must be one of {', '.join(kind)}") from None
+
+
+def _duration(table: Mapping[str, Any], key: str, place: str) -> int:
+    match = _DURATION.fullmatch(str(table.get(key)))
+    if match is None:
+        raise DefinitionError(f'{place}: {key} must be a number of s, m, h or d, such as "30m"')
+    return int(match[1]) * _UNIT_MS[match[2]]
+
+
+def _statement(table: Mapping[str, Any], key: str, path: Path, place: str) -> str:
+    file = path.parent / _text(table, key, place)
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DefinitionError(f"{place}: {key}: {error.strerror}: {file.name}") from error
+
+
+_DEFAULT_TYPES: dict[FeatureType, tuple[type, ...]] = {
+    FeatureType.INT: (int,),
+    FeatureType.DOUBLE: (int, float),
+    FeatureType.STRING: (str,),
+    FeatureType.BOOL: (bool,),
+}
+
+
+def _default(table: Mapping[str, Any], kind: FeatureType, place: str) -> Value | None:
+    value = table.get("default")
+    if value is None:
+        return None
+    if kind is FeatureType.STRING_LIST and isinstance(value, list) and all(isinstance(v, str) for v in value):
+        return value
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, _DEFAULT_TYPES.get(kind, ())) or is_bool != (kind is FeatureType.BOOL):
+        raise DefinitionError(f"{place}: default does not fit type {kind.value}")
+    return float(value) if kind is FeatureType.DOUBLE else value

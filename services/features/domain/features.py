@@ -1,0 +1,204 @@
+"""What a feature is, what a stored value is worth at an instant, and what an answer says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+# Instants are in milliseconds since 1970 UTC, the resolution of computed_at.
+Value = int | float | str | bool | Sequence[float | str]
+
+NO_TOKEN: Final = bytes(8)
+# Entry number of "this entity exists"; CRC-32 numbers of features are checked not to be 0.
+KNOWN: Final = 0
+
+
+class FeatureType(StrEnum):
+    """The type of a feature's values. A timestamp is kept as milliseconds since 1970 UTC."""
+
+    INT = "int"
+    DOUBLE = "double"
+    STRING = "string"
+    BOOL = "bool"
+    TIMESTAMP = "timestamp"
+    VECTOR = "vector"
+    STRING_LIST = "string_list"
+
+
+class OnEvent(StrEnum):
+    """What a new event of an entity does to a stored value."""
+
+    READ_THROUGH = "read-through"  # dirty: the next read computes
+    QUEUE = "queue"  # served on, while the worker computes
+    NONE = "none"  # nothing: only age counts
+
+
+class Status(StrEnum):
+    """Why a value is what it is; see FeatureStatus in features.proto."""
+
+    PRESENT = "PRESENT"
+    STALE = "STALE"
+    DEFAULT = "DEFAULT"
+    NULL = "NULL"
+    NOT_FOUND = "NOT_FOUND"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One declaration of the definitions file; ``number`` is its place in records, times are in milliseconds."""
+
+    name: str
+    entity: str
+    type: FeatureType
+    description: str
+    refresh_ms: int
+    ttl_ms: int
+    default: Value | None
+    materialize: bool
+    on_event: OnEvent
+    on_request: bool
+    events: frozenset[str]
+    sql: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity type: its features, and the statements that list its members.
+
+    ``known`` tells which of given ids exist; ``active`` lists, in pages, those with evidence; ``of_products``, where there is
+    one, lists those whose values depend on given products' catalogue data.
+    """
+
+    name: str
+    features: Mapping[str, Feature]
+    known: str
+    active: str
+    of_products: str | None
+
+    @property
+    def materialized(self) -> list[Feature]:
+        """Those that the worker keeps fresh."""
+        return [f for f in self.features.values() if f.materialize]
+
+    @property
+    def events(self) -> frozenset[str]:
+        """Types of the events that change at least one feature."""
+        return frozenset().union(*(f.events for f in self.features.values()))
+
+
+class Entry(NamedTuple):
+    """A computed value; None: there was no evidence. ``token`` is the record's when the computation began."""
+
+    computed_ms: int
+    token: bytes
+    value: Value | None
+
+
+class Record(NamedTuple):
+    """All computed values of an entity, by feature number, and the token that its last event left."""
+
+    token: bytes
+    entries: Mapping[int, Entry]
+
+
+EMPTY: Final = Record(NO_TOKEN, {})
+
+
+class Reading(NamedTuple):
+    """A value as it is answered; ``computed_ms`` is 0 where nothing was computed."""
+
+    value: Value | None
+    status: Status
+    computed_ms: int
+
+
+NOT_FOUND: Final = Reading(None, Status.NOT_FOUND, 0)
+UNAVAILABLE: Final = Reading(None, Status.UNAVAILABLE, 0)
+
+
+class Worth(StrEnum):
+    """What a stored value is good for."""
+
+    GOOD = "good"
+    AGED = (
+        "aged"  # older than its refresh interval: served, flagged, while the worker computes; computed when none will
+    )
+    DIRTY = "dirty"  # an event came after it: computed anew; served, flagged, when that is impossible
+    MISSING = "missing"  # not there, or past its time to live: computed, never served
+
+
+def worth(feature: Feature, record: Record, now_ms: int) -> Worth:
+    """What the record holds for a feature at an instant."""
+    entry = record.entries.get(feature.number)
+    if entry is None:
+        return Worth.MISSING
+    age = now_ms - entry.computed_ms
+    if age >= feature.ttl_ms:
+        return Worth.MISSING
+    if entry.token != record.token and feature.on_event is OnEvent.READ_THROUGH:
+        return Worth.DIRTY
+    if age >= feature.refresh_ms:
+        return Worth.AGED
+    return Worth.GOOD
+
+
+def reading(feature: Feature, entry: Entry, now_ms: int, outdated: bool = False) -> Reading:
+    """The answer from a computed value; ``outdated`` when it is known to miss an event."""
+    if entry.value is None:
+        if feature.default is None:
+            return Reading(None, Status.NULL, entry.computed_ms)
+        return Reading(feature.default, Status.DEFAULT, entry.computed_ms)
+    stale = outdated or now_ms - entry.computed_ms >= feature.refresh_ms
+    return Reading(entry.value, Status.STALE if stale else Status.PRESENT, entry.computed_ms)
+
+
+def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entry]:
+    """Both; of two computations of one feature the later one."""
+    entries = dict(old)
+    for number, entry in new.items():
+        known = entries.get(number)
+        if known is None or entry.computed_ms >= known.computed_ms:
+            entries[number] = entry
+    return entries
+
+
+# Refreshed at nine tenths of the interval, so that a queue of a moment does not make values stale; with one
+# part in ten of jitter, so that what was computed together is not due together.
+_EARLY: Final = 0.9
+_JITTER: Final = 0.1
+
+
+def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> list[Feature]:
+    """What the worker computes for an entity whose turn it is.
+
+    Features with ``on_event = "queue"`` always: an entity is in the queue because of an event at least as often as because of
+    its age, and the record does not tell.
+    """
+    due = []
+    for feature in features:
+        entry = record.entries.get(feature.number)
+        if (
+            entry is None
+            or feature.on_event is OnEvent.QUEUE
+            or (entry.token != record.token and feature.on_event is OnEvent.READ_THROUGH)
+            or now_ms - entry.computed_ms >= feature.refresh_ms * (_EARLY - _JITTER)
+        ):
+            due.append(feature)
+    return due
+
+
+def next_due_ms(features: Sequence[Feature], entries: Mapping[int, Entry], jitter: float) -> int | None:
+    """When an entity is to be refreshed next; None: no feature has evidence, only an event brings it back.
+
+    ``jitter`` is uniform in 0..1.
+    """
+    times = [
+        entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter))
+        for feature in features
+        if (entry := entries.get(feature.number)) is not None and entry.value is not None
+    ]
+    return min(times, default=None)

@@ -1,0 +1,205 @@
+"""What the service needs of the world; each port has its implementations in ``stores`` or ``clients``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from services.features.domain.events import Event
+from services.features.domain.features import Entity, Entry, Feature, Record, Value
+
+ONLINE_STORE = "online-store"
+EVENT_LOG = "event-log"
+
+
+class StoreDownError(Exception):
+    """A store did not answer in time, or not at all. ``store`` is the name under which answers report it."""
+
+    def __init__(self, store: str, cause: str) -> None:
+        super().__init__(f"{store}: {cause}")
+        self.store = store
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch: for each event whether it was new; the products that the catalogue does not know."""
+
+    new: Sequence[bool]
+    unknown_products: frozenset[str]
+    # Of the new ones; None when there are none. Confirming it spares the log tail repeating the marks.
+    transaction: int | None
+
+
+class TrainingRows(NamedTuple):
+    """Interactions in columns, all of one length."""
+
+    user_ids: list[str]
+    product_ids: list[str]
+    event_types: list[str]
+    event_times_ms: list[int]
+    quantities: list[int]
+
+
+class EventLog(Protocol):
+    """Where events are durable. Every method raises StoreDownError."""
+
+    async def append(self, events: Sequence[Event]) -> Appended:
+        """Stores those whose id is new, in one transaction; durable on return."""
+
+    def training_rows(
+        self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
+    ) -> AsyncIterator[TrainingRows]:
+        """Lines of signed-in users' events by event time, start included, end excluded."""
+
+
+class LoggedEvent(NamedTuple):
+    """What marking needs of an event in the log."""
+
+    event_type: str
+    subject_id: str
+    event_time_ms: int
+    product_ids: Sequence[str]
+
+
+class LogReader(Protocol):
+    """The log in the order of transactions, for whoever repeats marks. Raises StoreDownError."""
+
+    async def horizon(self) -> int:
+        """The oldest transaction that may still be running: all below it have ended."""
+
+    async def transactions(self, first: int, horizon: int, limit: int) -> list[int]:
+        """Transactions that wrote events, ascending, from ``first`` on and below ``horizon``."""
+
+    async def events_of(self, transaction: int) -> list[LoggedEvent]:
+        """The events that a transaction wrote."""
+
+
+class FeatureComputer(Protocol):
+    """Features from the log, by their declared statements. Raises StoreDownError."""
+
+    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Value]:
+        """The value of each id with evidence at ``now_ms``."""
+
+    async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that an event or the catalogue names."""
+
+    async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
+        """The next ids with evidence, ascending."""
+
+    async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
+        """The ids whose values depend on the catalogue data of products; none when the entity declares no such statement."""
+
+
+# Whom events touched: by entity type and id, the instant (ms) from which the youngest of the events counts.
+Touched = Mapping[str, Mapping[str, int]]
+
+
+class OnlineStore(Protocol):
+    """Records, as they are read online, and marks. Raises StoreDownError."""
+
+    async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
+        """The record of each id; an empty one where there is none."""
+
+    async def write(self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]) -> None:
+        """Puts new entries into records that were read before; entries computed later by others stay."""
+
+    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+        """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done."""
+
+
+class Claim(NamedTuple):
+    """An entity lent to one worker: until ``lease`` (ms), nobody else gets it."""
+
+    id: str
+    lease: int
+    due_ms: int
+
+
+class DueQueue(Protocol):
+    """Entities by the time of their next refresh. Raises StoreDownError."""
+
+    async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
+        """Makes entities due at the given times, or earlier when they were."""
+
+    async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
+        """Takes entities that are due, those waiting longest first."""
+
+    async def complete(self, entity: str, done: Sequence[tuple[Claim, int | None]]) -> None:
+        """Gives claims back with their next due time, None: out of the queue. One touched meanwhile stays due."""
+
+    async def length(self, entity: str, now_ms: int) -> int:
+        """How many are due."""
+
+
+class TailState(Protocol):
+    """What the log tail remembers, in the same store as the marks: lost together with them. Raises StoreDownError."""
+
+    async def cursor(self) -> int | None:
+        """The first transaction not seen yet; None in a new or emptied store."""
+
+    async def advance(self, cursor: int) -> None:
+        """Remembers a place, and drops the confirmations before it."""
+
+    async def confirmed(self, transactions: Sequence[int]) -> set[int]:
+        """Those whose marks were confirmed."""
+
+    async def arrived(self, now_ms: int, limit: int) -> Touched:
+        """Takes entities that were marked for an instant which is now present."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The catalogue data of a product; ``deleted``: it is no longer there."""
+
+    product_id: str
+    deleted: bool
+    top_category: str | None
+    price: float | None
+    available_quantity: int
+    low_stock_threshold: int
+    rating_average: float | None
+    rating_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPage:
+    """A message of the catalogue's change stream."""
+
+    signals: Sequence[Signal]
+    cursor: str
+    restart: bool
+    caught_up: bool
+
+
+class SignalSource(Protocol):
+    """The catalogue's change stream."""
+
+    def follow(self, cursor: str) -> AsyncIterator[SignalPage]:
+        """Pages from a cursor on; ends or raises SourceDownError when the other side goes."""
+
+
+class SourceDownError(Exception):
+    """The other side of the change stream is gone; following again from the last cursor continues it."""
+
+
+class SignalStore(Protocol):
+    """Our copy of the catalogue data. Raises StoreDownError."""
+
+    async def cursor(self) -> str:
+        """Where the copy stands."""
+
+    async def apply(self, page: SignalPage) -> set[str]:
+        """Stores a page and its cursor in one transaction; returns the categories whose prices moved."""
+
+    async def rank_prices(self, categories: Sequence[str]) -> list[str]:
+        """Computes the price ranks of categories anew; returns the products whose rank changed."""
+
+    async def categories(self) -> list[str]:
+        """All categories of the copy."""
+
+    async def unannounced(self, limit: int) -> list[str]:
+        """Products that changed or went, and whose features are not queued yet."""
+
+    async def announced(self, product_ids: Sequence[str]) -> None:
+        """Remembers that they are."""

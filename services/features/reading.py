@@ -1,0 +1,233 @@
+"""The read: gather records, compute what they lack, decide what each value is worth, report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from services.features.domain.features import (
+    EMPTY,
+    KNOWN,
+    NO_TOKEN,
+    NOT_FOUND,
+    UNAVAILABLE,
+    Entity,
+    Entry,
+    Feature,
+    Reading,
+    Record,
+    Value,
+    Worth,
+    next_due_ms,
+    reading,
+    worth,
+)
+from services.features.marking import Marker
+from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, READINGS
+from services.features.ports import EVENT_LOG, ONLINE_STORE, DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.runtime.coalescing import SingleFlight
+
+
+class Answer(NamedTuple):
+    """For each feature the reading of each id, in the order asked; the stores that were missed."""
+
+    readings: Mapping[str, Sequence[Reading]]
+    degraded: Sequence[str]
+
+
+class _Plan(NamedTuple):
+    """What a read has to do: ids to compute by feature, ids whose existence is open, ids to refresh soon."""
+
+    compute: dict[str, list[str]]
+    unsure: list[str]
+    aged: list[str]
+
+
+class _Computed(NamedTuple):
+    """What a statement returned, and the instant it was asked for."""
+
+    now_ms: int
+    values: Mapping[str, Value]
+
+
+class Reader:
+    """Serves features from the online store, and from the log what is not there."""
+
+    def __init__(
+        self,
+        online: OnlineStore,
+        queue: DueQueue,
+        computer: FeatureComputer,
+        marker: Marker,
+        clock_ms: Callable[[], int],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._online = online
+        self._queue = queue
+        self._computer = computer
+        self._marker = marker
+        self._clock_ms = clock_ms
+        self._jitter = jitter
+        self._computations: SingleFlight[_Computed] = SingleFlight()
+
+    async def read(
+        self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], fresh: bool = False
+    ) -> Answer:
+        """The readings of ``features`` for ``ids``; ``fresh`` computes all of them whatever is stored."""
+        unique = list(dict.fromkeys(ids))
+        records, degraded = await self._records(entity, unique)
+        now_ms = self._clock_ms()
+        plan = self._plan(entity, unique, records, features, now_ms, fresh)
+        computed: dict[str, dict[int, Entry]] = {}
+        if plan.compute or plan.unsure:
+            # Without tokens only the count of marks tells whether a running computation may miss the caller's own event.
+            state = self._marker.generation if degraded or self._marker.in_debt else 0
+            try:
+                computed = await self._compute(entity, plan, records, state, "refresh" if fresh else "read")
+            except StoreDownError as error:
+                degraded.add(error.store)
+            now_ms = self._clock_ms()
+        if (computed or plan.aged) and ONLINE_STORE not in degraded:
+            try:
+                await self._write_back(entity, records, computed, plan.aged, now_ms)
+            except StoreDownError as error:
+                degraded.add(error.store)
+        missed = EVENT_LOG in degraded
+        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed) for i in unique}
+        readings = {f.name: [by_id[i][place] for i in ids] for place, f in enumerate(features)}
+        _report(readings)
+        return Answer(readings, sorted(degraded))
+
+    async def _records(self, entity: Entity, ids: Sequence[str]) -> tuple[dict[str, Record], set[str]]:
+        try:
+            return dict(zip(ids, await self._online.read(entity.name, ids), strict=True)), set()
+        except StoreDownError as error:
+            return dict.fromkeys(ids, EMPTY), {error.store}
+
+    def _plan(
+        self,
+        entity: Entity,
+        ids: Sequence[str],
+        records: Mapping[str, Record],
+        features: Sequence[Feature],
+        now_ms: int,
+        fresh: bool,
+    ) -> _Plan:
+        compute: dict[str, list[str]] = {}
+        unsure, aged = [], []
+        for entity_id in ids:
+            record = records[entity_id]
+            owed = self._marker.owes(entity.name, entity_id)
+            if KNOWN not in record.entries:
+                unsure.append(entity_id)
+            late = False
+            for feature in features:
+                value = Worth.DIRTY if fresh or owed else worth(feature, record, now_ms)
+                if value is Worth.GOOD:
+                    continue
+                if value is Worth.AGED and feature.materialize:
+                    late = True  # the worker's turn
+                else:
+                    compute.setdefault(feature.name, []).append(entity_id)
+            if late:
+                aged.append(entity_id)
+        return _Plan(compute, unsure, aged)
+
+    async def _compute(
+        self, entity: Entity, plan: _Plan, records: Mapping[str, Record], state: int, cause: str
+    ) -> dict[str, dict[int, Entry]]:
+        """New entries by id. Ids that nobody names get none, and cost one look at the log but no statement of a feature."""
+        unknown = set[str]()
+        if plan.unsure:
+            unknown = set(plan.unsure) - await self._computer.known(entity, plan.unsure)
+        entries: dict[str, dict[int, Entry]] = {
+            i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in plan.unsure if i not in unknown
+        }
+        todo = {name: [i for i in ids if i not in unknown] for name, ids in plan.compute.items()}
+        todo = {name: ids for name, ids in todo.items() if ids}
+        results = await _all(
+            self._values(entity.features[name], ids, records, state, cause) for name, ids in todo.items()
+        )
+        for (name, ids), result in zip(todo.items(), results, strict=True):
+            number = entity.features[name].number
+            for entity_id in ids:
+                entry = Entry(result.now_ms, records[entity_id].token, result.values.get(entity_id))
+                entries.setdefault(entity_id, {})[number] = entry
+        return entries
+
+    async def _values(
+        self, feature: Feature, ids: Sequence[str], records: Mapping[str, Record], state: int, cause: str
+    ) -> _Computed:
+        """The statement's result; concurrent reads of the same state of the same entities share one execution."""
+
+        async def compute() -> _Computed:
+            COMPUTATIONS.labels(feature.name, cause).inc(len(ids))
+            now_ms = self._clock_ms()
+            with COMPUTE_SECONDS.labels(feature.name).time():
+                return _Computed(now_ms, await self._computer.compute(feature, ids, now_ms))
+
+        tokens = tuple(records[i].token for i in ids)
+        return await self._computations.run((feature.name, tuple(ids), tokens, state), compute)
+
+    async def _write_back(
+        self,
+        entity: Entity,
+        records: Mapping[str, Record],
+        computed: Mapping[str, Mapping[int, Entry]],
+        aged: Sequence[str],
+        now_ms: int,
+    ) -> None:
+        kept = entity.materialized
+        due = dict.fromkeys(aged, now_ms)
+        for entity_id, entries in computed.items():
+            when = next_due_ms(kept, entries, self._jitter())
+            if when is not None:
+                due.setdefault(entity_id, when)
+        ttl_ms = max(f.ttl_ms for f in entity.features.values())
+        if computed:
+            await self._online.write(entity.name, ttl_ms, {i: (records[i], entries) for i, entries in computed.items()})
+        if due:
+            await self._queue.enqueue(entity.name, due)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, _Computed]]) -> list[_Computed]:
+    """All results; raises StoreDownError when a store fails one of them, and any other failure as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* StoreDownError as failures:
+        down = failures.exceptions[0]
+    else:
+        return [task.result() for task in tasks]
+    raise down
+
+
+def _decide(
+    features: Sequence[Feature], record: Record, computed: Mapping[int, Entry] | None, now_ms: int, log_missed: bool
+) -> list[Reading]:
+    """The reading of each feature of one entity, from what was computed now and what was stored."""
+    if computed is None and KNOWN not in record.entries:
+        return [UNAVAILABLE if log_missed else NOT_FOUND] * len(features)
+    result = []
+    for feature in features:
+        entry = computed.get(feature.number) if computed else None
+        if entry is not None:
+            result.append(reading(feature, entry, now_ms))
+            continue
+        value = worth(feature, record, now_ms)
+        if value is Worth.MISSING:
+            result.append(UNAVAILABLE)
+        else:
+            outdated = value is Worth.DIRTY
+            result.append(reading(feature, record.entries[feature.number], now_ms, outdated))
+    return result
+
+
+def _report(readings: Mapping[str, Sequence[Reading]]) -> None:
+    for name, column in readings.items():
+        counts: dict[str, int] = {}
+        for value in column:
+            counts[value.status] = counts.get(value.status, 0) + 1
+        for status, count in counts.items():
+            READINGS.labels(name, status).inc(count)

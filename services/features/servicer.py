@@ -1,0 +1,202 @@
+"""The RPCs: checks a request, asks the reader, the writer or the log, answers in protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from windowshop.features.v1 import features_pb2 as pb
+from windowshop.features.v1 import features_pb2_grpc as rpc
+
+from services.features import transcoding
+from services.features.definitions import Definitions
+from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE
+from services.features.domain.features import Entity, Feature, Reading, Status
+from services.features.ports import EventLog, StoreDownError
+from services.features.reading import Answer, Reader
+from services.features.writing import Writer
+from services.runtime.errors import ServiceError, invalid_argument, invalid_field, not_found, unavailable
+from services.runtime.identifiers import check_id
+
+MAX_FEATURES = 100
+MAX_IDS = 1_000
+MAX_EVENTS = 1_000
+MAX_CHUNK = 5_000
+MAX_PAGE = 1_000
+DEFAULT_PAGE = 100
+REJECTED_SAMPLES = 100
+# About 0.5 MB a message.
+TRAINING_CHUNK = 10_000
+DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class FeatureServicer(rpc.FeatureServiceServicer):
+    """windowshop.features.v1.FeatureService."""
+
+    def __init__(
+        self, definitions: Definitions, reader: Reader, writer: Writer, log: EventLog, clock_ms: Callable[[], int]
+    ) -> None:
+        self._definitions = definitions
+        self._reader = reader
+        self._writer = writer
+        self._log = log
+        self._clock_ms = clock_ms
+
+    async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Context) -> pb.GetFeaturesResponse:
+        """See the contract."""
+        entity, features = self._asked(request.entity, request.features)
+        check_id(request.id, "id")
+        answer = await self._reader.read(entity, [request.id], features)
+        return self._one(pb.GetFeaturesResponse(entity=entity.name, id=request.id), features, answer)
+
+    async def RefreshFeatures(self, request: pb.RefreshFeaturesRequest, context: Context) -> pb.RefreshFeaturesResponse:
+        """See the contract."""
+        entity, features = self._asked(request.entity, request.features)
+        check_id(request.id, "id")
+        answer = await self._reader.read(entity, [request.id], features, fresh=True)
+        return self._one(pb.RefreshFeaturesResponse(entity=entity.name, id=request.id), features, answer)
+
+    async def BatchGetFeatures(
+        self, request: pb.BatchGetFeaturesRequest, context: Context
+    ) -> pb.BatchGetFeaturesResponse:
+        """See the contract."""
+        entity, features = self._asked(request.entity, request.features)
+        ids = request.ids
+        if not 1 <= len(ids) <= MAX_IDS:
+            raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
+        for place, entity_id in enumerate(ids):
+            check_id(entity_id, f"ids[{place}]")
+        answer = await self._reader.read(entity, ids, features)
+        return pb.BatchGetFeaturesResponse(
+            entity=entity.name,
+            ids=ids,
+            columns=[transcoding.feature_column(f, answer.readings[f.name]) for f in features],
+            degraded=answer.degraded,
+        )
+
+    async def ListFeatureDefinitions(
+        self, request: pb.ListFeatureDefinitionsRequest, context: Context
+    ) -> pb.ListFeatureDefinitionsResponse:
+        """See the contract. A page token is the name of the page's first feature."""
+        if not 0 <= request.page_size <= MAX_PAGE:
+            raise invalid_field("pageSize", f"must be 1 to {MAX_PAGE}")
+        features, start = self._definitions.features, 0
+        if request.page_token:
+            names = [f.name for f in features]
+            if request.page_token not in names:
+                raise invalid_field("pageToken", "is not one that this service gave", reason="INVALID_PAGE_TOKEN")
+            start = names.index(request.page_token)
+        end = start + (request.page_size or DEFAULT_PAGE)
+        return pb.ListFeatureDefinitionsResponse(
+            feature_definitions=[transcoding.feature_definition(f) for f in features[start:end]],
+            next_page_token=features[end].name if end < len(features) else "",
+        )
+
+    async def WriteEvents(self, request: pb.WriteEventsRequest, context: Context) -> pb.WriteEventsResponse:
+        """See the contract."""
+        if not 1 <= len(request.events) <= MAX_EVENTS:
+            raise invalid_field("events", f"must be 1 to {MAX_EVENTS}")
+        try:
+            written = await self._writer.write([transcoding.event(message) for message in request.events])
+        except StoreDownError as error:
+            raise _down(error) from error
+        return pb.WriteEventsResponse(
+            accepted=written.accepted,
+            duplicates=written.duplicates,
+            rejected=transcoding.rejected(written.rejected),
+            unknown_products=written.unknown_products,
+        )
+
+    async def ImportEvents(
+        self, request_iterator: AsyncIterator[pb.ImportEventsRequest], context: Context
+    ) -> pb.ImportEventsResponse:
+        """See the contract."""
+        summary, offset = pb.ImportEventsResponse(), 0
+        async for chunk in request_iterator:
+            if not 1 <= len(chunk.events) <= MAX_CHUNK:
+                raise invalid_field("events", f"must be 1 to {MAX_CHUNK} in a chunk")
+            try:
+                written = await self._writer.write([transcoding.event(message) for message in chunk.events])
+            except StoreDownError as error:
+                raise _down(error) from error
+            summary.accepted += written.accepted
+            summary.duplicates += written.duplicates
+            summary.rejected += len(written.rejected)
+            summary.unknown_products += written.unknown_products
+            room = REJECTED_SAMPLES - len(summary.rejected_samples)
+            summary.rejected_samples.extend(transcoding.rejected(written.rejected[:room], offset))
+            offset += len(chunk.events)
+        return summary
+
+    async def ReadTrainingRows(
+        self, request: pb.ReadTrainingRowsRequest, context: Context
+    ) -> AsyncIterator[pb.ReadTrainingRowsResponse]:
+        """See the contract."""
+        start_us = transcoding.microseconds(request.start_time) if request.HasField("start_time") else 0
+        end_us = (
+            transcoding.microseconds(request.end_time) if request.HasField("end_time") else self._clock_ms() * 1_000
+        )
+        types = list(request.event_types) or list(DEFAULT_TRAINING_TYPES)
+        if not set(types) <= set(EVENT_TYPES) or len(types) > len(EVENT_TYPES):
+            raise invalid_field("eventTypes", "must be event types, each at most once")
+        if start_us > end_us:
+            raise invalid_field("startTime", "must not be after endTime")
+        try:
+            async with aclosing(self._log.training_rows(start_us, end_us, types, TRAINING_CHUNK)) as chunks:
+                async for rows in chunks:
+                    yield transcoding.training_rows(rows)
+        except StoreDownError as error:
+            raise _down(error) from error
+
+    def _asked(self, entity_name: str, names: Sequence[str]) -> tuple[Entity, list[Feature]]:
+        """The entity type and its features that a request names; each once, in its order."""
+        entity = self._definitions.entities.get(entity_name)
+        if entity is None:
+            known = ", ".join(self._definitions.entities)
+            raise not_found("ENTITY_TYPE_NOT_FOUND", f"there is no such entity type; there are {known}")
+        if len(names) > MAX_FEATURES:
+            raise invalid_field("features", f"at most {MAX_FEATURES}")
+        if not names:
+            return entity, [f for f in entity.features.values() if not f.on_request]
+        features = []
+        for place, name in enumerate(dict.fromkeys(names)):
+            feature = entity.features.get(name)
+            if feature is None:
+                raise _no_feature(entity, name, place)
+            features.append(feature)
+        return entity, features
+
+    def _one(self, response: Any, features: Sequence[Feature], answer: Answer) -> Any:
+        """Fills the answer about one entity, or raises what it is instead."""
+        now_ms = self._clock_ms()
+        readings: dict[str, Reading] = {f.name: answer.readings[f.name][0] for f in features}
+        statuses = {reading.status for reading in readings.values()}
+        if Status.NOT_FOUND in statuses:
+            raise not_found(
+                "ENTITY_NOT_FOUND",
+                f"no event and no catalogue entry names this {response.entity}",
+                entity=response.entity,
+                id=response.id,
+            )
+        if Status.UNAVAILABLE in statuses:
+            raise unavailable("FEATURES_UNAVAILABLE", "the stores that could answer are down")
+        for feature in features:
+            value = transcoding.feature_value(feature, readings[feature.name], now_ms)
+            response.features[feature.name].CopyFrom(value)
+        response.degraded.extend(answer.degraded)
+        return response
+
+
+def _no_feature(entity: Entity, name: str, place: int) -> ServiceError:
+    """A name that could be a feature's is repeated in the error; anything else is not."""
+    if not (len(name) <= 64 and name.isidentifier() and name.isascii()):
+        return invalid_argument(f"features[{place}] is not a feature name", reason="INVALID_FEATURE_NAME")
+    return not_found("FEATURE_NOT_FOUND", f"{entity.name} has no feature {name}", entity=entity.name, feature=name)
+
+
+def _down(error: StoreDownError) -> ServiceError:
+    return unavailable("EVENT_LOG_UNAVAILABLE", "the event log does not answer; nothing was acknowledged")

@@ -1,0 +1,34 @@
+"""What the feature service can be told, by environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from services.features.definitions import BUNDLED
+from services.runtime.settings import Port, PositiveSeconds, ServiceSettings
+
+
+class FeatureSettings(ServiceSettings):
+    """Of the server and of the worker."""
+
+    database_url: SecretStr = Field(alias="FEATURES_DATABASE_URL")
+    redis_url: SecretStr = Field(alias="FEATURES_REDIS_URL")
+    port: Port = Field(50051, alias="FEATURES_PORT")
+    ops_port: Port = Field(9101, alias="FEATURES_OPS_PORT")
+    worker_ops_port: Port = Field(9111, alias="FEATURES_WORKER_OPS_PORT")
+    recommender_address: str = Field("localhost:50052", alias="FEATURES_RECOMMENDER_ADDRESS")
+    definitions: Path = Field(BUNDLED, alias="FEATURES_DEFINITIONS")
+    # Connections to PostgreSQL of one process; a core keeps about two of them busy.
+    database_connections: int = Field(12, alias="FEATURES_DATABASE_CONNECTIONS", ge=2, le=200)
+    # One for each read that is in flight; a read waits for a free one no longer than for an answer.
+    redis_connections: int = Field(64, alias="FEATURES_REDIS_CONNECTIONS", ge=2, le=10_000)
+    # A statement that takes longer will not help its reader any more.
+    database_timeout: PositiveSeconds = Field(10.0, alias="FEATURES_DATABASE_TIMEOUT")
+    # Redis answers in a millisecond or is not worth waiting for: the log has the answer too.
+    redis_timeout: PositiveSeconds = Field(0.05, alias="FEATURES_REDIS_TIMEOUT")
+    # How long a start waits for the database before it fails for its supervisor to see.
+    start_seconds: PositiveSeconds = Field(30.0, alias="FEATURES_START_SECONDS")
+    # Share of its time in which the worker computes: a bulk load must not starve reads.
+    worker_duty: float = Field(0.5, alias="FEATURES_WORKER_DUTY", gt=0, le=1)

@@ -1,0 +1,10 @@
+-- Mean revenue of the orders of the last 365 days: the exact decimal sum over the number of orders, half-even to 2 digits.
+-- Orders of unknown revenue (none given, and a line without price) do not count.
+SELECT subject_id AS id, round_half_even(sum(revenue::text::numeric), count(*), 2) AS value
+FROM events
+WHERE subject_id = ANY ($1)
+  AND event_type = 'purchase-complete'
+  AND event_time > $2::timestamptz - interval '8760 hours'
+  AND event_time <= $2::timestamptz
+  AND revenue IS NOT NULL
+GROUP BY subject_id

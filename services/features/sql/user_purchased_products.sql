@@ -1,0 +1,21 @@
+-- Products bought in the last 365 days, by how often and how lately (each order line halved every 45 days), at most 200.
+WITH bought AS (
+  SELECT
+    subject_id,
+    product_id,
+    sum(power(2.0::float8, -date_part('epoch', $2::timestamptz - event_time) / (45 * 86400.0::float8))) AS weight
+  FROM event_lines
+  WHERE subject_id = ANY ($1)
+    AND event_type = 'purchase-complete'
+    AND event_time > $2::timestamptz - interval '8760 hours'
+    AND event_time <= $2::timestamptz
+  GROUP BY subject_id, product_id
+),
+placed AS (
+  SELECT subject_id, product_id, row_number() OVER (PARTITION BY subject_id ORDER BY weight DESC, product_id) AS place
+  FROM bought
+)
+SELECT subject_id AS id, array_agg(product_id ORDER BY place) AS value
+FROM placed
+WHERE place <= 200
+GROUP BY subject_id

@@ -1,0 +1,161 @@
+"""The event log in PostgreSQL: batches for writers, a cursor for training, transactions for the log tail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from services.features.domain.events import Event
+from services.features.ports import Appended, LoggedEvent, TrainingRows
+from services.features.stores.postgres import Database, DeadlockError
+
+_INSERT_EVENTS = """
+INSERT INTO events (event_id, event_type, user_id, visitor_id, subject_id, session_id, event_time, revenue, rating,
+                    position, attribution_token, device, attributes)
+SELECT event_id, event_type::event_type, nullif(user_id, ''), nullif(visitor_id, ''), coalesce(nullif(user_id, ''), visitor_id),
+       nullif(session_id, ''), timestamptz 'epoch' + time_us * interval '1 microsecond', revenue, rating,
+       position, nullif(attribution_token, ''), nullif(device, ''), attributes::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::float8[], $8::float8[],
+            $9::int[], $10::text[], $11::text[], $12::text[])
+  WITH ORDINALITY AS e (event_id, event_type, user_id, visitor_id, session_id, time_us, revenue, rating,
+                        position, attribution_token, device, attributes, place)
+ORDER BY place
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id, seq, ingest_xid::text::bigint AS transaction
+"""
+
+_INSERT_LINES = """
+WITH inserted AS (
+  INSERT INTO event_lines (seq, line, event_type, subject_id, guest, product_id, quantity, price, rating, event_time)
+  SELECT seq, line, event_type::event_type, subject_id, guest, product_id, quantity, price, rating,
+         timestamptz 'epoch' + time_us * interval '1 microsecond'
+  FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bool[], $6::text[], $7::int[], $8::float8[],
+              $9::float8[], $10::bigint[])
+    AS l (seq, line, event_type, subject_id, guest, product_id, quantity, price, rating, time_us)
+)
+SELECT product_id
+FROM unnest($11::text[]) AS product_id
+WHERE NOT EXISTS (SELECT FROM product_signals p WHERE p.product_id = product_id.product_id)
+"""
+
+_TRAINING_ROWS = """
+SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity
+FROM event_lines
+WHERE event_time >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+  AND event_time < timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
+  AND event_type = ANY ($3::text[]::event_type[])
+  AND NOT guest
+ORDER BY event_time, seq, line
+"""
+
+_TRANSACTIONS = """
+SELECT DISTINCT ingest_xid, ingest_xid::text::bigint AS transaction
+FROM events
+WHERE ingest_xid >= $1::bigint::text::xid8 AND ingest_xid < $2::bigint::text::xid8
+ORDER BY ingest_xid
+LIMIT $3
+"""
+
+_EVENTS_OF = """
+WITH written AS (
+  SELECT seq, event_type, subject_id, event_time FROM events WHERE ingest_xid = $1::bigint::text::xid8
+)
+SELECT w.event_type::text, w.subject_id, ceil(date_part('epoch', w.event_time) * 1000)::bigint AS event_time_ms,
+       ARRAY(
+         SELECT l.product_id FROM event_lines l
+         WHERE l.subject_id = w.subject_id AND l.event_type = w.event_type AND l.event_time = w.event_time AND l.seq = w.seq
+       ) AS product_ids
+FROM written w
+"""
+
+# Concurrent senders of the same events in different orders; one of the two is told to try again.
+_DEADLOCK_ATTEMPTS = 5
+# Reading a year of history sorts it first.
+_TRAINING_TIMEOUT = 120.0
+
+
+class PostgresEventLog:
+    """Implements EventLog and LogReader."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, events: Sequence[Event]) -> Appended:
+        """See EventLog."""
+        for attempt in range(_DEADLOCK_ATTEMPTS):
+            try:
+                return await self._append(events)
+            except DeadlockError:
+                if attempt == _DEADLOCK_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def training_rows(
+        self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
+    ) -> AsyncIterator[TrainingRows]:
+        """See EventLog."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.cursor(
+                _TRAINING_ROWS, start_us, end_us, list(event_types), timeout=_TRAINING_TIMEOUT
+            )
+            while rows := await cursor.fetch(chunk, timeout=_TRAINING_TIMEOUT):
+                yield TrainingRows(*(list(column) for column in zip(*rows, strict=True)))
+
+    async def horizon(self) -> int:
+        """See LogReader."""
+        rows = await self._database.fetch("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        horizon: int = rows[0][0]
+        return horizon
+
+    async def transactions(self, first: int, horizon: int, limit: int) -> list[int]:
+        """See LogReader."""
+        rows = await self._database.fetch(_TRANSACTIONS, first, horizon, limit)
+        return [row["transaction"] for row in rows]
+
+    async def events_of(self, transaction: int) -> list[LoggedEvent]:
+        """See LogReader."""
+        return [LoggedEvent(*row) for row in await self._database.fetch(_EVENTS_OF, transaction)]
+
+    async def _append(self, events: Sequence[Event]) -> Appended:
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_INSERT_EVENTS, *_event_columns(events))
+            places = {row["event_id"]: row["seq"] for row in rows}
+            # Of two equal ids in the batch the first was stored: it takes the place, the second finds none.
+            taken = [places.pop(event.event_id, None) for event in events]
+            lines = [
+                (seq, number, event, line)
+                for event, seq in zip(events, taken, strict=True)
+                if seq is not None
+                for number, line in enumerate(event.lines)
+            ]
+            unknown = frozenset[str]()
+            if lines:
+                found = await connection.fetch(_INSERT_LINES, *_line_columns(lines))
+                unknown = frozenset(row["product_id"] for row in found)
+        transaction = rows[0]["transaction"] if rows else None
+        return Appended([seq is not None for seq in taken], unknown, transaction)
+
+
+def _event_columns(events: Sequence[Event]) -> list[list[Any]]:
+    columns = zip(*events, strict=True)
+    ids, types, users, visitors, sessions, times, _, revenues, ratings, positions, tokens, devices, attributes = columns
+    texts = [json.dumps(dict(entry)) if entry else None for entry in attributes]
+    kept = (ids, types, users, visitors, sessions, times, revenues, ratings, positions, tokens, devices, texts)
+    return [list(column) for column in kept]
+
+
+def _line_columns(lines: Sequence[tuple[int, int, Event, Any]]) -> list[list[Any]]:
+    return [
+        [seq for seq, _, _, _ in lines],
+        [number for _, number, _, _ in lines],
+        [event.event_type for _, _, event, _ in lines],
+        [event.user_id or event.visitor_id for _, _, event, _ in lines],
+        [not event.user_id for _, _, event, _ in lines],
+        [line.product_id for _, _, _, line in lines],
+        [line.quantity for _, _, _, line in lines],
+        [line.price for _, _, _, line in lines],
+        [event.rating for _, _, event, _ in lines],
+        [event.event_time_us for _, _, event, _ in lines],
+        list({line.product_id for _, _, _, line in lines}),
+    ]

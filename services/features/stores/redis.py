@@ -1,0 +1,95 @@
+"""The Redis client and its failures; the one importer of its driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from services.features.ports import ONLINE_STORE, StoreDownError
+from services.features.stores.breaker import Breaker
+
+T = TypeVar("T")
+
+_OUTAGE = (RedisError, OSError, TimeoutError)
+
+
+class RedisStore:
+    """One Redis server. Every failure to get an answer in time is a StoreDownError, at once while it is known to be down."""
+
+    def __init__(self, client: Redis, breaker: Breaker, timeout: float) -> None:
+        self.client = client
+        self._breaker = breaker
+        self._timeout = timeout
+
+    @property
+    def down(self) -> bool:
+        """Whether it is known not to answer."""
+        return self._breaker.open
+
+    async def run(self, call: Callable[[], Awaitable[T]], timeout: float | None = None) -> T:
+        """The result of ``call()`` within ``timeout`` seconds (the store's own when left out)."""
+        self._breaker.check()
+        try:
+            async with asyncio.timeout(timeout or self._timeout):
+                result = await call()
+        except ResponseError as error:
+            if not _temporary(error):
+                raise  # a wrong command: a bug
+            self._breaker.failed(str(error)[:40])
+            raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
+        except _OUTAGE as error:
+            self._breaker.failed(type(error).__name__)
+            raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
+        self._breaker.succeeded()
+        return result
+
+    async def ping(self) -> bool:
+        """Whether it answers, past the breaker."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self.client.execute_command("PING")
+        except _OUTAGE:
+            return False
+        return True
+
+    def script(self, source: str) -> Callable[..., Awaitable[Any]]:
+        """A Lua script as a function of ``keys`` and ``args``; sent once to each server, by hash afterwards."""
+        return self.client.register_script(source)
+
+
+def _temporary(error: ResponseError) -> bool:
+    """Whether a refusal passes: loading its data, out of memory, a replica after a failover."""
+    return str(error).startswith(
+        ("LOADING", "BUSY", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "TRYAGAIN")
+    )
+
+
+@asynccontextmanager
+async def connect(url: str, connections: int, timeout: float) -> AsyncIterator[RedisStore]:
+    """A client with up to ``connections``; none is opened before it is needed. ``timeout`` in seconds, for each call."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout,  # waiting for a free connection
+        socket_timeout=5.0,  # the timeout of each call is what counts: see run
+        socket_connect_timeout=max(timeout, 0.25),
+        # A retry of a hung server costs the same time again; the answer comes from the log meanwhile.
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    client = Redis(connection_pool=pool)
+    breaker = Breaker(ONLINE_STORE)
+    store = RedisStore(client, breaker, timeout)
+    try:
+        async with breaker.probing(store.ping):
+            yield store
+    finally:
+        await client.aclose()
+        await pool.disconnect()

@@ -1,0 +1,141 @@
+"""Between protobuf and the domain's plain values; no decision is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from windowshop.features.v1 import features_pb2 as pb
+
+from services.features.domain.events import Event, Line, Rejection
+from services.features.domain.features import Feature, FeatureType, Reading, Status, Value
+from services.features.ports import TrainingRows
+
+_STATUSES = {status: pb.FeatureStatus.Value(status.name) for status in Status}
+_TYPES = {kind: pb.FeatureType.Value(kind.name) for kind in FeatureType}
+
+
+def event(message: pb.Event) -> Event:
+    """An event as it was sent, unchecked."""
+    details = message.product_details
+    return Event(
+        message.event_id,
+        message.event_type,
+        message.user_id,
+        message.visitor_id,
+        message.session_id,
+        microseconds(message.event_time) if message.HasField("event_time") else None,
+        tuple(
+            Line(
+                detail.product_id,
+                detail.quantity if detail.HasField("quantity") else 1,
+                detail.price if detail.HasField("price") else None,
+            )
+            for detail in details
+        ),
+        message.revenue if message.HasField("revenue") else None,
+        message.rating if message.HasField("rating") else None,
+        message.position if message.HasField("position") else None,
+        message.attribution_token,
+        message.device,
+        dict(message.attributes),
+    )
+
+
+def microseconds(time: Timestamp) -> int:
+    """Since 1970 UTC; nanoseconds below are cut off."""
+    return time.seconds * 1_000_000 + time.nanos // 1_000
+
+
+def timestamp(ms: int) -> Timestamp:
+    """From milliseconds since 1970 UTC."""
+    seconds, rest = divmod(ms, 1_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
+
+
+def rejected(rejections: Iterable[tuple[int, Rejection]], offset: int = 0) -> list[pb.RejectedEvent]:
+    """Rejections by position in the request, or in the stream that the request is a part of."""
+    return [
+        pb.RejectedEvent(index=offset + place, reason=why.reason, field=why.field, message=why.message)
+        for place, why in rejections
+    ]
+
+
+def feature_value(feature: Feature, answer: Reading, now_ms: int) -> pb.FeatureValue:
+    """One reading; a value that is null leaves the oneof unset."""
+    message = pb.FeatureValue(status=_STATUSES[answer.status], refresh_seconds=feature.refresh_ms // 1_000)
+    if answer.computed_ms:
+        message.computed_at.CopyFrom(timestamp(answer.computed_ms))
+        message.age_seconds = max(0, now_ms - answer.computed_ms) / 1_000
+    if answer.value is not None:
+        set_value(message, feature.type, answer.value)
+    return message
+
+
+def set_value(message: pb.FeatureValue, kind: FeatureType, value: Any) -> None:
+    """Fills the oneof."""
+    if kind is FeatureType.TIMESTAMP:
+        message.timestamp_value.CopyFrom(timestamp(value))
+    elif kind is FeatureType.VECTOR:
+        message.vector_value.values.extend(value)
+    elif kind is FeatureType.STRING_LIST:
+        message.string_list_value.SetInParent()  # a list that is empty is not null
+        message.string_list_value.values.extend(value)
+    else:
+        setattr(message, f"{kind}_value", value)
+
+
+# Where a column keeps the values of a type, and what stands there for null.
+_COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
+    FeatureType.INT: ("int_values", int, 0),
+    FeatureType.DOUBLE: ("double_values", float, 0.0),
+    FeatureType.STRING: ("string_values", str, ""),
+    FeatureType.BOOL: ("bool_values", bool, False),
+    FeatureType.TIMESTAMP: ("timestamp_values", timestamp, Timestamp()),
+    FeatureType.VECTOR: ("vector_values", lambda value: pb.Vector(values=value), pb.Vector()),
+    FeatureType.STRING_LIST: ("string_list_values", lambda value: pb.StringList(values=value), pb.StringList()),
+}
+
+
+def feature_column(feature: Feature, readings: Sequence[Reading]) -> pb.FeatureColumn:
+    """One feature of many entities."""
+    name, convert, null = _COLUMNS[feature.type]
+    column = pb.FeatureColumn(
+        feature=feature.name,
+        type=_TYPES[feature.type],
+        statuses=[_STATUSES[answer.status] for answer in readings],
+        computed_at_ms=[answer.computed_ms for answer in readings],
+        refresh_seconds=feature.refresh_ms // 1_000,
+    )
+    getattr(column, name).extend([null if a.value is None else convert(a.value) for a in readings])
+    return column
+
+
+def feature_definition(feature: Feature) -> pb.FeatureDefinition:
+    """A declaration."""
+    default: Value | None = feature.default
+    message = pb.FeatureDefinition(
+        name=feature.name,
+        entity=feature.entity,
+        type=_TYPES[feature.type],
+        description=feature.description,
+        refresh_seconds=feature.refresh_ms // 1_000,
+        ttl_seconds=feature.ttl_ms // 1_000,
+        materialize=feature.materialize,
+        on_request=feature.on_request,
+    )
+    if default is not None:
+        set_value(message.default_value, feature.type, default)
+    return message
+
+
+def training_rows(rows: TrainingRows) -> pb.ReadTrainingRowsResponse:
+    """A chunk of interactions."""
+    return pb.ReadTrainingRowsResponse(
+        user_ids=rows.user_ids,
+        product_ids=rows.product_ids,
+        event_types=rows.event_types,
+        event_times_ms=rows.event_times_ms,
+        quantities=rows.quantities,
+    )
