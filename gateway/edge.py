@@ -29,6 +29,7 @@ IN_FLIGHT = Gauge(
 )
 
 REQUEST_ID = "X-Request-Id"
+REQUEST_ID_KEY = web.RequestKey("request_id", str)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Anything can stand for a method in a request; a label must not grow with it.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
@@ -59,7 +60,7 @@ class Edge:
         started = time.perf_counter()
         given = request.headers.get(REQUEST_ID)
         request_id = given if given is not None and _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-        request["request_id"] = request_id
+        request[REQUEST_ID_KEY] = request_id
         # Each request is a task of its own: the binding ends with it.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         problem: problems.Problem | None = None
@@ -76,6 +77,7 @@ class Edge:
         finally:
             IN_FLIGHT.dec()
         response.headers[REQUEST_ID] = request_id
+        response.headers[hdrs.SERVER] = "windowshop"  # and not which versions of what
         if self._draining():
             response.force_close()
         _record(request, response.status, started, problem, raised)

@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gateway import problems
 from gateway.clients import Rpc, StreamCall
+from gateway.edge import REQUEST_ID_KEY
 from gateway.transcoding.binding import Binding, Lines, QueryReader
 from gateway.transcoding.decoding import Decoder, Json, parse_json
 from gateway.transcoding.descriptors import message_type
@@ -62,7 +63,7 @@ class Importer:
         if request.query_string:
             query = request.query
             self._query.read({name: query.getall(name) for name in query}, first)
-        stream = _ChunkedStream(self._call(metadata=((REQUEST_ID_HEADER, request["request_id"]),)))
+        stream = _ChunkedStream(self._call(metadata=((REQUEST_ID_HEADER, request[REQUEST_ID_KEY]),)))
         items = _Items(self._lines, self._decoder, first)
         try:
             async for line in _lines(request.content):
@@ -132,7 +133,7 @@ class _Items:
             if identity is None:
                 number = self.numbers.line_of(place)
                 raise invalid_argument(
-                    f"line {number} cannot be read ({error.message}); the import stopped and deleted nothing",
+                    f"line {number} (from 0) cannot be read: {error.message}; the import stopped and deleted nothing",
                     reason="UNREADABLE_LINE",
                 )
             setattr(item, self.lines.identity, identity)

@@ -72,7 +72,7 @@ class RequestBinder:
         """The request; raises INVALID_ARGUMENT naming the first field or parameter that is wrong."""
         message = self._message()
         if self._body is not None and body:
-            self._body(message, parse_json(body))
+            self._body(parse_json(body), message)
         for name, target in self._paths:
             target.set_from_path(message, check_id(path[name], name), name)
         self._queries.read(query, message)
@@ -116,12 +116,12 @@ class _Target:
         setattr(message, self._name, value)
 
 
-def _body_filler(descriptor: Descriptor, body: str) -> Callable[[Message, Any], None]:
+def _body_filler(descriptor: Descriptor, body: str) -> Callable[[Any, Message], None]:
     if body == "*":
         return Decoder(descriptor).decode
     decoder = Decoder(message_type(descriptor.fields_by_name[body]))
 
-    def fill(message: Message, value: Any) -> None:
+    def fill(value: Any, message: Message) -> None:
         decoder.decode(value, getattr(message, body))
 
     return fill

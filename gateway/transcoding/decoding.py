@@ -39,9 +39,9 @@ def parse_json(text: bytes) -> Json:
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise invalid_argument(f"the body is not JSON: {error}", reason="MALFORMED_JSON") from error
+        raise invalid_argument(f"not JSON: {error}", reason="MALFORMED_JSON") from error
     except RecursionError as error:
-        raise invalid_argument("the body is nested too deeply", reason="MALFORMED_JSON") from error
+        raise invalid_argument("not JSON that can be read: nested too deeply", reason="MALFORMED_JSON") from error
 
 
 def invalid_value(path: str, message: str) -> ServiceError:

@@ -17,7 +17,6 @@ from gateway.transcoding.descriptors import TIMESTAMP, is_map, is_type, message_
 from gateway.transcoding.instants import format_instant
 
 Convert = Callable[[Any], Any]
-_Plan = list[tuple[str, str, Convert | None]]
 
 _QUOTED = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 
@@ -27,22 +26,18 @@ class Encoder:
 
     def __init__(self, descriptor: Descriptor) -> None:
         # Lists, maps and values with presence are told apart here, not for each message.
-        self._always: _Plan = []
-        self._when_set: _Plan = []
-        for field in descriptor.fields:
-            plan = self._when_set if field.has_presence else self._always
-            plan.append((field.name, field.json_name, _field_converter(field)))
+        self._plan = [
+            (field.name, field.json_name, field.has_presence, _field_converter(field)) for field in descriptor.fields
+        ]
 
     def encode(self, message: Message) -> dict[str, Any]:
         """The JSON object of ``message``."""
         result: dict[str, Any] = {}
-        for name, json_name, convert in self._always:
+        for name, json_name, may_be_unset, convert in self._plan:
+            if may_be_unset and not message.HasField(name):
+                continue
             value = getattr(message, name)
             result[json_name] = value if convert is None else convert(value)
-        for name, json_name, convert in self._when_set:
-            if message.HasField(name):
-                value = getattr(message, name)
-                result[json_name] = value if convert is None else convert(value)
         return result
 
 
