@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any
 
 import grpc
-from windowshop.recommender.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
-from windowshop.recommender.v1.recommendation_pb2_grpc import add_RecommendationServiceServicer_to_server
 
 from services.recommender import serving_configs
 from services.recommender.clients import FeatureClient
@@ -22,6 +20,7 @@ from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.finishing import Finisher
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.recommender import Recommender, Stages
+from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
@@ -71,7 +70,7 @@ async def assemble(
     store_breaker = Breaker("postgres", threshold=_STORE_FAILURES)
     feature_breaker = Breaker("features", threshold=_FEATURES_FAILURES)
     showcase = Showcase(retrieval, catalog, clock)
-    sources = all_sources(retrieval)
+    sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
     active_model = ActiveModel(models)
     stages = Stages(
@@ -96,12 +95,8 @@ async def assemble(
     return Ranking(
         catalog=AnnouncingCatalog(catalog, showcase.stock_changed),
         servicers={
-            recommendation.SERVICE: partial(
-                add_RecommendationServiceServicer_to_server, RecommendationServicer(recommender)
-            ),
-            model.SERVICE: partial(
-                add_ModelServiceServicer_to_server, ModelServicer(models, trainer, active_model.switch)
-            ),
+            recommendation.SERVICE: RecommendationServicer(recommender).register,
+            model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
         },
         background={
             "active model": active_model.follow,

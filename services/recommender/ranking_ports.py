@@ -89,6 +89,22 @@ class FactRow:
     collaborative: float | None
 
 
+class Lists(Protocol):
+    """Available products in orders that are the same for everyone. The scores of hits are above 0."""
+
+    async def popular(self, limit: int) -> list[Hit]: ...
+
+    async def popular_in(self, category: str, limit: int) -> list[Hit]:
+        """The popular ones of one top-level category."""
+        ...
+
+    async def trending(self, limit: int) -> list[Hit]: ...
+
+    async def new_arrivals(self, limit: int) -> list[Hit]:
+        """Added within the last 30 days, after the catalogue's first load; newest first."""
+        ...
+
+
 class Retrieval(Protocol):
     """Searches over the catalogue's vectors and scores. Every answer holds available products only."""
 
@@ -106,16 +122,6 @@ class Retrieval(Protocol):
 
     async def of_these(self, ids: Sequence[str], limit: int) -> list[Hit]:
         """The available ones, in the given order."""
-        ...
-
-    async def popular(self, limit: int) -> list[Hit]: ...
-
-    async def popular_in(self, categories: Sequence[str], limit: int) -> list[Hit]: ...
-
-    async def trending(self, limit: int) -> list[Hit]: ...
-
-    async def new_arrivals(self, limit: int) -> list[Hit]:
-        """Added within the last 30 days, after the catalogue's first load; newest first."""
         ...
 
     async def anything(self, limit: int, excluded: Sequence[str]) -> list[Hit]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 # tens of products, where 60 would make the 1st and the 50th nearly equal).
 RANK_CONSTANT = 10
 
-# Product features and facts are read for this many at most: 100 to 200 candidates lose nothing
+# Product features and facts are read for this many, or three pages of them: 100 to 200 candidates lose nothing
 # against 500, and the feature call grows with the number.
-MAX_CANDIDATES = 300
+CANDIDATES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,12 @@ class Candidate:
 
 
 def merge(
-    found: Mapping[str, Sequence[Hit]], weights: Mapping[str, float], excluded: Collection[str] = ()
+    found: Mapping[str, Sequence[Hit]],
+    weights: Mapping[str, float],
+    excluded: Collection[str] = (),
+    limit: int = CANDIDATES,
 ) -> list[Candidate]:
-    """One candidate per product, best fused score first, ties by id; at most MAX_CANDIDATES.
+    """One candidate per product, best fused score first, ties by id; at most ``limit``.
 
     The fused score is sum over sources of weight / (RANK_CONSTANT + rank), scaled so that being first everywhere
     gives 1. Excluded products leave before ranks are counted. A source's repeated hits count once.
@@ -71,7 +74,7 @@ def merge(
         for product_id, own in traces.items()
     ]
     merged.sort(key=lambda candidate: (-candidate.fusion, candidate.id))
-    return merged[:MAX_CANDIDATES]
+    return merged[:limit]
 
 
 def _distinct(hits: Sequence[Hit], excluded: Collection[str]) -> Iterable[Hit]:

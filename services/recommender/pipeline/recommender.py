@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
-from services.recommender.domain.candidates import merge
+from services.recommender.domain.candidates import CANDIDATES, merge
 from services.recommender.domain.deciding import decide
 from services.recommender.domain.reasons import POPULAR, reasons
 from services.recommender.domain.serving import ServingConfig
@@ -129,7 +129,8 @@ class Recommender:
         with _timed("candidates"):
             found = await gather(config, stages.sources, context, ask.page_size, stages.store_breaker, degraded)
         excluded = _excluded(ask, config, context.signals)
-        candidates = merge(found, {spec.name: spec.weight for spec in config.sources}, excluded)
+        weights = {spec.name: spec.weight for spec in config.sources}
+        candidates = merge(found, weights, excluded, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, degraded)
         with _timed("decision"):

@@ -3,13 +3,15 @@ and its name in ``serving_configs.toml``."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import ClassVar, Protocol
 
 from services.recommender.domain.candidates import Hit
 from services.recommender.pipeline.context import Context
-from services.recommender.ranking_ports import Retrieval
+from services.recommender.ranking_ports import Lists, Retrieval
 
 # Each anchor costs an index search and brings its own neighbours; this many of them fill any page.
 _PER_ANCHOR = 30
@@ -84,12 +86,15 @@ class PopularInCategories:
     """The best sellers of the user's leading categories."""
 
     name: ClassVar[str] = "popular_in_categories"
-    retrieval: Retrieval
+    lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if not context.categories:
             return []
-        return await self.retrieval.popular_in(context.categories, limit)
+        found = await asyncio.gather(*(self.lists.popular_in(name, limit) for name in context.categories))
+        # The best of each category by turns: popularity does not compare across them.
+        by_turns = (hit for row in zip_longest(*found) for hit in row if hit is not None)
+        return [replace(hit, score=float(-place)) for place, hit in enumerate(by_turns)][:limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,10 @@ class Popular:
     """The best sellers of the shop."""
 
     name: ClassVar[str] = "popular"
-    retrieval: Retrieval
+    lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        return await self.retrieval.popular(limit)
+        return await self.lists.popular(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +113,10 @@ class Trending:
     """What is wanted most since yesterday."""
 
     name: ClassVar[str] = "trending"
-    retrieval: Retrieval
+    lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        return await self.retrieval.trending(limit)
+        return await self.lists.trending(limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +124,23 @@ class NewArrivals:
     """The newest products, which no behaviour speaks for yet."""
 
     name: ClassVar[str] = "new_arrivals"
-    retrieval: Retrieval
+    lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        return await self.retrieval.new_arrivals(limit)
+        return await self.lists.new_arrivals(limit)
 
 
-def all_sources(retrieval: Retrieval) -> Mapping[str, CandidateSource]:
+def all_sources(retrieval: Retrieval, lists: Lists) -> Mapping[str, CandidateSource]:
     """Every source by name."""
     sources: tuple[CandidateSource, ...] = (
         Semantic(retrieval),
         CoChosen(retrieval),
         Collaborative(retrieval),
         BuyAgain(retrieval),
-        PopularInCategories(retrieval),
-        Popular(retrieval),
-        Trending(retrieval),
-        NewArrivals(retrieval),
+        PopularInCategories(lists),
+        Popular(lists),
+        Trending(lists),
+        NewArrivals(lists),
     )
     return {source.name: source for source in sources}
 

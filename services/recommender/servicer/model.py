@@ -32,6 +32,10 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self._trainer = trainer
         self._activated = activated
 
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds this service to a server."""
+        model_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
+
     async def ListModels(self, request: model_pb2.ListModelsRequest, context: Context) -> model_pb2.ListModelsResponse:
         """A page of versions, newest first."""
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)

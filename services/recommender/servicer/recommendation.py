@@ -33,6 +33,10 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
     def __init__(self, recommender: Recommender) -> None:
         self._recommender = recommender
 
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds this service to a server."""
+        recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(self, server)
+
     async def Recommend(
         self, request: recommendation_pb2.RecommendRequest, context: Context
     ) -> recommendation_pb2.RecommendResponse:

@@ -34,7 +34,7 @@ _SHOWCASE = _sql("showcase")
 
 
 class PostgresRetrieval:
-    """The :class:`~services.recommender.ranking_ports.Retrieval` of a running service."""
+    """The ``Retrieval`` and the ``Lists`` of a running service; see :mod:`services.recommender.ranking_ports`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,8 +56,8 @@ class PostgresRetrieval:
     async def popular(self, limit: int) -> list[Hit]:
         return await self._hits(_POPULAR, limit)
 
-    async def popular_in(self, categories: Sequence[str], limit: int) -> list[Hit]:
-        return await self._hits(_POPULAR_IN, list(categories), limit)
+    async def popular_in(self, category: str, limit: int) -> list[Hit]:
+        return await self._hits(_POPULAR_IN, category, limit)
 
     async def trending(self, limit: int) -> list[Hit]:
         return await self._hits(_TRENDING, limit)
