@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can cut."""
+"""A TCP proxy that a test can cut or let hang."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ class CuttingProxy:
         self._target = target
         self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self.port = 0
 
     def cut(self) -> None:
         """Resets every connection."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def hang(self) -> None:
+        """Keeps every connection open, accepts new ones, and passes nothing on."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """Goes on after ``hang``; nothing was lost."""
+        self._flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._target)
@@ -32,6 +42,7 @@ class CuttingProxy:
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -42,7 +43,7 @@ class ImportSession:
         self._accepted = 0
         self._named: set[str] = set()
         self._batch: dict[str, Product] = {}
-        self._embedding: set[asyncio.Task[None]] = set()
+        self._embedding: deque[asyncio.Task[None]] = deque()
 
     async def add(self, messages: Sequence[catalog_pb2.Product]) -> None:
         """Takes the next lines; stores a batch when one is full."""
@@ -112,7 +113,5 @@ class ImportSession:
         self._summary.updated += outcome.updated
         self._summary.unchanged += outcome.unchanged
         if len(self._embedding) >= EMBEDDING_AHEAD:
-            await asyncio.wait(self._embedding, return_when=asyncio.FIRST_COMPLETED)
-        task = asyncio.create_task(self._indexer.index(list(batch)), name="embed import")
-        self._embedding.add(task)
-        task.add_done_callback(self._embedding.discard)
+            await self._embedding.popleft()
+        self._embedding.append(asyncio.create_task(self._indexer.index(list(batch)), name="embed import"))
