@@ -1,1 +1,4 @@
-"""The feature service: keeps the event log and serves exact features from it; knows of the catalogue only what it is streamed, and nothing of recommending."""
+"""The feature service: keeps the event log and serves exact features from it.
+
+Knows of the catalogue only what it is streamed, and nothing of recommending.
+"""

@@ -13,11 +13,14 @@ import psycopg
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 
 from services.features import definitions
+from services.features.clients import StreamProductSignals
 from services.features.committing import GroupCommit
 from services.features.definitions import Definitions
 from services.features.domain.features import Entity, OnEvent
+from services.features.following import SignalFollower
 from services.features.marking import Marker
 from services.features.reading import Reader
+from services.features.refreshing import Refresher
 from services.features.servicer import FeatureServicer
 from services.features.settings import FeatureSettings
 from services.features.stores import postgres, redis
@@ -27,8 +30,12 @@ from services.features.stores.online import RedisOnlineStore
 from services.features.stores.postgres import Database
 from services.features.stores.queue import RedisDueQueue
 from services.features.stores.redis import RedisStore
+from services.features.stores.signals import PostgresSignals
+from services.features.tailing import LogTail
+from services.features.worker import Worker
 from services.features.writing import Writer
 from services.runtime import logs
+from services.runtime.client import channel
 from services.runtime.lifecycle import background, serve_until
 from services.runtime.logs import get_logger
 from services.runtime.migrations import migrate
@@ -86,6 +93,37 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     await serve_until(stopping, settling)
 
 
+async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
+    """The worker, until ``stopping``."""
+    logs.configure("features-worker", settings.log_level, settings.log_format)
+    parts = await open_parts(settings, closers)
+    ready = asyncio.Event()
+    ops = OpsServer(settings.worker_ops_port, lambda: ready.is_set() and not stopping.is_set())
+    await ops.start()
+    closers.push_async_callback(ops.stop)
+    await prepare(settings, parts)
+    recommender = await closers.enter_async_context(channel(settings.recommender_address))
+    worker = Worker(
+        refresher=Refresher(
+            parts.entities, parts.online, parts.queue, parts.computer, clock_ms, random.random, settings.worker_duty
+        ),
+        tail=LogTail(parts.entities, parts.log, parts.queue, parts.online, parts.computer, clock_ms),
+        follower=SignalFollower(
+            parts.entities,
+            StreamProductSignals(recommender),
+            PostgresSignals(parts.database),
+            parts.online,
+            parts.queue,
+            parts.computer,
+            clock_ms,
+        ),
+    )
+    working = await closers.enter_async_context(background("worker", worker.run()))
+    ready.set()
+    log.info("working")
+    await serve_until(stopping, working)
+
+
 async def open_parts(settings: FeatureSettings, closers: AsyncExitStack) -> Parts:
     """Definitions and stores; connects to nothing yet."""
     declared = definitions.load(settings.definitions)
@@ -138,8 +176,3 @@ async def _settle(marker: Marker) -> None:
     while True:
         await asyncio.sleep(_SETTLE_EVERY)
         await marker.settle()
-
-
-async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
-    """The worker, until ``stopping``."""
-    await stopping.wait()

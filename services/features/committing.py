@@ -24,7 +24,7 @@ class _Batch:
 
 
 class GroupCommit:
-    """Commits, then marks, then tells the callers. A caller that gives up does not undo its batch: others share the commit."""
+    """Commits, marks, tells the callers. A caller that gives up does not undo its batch: others share the commit."""
 
     def __init__(self, log: EventLog, marker: Marker, entities: Sequence[Entity]) -> None:
         self._log = log

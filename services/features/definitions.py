@@ -19,7 +19,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FEATURE_KEYS = {
-    "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request", "sql",
+    "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request",
+    "sql",
 }  # fmt: skip
 _ENTITY_KEYS = {"known", "active", "of_products"}
 
@@ -161,12 +162,13 @@ _DEFAULT_TYPES: dict[FeatureType, tuple[type, ...]] = {
 
 
 def _default(table: Mapping[str, Any], kind: FeatureType, place: str) -> Value | None:
-    value = table.get("default")
+    value: Any = table.get("default")
     if value is None:
         return None
     if kind is FeatureType.STRING_LIST and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return value
-    is_bool = isinstance(value, bool)
-    if not isinstance(value, _DEFAULT_TYPES.get(kind, ())) or is_bool != (kind is FeatureType.BOOL):
+        return [str(v) for v in value]
+    is_bool, allowed = isinstance(value, bool), _DEFAULT_TYPES.get(kind, ())
+    if type(value) not in allowed or is_bool != (kind is FeatureType.BOOL):
         raise DefinitionError(f"{place}: default does not fit type {kind.value}")
-    return float(value) if kind is FeatureType.DOUBLE else value
+    default: Value = float(value) if kind is FeatureType.DOUBLE else value
+    return default

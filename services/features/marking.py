@@ -34,7 +34,10 @@ def _latest(times: dict[str, int], entity_id: str, at_ms: int) -> None:
 
 
 class Marker:
-    """Marks in the online store, and remembers what it could not mark: a reader of this process sees its own writes anyway."""
+    """Marks in the online store, and remembers what it could not mark.
+
+    So a reader of this process sees its own writes even when the marks did not get through.
+    """
 
     def __init__(self, online: OnlineStore, clock_ms: Callable[[], int]) -> None:
         self._online = online

@@ -1,4 +1,4 @@
-"""What the feature service tells Prometheus of itself; labels are names of the contract or of the definitions, never ids."""
+"""What the feature service tells Prometheus of itself; labels are names of the contract or the definitions, no ids."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -49,7 +50,7 @@ class EventLog(Protocol):
 
     def training_rows(
         self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
-    ) -> AsyncIterator[TrainingRows]:
+    ) -> AsyncGenerator[TrainingRows, None]:
         """Lines of signed-in users' events by event time, start included, end excluded."""
 
 
@@ -88,7 +89,7 @@ class FeatureComputer(Protocol):
         """The next ids with evidence, ascending."""
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
-        """The ids whose values depend on the catalogue data of products; none when the entity declares no such statement."""
+        """The ids whose values depend on the catalogue data of products; none when the entity declares no way."""
 
 
 # Whom events touched: by entity type and id, the instant (ms) from which the youngest of the events counts.
@@ -103,6 +104,9 @@ class OnlineStore(Protocol):
 
     async def write(self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]) -> None:
         """Puts new entries into records that were read before; entries computed later by others stay."""
+
+    async def forget(self, entity: str, ids: Sequence[str]) -> None:
+        """Removes the records of entities that are no more."""
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done."""
@@ -183,14 +187,24 @@ class SourceDownError(Exception):
     """The other side of the change stream is gone; following again from the last cursor continues it."""
 
 
+class Moved(NamedTuple):
+    """Categories that gained, lost or repriced a product, and products that came, went or changed their category."""
+
+    categories: set[str]
+    products: set[str]
+
+
 class SignalStore(Protocol):
     """Our copy of the catalogue data. Raises StoreDownError."""
 
     async def cursor(self) -> str:
         """Where the copy stands."""
 
-    async def apply(self, page: SignalPage) -> set[str]:
-        """Stores a page and its cursor in one transaction; returns the categories whose prices moved."""
+    def sole(self) -> AbstractAsyncContextManager[bool]:
+        """Whether the caller is the only one to follow the stream; it stays so for the block."""
+
+    async def apply(self, page: SignalPage) -> Moved:
+        """Stores a page and its cursor in one transaction; returns what that means for price ranks and categories."""
 
     async def rank_prices(self, categories: Sequence[str]) -> list[str]:
         """Computes the price ranks of categories anew; returns the products whose rank changed."""

@@ -81,7 +81,7 @@ class Reader:
         plan = self._plan(entity, unique, records, features, now_ms, fresh)
         computed: dict[str, dict[int, Entry]] = {}
         if plan.compute or plan.unsure:
-            # Without tokens only the count of marks tells whether a running computation may miss the caller's own event.
+            # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
             state = self._marker.generation if degraded or self._marker.in_debt else 0
             try:
                 computed = await self._compute(entity, plan, records, state, "refresh" if fresh else "read")
@@ -137,7 +137,7 @@ class Reader:
     async def _compute(
         self, entity: Entity, plan: _Plan, records: Mapping[str, Record], state: int, cause: str
     ) -> dict[str, dict[int, Entry]]:
-        """New entries by id. Ids that nobody names get none, and cost one look at the log but no statement of a feature."""
+        """New entries by id. Ids that nobody names get none, and cost one look at the log, no feature's statement."""
         unknown = set[str]()
         if plan.unsure:
             unknown = set(plan.unsure) - await self._computer.known(entity, plan.unsure)

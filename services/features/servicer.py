@@ -51,14 +51,18 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
         answer = await self._reader.read(entity, [request.id], features)
-        return self._one(pb.GetFeaturesResponse(entity=entity.name, id=request.id), features, answer)
+        response = pb.GetFeaturesResponse(entity=entity.name, id=request.id, degraded=answer.degraded)
+        self._fill(response, features, answer)
+        return response
 
     async def RefreshFeatures(self, request: pb.RefreshFeaturesRequest, context: Context) -> pb.RefreshFeaturesResponse:
         """See the contract."""
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
         answer = await self._reader.read(entity, [request.id], features, fresh=True)
-        return self._one(pb.RefreshFeaturesResponse(entity=entity.name, id=request.id), features, answer)
+        response = pb.RefreshFeaturesResponse(entity=entity.name, id=request.id, degraded=answer.degraded)
+        self._fill(response, features, answer)
+        return response
 
     async def BatchGetFeatures(
         self, request: pb.BatchGetFeaturesRequest, context: Context
@@ -170,7 +174,12 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             features.append(feature)
         return entity, features
 
-    def _one(self, response: Any, features: Sequence[Feature], answer: Answer) -> Any:
+    def _fill(
+        self,
+        response: pb.GetFeaturesResponse | pb.RefreshFeaturesResponse,
+        features: Sequence[Feature],
+        answer: Answer,
+    ) -> None:
         """Fills the answer about one entity, or raises what it is instead."""
         now_ms = self._clock_ms()
         readings: dict[str, Reading] = {f.name: answer.readings[f.name][0] for f in features}
@@ -187,8 +196,6 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         for feature in features:
             value = transcoding.feature_value(feature, readings[feature.name], now_ms)
             response.features[feature.name].CopyFrom(value)
-        response.degraded.extend(answer.degraded)
-        return response
 
 
 def _no_feature(entity: Entity, name: str, place: int) -> ServiceError:

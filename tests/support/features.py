@@ -120,6 +120,16 @@ async def running_server(dsn: str, redis_url: str, **changes: Any) -> AsyncItera
         yield FeatureServer(configured, rpc.FeatureServiceStub(channel))  # type: ignore[arg-type]  # typed as async by its channel
 
 
+@asynccontextmanager
+async def running_worker(
+    dsn: str, redis_url: str, catalogue: str = "127.0.0.1:1", **changes: Any
+) -> AsyncIterator[None]:
+    """A worker; without a ``catalogue`` it follows none."""
+    configured = settings(dsn, redis_url, FEATURES_RECOMMENDER_ADDRESS=catalogue, **changes)
+    async with running(app.work, configured):
+        yield
+
+
 def event(kind: str, user: str = "", *products: str, ago: float | None = 0.0, **fields: Any) -> pb.Event:
     """An event ``ago`` seconds before now (None: without a time), with an id of its own unless one is given."""
     message = pb.Event(event_type=kind, user_id=user, **{"event_id": f"event-{next(_numbers)}"} | fields)

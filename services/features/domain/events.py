@@ -90,8 +90,8 @@ class Rejection(NamedTuple):
 def accept(event: Event, now_us: int) -> Event | Rejection:
     """The event as it goes into the log, or what is wrong with it.
 
-    Fills in what the contract derives: the time (``now_us``) and a purchase's revenue, the exact sum of price x quantity
-    when every line has a price (with a line unpriced the total is unknown, and the order does not count for averages).
+    Fills in what the contract derives: the time (``now_us``) and a purchase's revenue, the exact sum of price x
+    quantity when every line has a price (else the total is unknown, and the order does not count for averages).
     """
     rejection = _identity(event) or _time(event, now_us) or _lines(event) or _numbers(event) or _texts(event)
     if rejection is not None:

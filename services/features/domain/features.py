@@ -69,8 +69,8 @@ class Feature:
 class Entity:
     """One entity type: its features, and the statements that list its members.
 
-    ``known`` tells which of given ids exist; ``active`` lists, in pages, those with evidence; ``of_products``, where there is
-    one, lists those whose values depend on given products' catalogue data.
+    ``known`` tells which of given ids exist; ``active`` lists, in pages, those with evidence; ``of_products``, where
+    there is one, lists those whose values depend on given products' catalogue data.
     """
 
     name: str
@@ -175,8 +175,8 @@ _JITTER: Final = 0.1
 def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> list[Feature]:
     """What the worker computes for an entity whose turn it is.
 
-    Features with ``on_event = "queue"`` always: an entity is in the queue because of an event at least as often as because of
-    its age, and the record does not tell.
+    Features with ``on_event = "queue"`` always: an entity is in the queue because of an event at least as often as
+    because of its age, and the record does not tell.
     """
     due = []
     for feature in features:

@@ -53,7 +53,7 @@ def instant(ms: int) -> datetime:
 
 
 def _value(feature: Feature, raw: Any) -> Value:
-    """A column's value as the feature's type; raises TypeError or ValueError when the statement returns something else."""
+    """A column's value as the feature's type; TypeError or ValueError when the statement returns something else."""
     kind = feature.type
     if kind is FeatureType.INT:
         return int(raw)
@@ -63,10 +63,13 @@ def _value(feature: Feature, raw: Any) -> Value:
             raise ValueError(f"{feature.name}: its statement returned {number}")
         return number
     if kind is FeatureType.TIMESTAMP:
-        return round(raw.timestamp() * 1_000)
+        instant_ms: int = round(raw.timestamp() * 1_000)
+        return instant_ms
     if kind is FeatureType.VECTOR:
         return [float(element) for element in raw]
-    expected = {FeatureType.STRING: str, FeatureType.BOOL: bool, FeatureType.STRING_LIST: list}[kind]
+    if kind is FeatureType.STRING_LIST:
+        return [str(element) for element in raw]
+    expected = str if kind is FeatureType.STRING else bool
     if not isinstance(raw, expected):
         raise TypeError(f"{feature.name}: its statement returned {type(raw).__name__}, not {kind.value}")
     value: Value = raw

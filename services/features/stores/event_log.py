@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from services.features.domain.events import Event
@@ -13,7 +13,8 @@ from services.features.stores.postgres import Database, DeadlockError
 _INSERT_EVENTS = """
 INSERT INTO events (event_id, event_type, user_id, visitor_id, subject_id, session_id, event_time, revenue, rating,
                     position, attribution_token, device, attributes)
-SELECT event_id, event_type::event_type, nullif(user_id, ''), nullif(visitor_id, ''), coalesce(nullif(user_id, ''), visitor_id),
+SELECT event_id, event_type::event_type, nullif(user_id, ''), nullif(visitor_id, ''),
+       coalesce(nullif(user_id, ''), visitor_id),
        nullif(session_id, ''), timestamptz 'epoch' + time_us * interval '1 microsecond', revenue, rating,
        position, nullif(attribution_token, ''), nullif(device, ''), attributes::jsonb
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::float8[], $8::float8[],
@@ -64,7 +65,8 @@ WITH written AS (
 SELECT w.event_type::text, w.subject_id, ceil(date_part('epoch', w.event_time) * 1000)::bigint AS event_time_ms,
        ARRAY(
          SELECT l.product_id FROM event_lines l
-         WHERE l.subject_id = w.subject_id AND l.event_type = w.event_type AND l.event_time = w.event_time AND l.seq = w.seq
+         WHERE l.subject_id = w.subject_id AND l.event_type = w.event_type AND l.event_time = w.event_time
+           AND l.seq = w.seq
        ) AS product_ids
 FROM written w
 """
@@ -93,7 +95,7 @@ class PostgresEventLog:
 
     async def training_rows(
         self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
-    ) -> AsyncIterator[TrainingRows]:
+    ) -> AsyncGenerator[TrainingRows, None]:
         """See EventLog."""
         async with self._database.transaction() as connection:
             cursor = await connection.cursor(

@@ -28,7 +28,8 @@ def due_key(entity: str) -> str:
     return f"{PREFIX}due:{entity}"
 
 
-# ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now. 0: the body changed meanwhile.
+# ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
+# 0: the body changed meanwhile.
 _REPLACE_BODY = """
 local current = redis.call('GET', KEYS[1])
 local token = string.rep('\\0', 8)
@@ -41,8 +42,8 @@ return 1
 
 # A record with nothing but a token outlives every computation that was under way when it was written.
 _TOKEN_TTL_MS = 3_600_000
-# A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a visitor's burst of
-# events costs one refresh.
+# A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
+# visitor's burst of events costs one refresh.
 _SETTLE_MS = 500
 # Seconds. A single write's marks are a millisecond; a bulk load's chunk marks thousands of entities.
 _MARK_TIMEOUT = 0.05
@@ -131,9 +132,16 @@ class RedisOnlineStore:
                 pipe.execute_command("EXPIRE", CONFIRMED, _CONFIRMED_TTL, "NX")
             await self._store.run(pipe.execute, _budget(size))
 
+    async def forget(self, entity: str, ids: Sequence[str]) -> None:
+        """See OnlineStore. One command per record: their keys lie in different buckets."""
+        async with self._store.client.pipeline(transaction=False) as pipe:
+            for entity_id in ids:
+                pipe.execute_command("DEL", _key(entity, entity_id))
+            await self._store.run(pipe.execute, _budget(len(ids)))
+
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         keys = [_key(entity, entity_id) for entity_id in ids]
-        raw: list[bytes | None] = await self._store.run(lambda: self._store.client.mget(keys))
+        raw: list[bytes | None] = await self._store.execute("MGET", *keys, timeout=_budget(len(keys)))
         return raw
 
 

@@ -68,7 +68,7 @@ class Database:
 
 @asynccontextmanager
 async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[Database]:
-    """A pool of up to ``size`` connections; none is opened before it is needed, so a server may start before its database."""
+    """A pool of up to ``size`` connections. None is opened before it is needed: we may start before the database."""
     pool = asyncpg.create_pool(
         dsn,
         min_size=0,

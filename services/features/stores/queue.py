@@ -20,7 +20,8 @@ for i = 1, #found, 2 do redis.call('ZADD', KEYS[1], ARGV[3], found[i]) end
 return found
 """
 
-# ARGV: lease, then id and next due time ('' for none) of each. One that was touched meanwhile has another score, and keeps it.
+# ARGV: lease, then id and next due time ('' for none) of each. One that was touched meanwhile has another score, and
+# keeps it.
 _COMPLETE = """
 for i = 2, #ARGV, 2 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[1]) then
@@ -83,14 +84,12 @@ class RedisDueQueue:
 
     async def length(self, entity: str, now_ms: int) -> int:
         """See DueQueue."""
-        length: int = await self._store.run(
-            lambda: self._store.client.execute_command("ZCOUNT", due_key(entity), "-inf", now_ms), _TIMEOUT
-        )
+        length: int = await self._store.execute("ZCOUNT", due_key(entity), "-inf", now_ms, timeout=_TIMEOUT)
         return length
 
     async def cursor(self) -> int | None:
         """See TailState."""
-        raw = await self._store.run(lambda: self._store.client.execute_command("GET", _CURSOR), _TIMEOUT)
+        raw = await self._store.execute("GET", _CURSOR, timeout=_TIMEOUT)
         return None if raw is None else int(raw)
 
     async def advance(self, cursor: int) -> None:
@@ -104,9 +103,7 @@ class RedisDueQueue:
         """See TailState."""
         if not transactions:
             return set()
-        scores = await self._store.run(
-            lambda: self._store.client.execute_command("ZMSCORE", CONFIRMED, *transactions), _TIMEOUT
-        )
+        scores = await self._store.execute("ZMSCORE", CONFIRMED, *transactions, timeout=_TIMEOUT)
         return {number for number, score in zip(transactions, scores, strict=True) if score is not None}
 
     async def arrived(self, now_ms: int, limit: int) -> Touched:

@@ -21,7 +21,7 @@ _OUTAGE = (RedisError, OSError, TimeoutError)
 
 
 class RedisStore:
-    """One Redis server. Every failure to get an answer in time is a StoreDownError, at once while it is known to be down."""
+    """One Redis server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
 
     def __init__(self, client: Redis, breaker: Breaker, timeout: float) -> None:
         self.client = client
@@ -50,11 +50,19 @@ class RedisStore:
         self._breaker.succeeded()
         return result
 
+    async def execute(self, *command: Any, timeout: float | None = None) -> Any:
+        """One command's answer, raw: bytes, numbers, lists of them."""
+        return await self.run(lambda: self._client_call(*command), timeout)
+
+    def _client_call(self, *command: Any) -> Awaitable[Any]:
+        call: Awaitable[Any] = self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis publishes no types for it
+        return call
+
     async def ping(self) -> bool:
         """Whether it answers, past the breaker."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self.client.execute_command("PING")
+                await self._client_call("PING")
         except _OUTAGE:
             return False
         return True
@@ -73,7 +81,7 @@ def _temporary(error: ResponseError) -> bool:
 
 @asynccontextmanager
 async def connect(url: str, connections: int, timeout: float) -> AsyncIterator[RedisStore]:
-    """A client with up to ``connections``; none is opened before it is needed. ``timeout`` in seconds, for each call."""
+    """A client of up to ``connections``, none opened before it is needed. ``timeout``: seconds for each call."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,

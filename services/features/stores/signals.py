@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from services.features.ports import Signal, SignalPage
+from services.features.ports import Moved, Signal, SignalPage
 from services.features.stores.postgres import Database
 
 # A rank belongs to a category: it goes with it, and comes back with the next ranking.
@@ -51,6 +52,8 @@ WHERE p.product_id = r.product_id
 RETURNING p.product_id
 """
 
+# Any number, the same in every process.
+_FOLLOWER_LOCK = 7_161_802_532
 # A catalogue of 100,000 products in one category is ranked in about a second.
 _RANK_TIMEOUT = 60.0
 
@@ -67,7 +70,7 @@ class PostgresSignals:
         cursor: str = rows[0]["cursor"]
         return cursor
 
-    async def apply(self, page: SignalPage) -> set[str]:
+    async def apply(self, page: SignalPage) -> Moved:
         """See SignalStore. A restart opens a new generation; when it has caught up, what it did not name is deleted."""
         async with self._database.transaction() as connection:
             generation: int = await connection.fetchval(
@@ -81,28 +84,33 @@ class PostgresSignals:
                     f"DELETE FROM product_signals WHERE generation < $1 RETURNING {_COLUMNS}",  # noqa: S608 - a constant
                     generation,
                 )
-                moved |= {category for row in gone if (category := _priced_in(_signal(row))) is not None}
+                _note(moved, [(_signal(row), None) for row in gone])
                 await connection.execute(_ANNOUNCE_LATER, [row["product_id"] for row in gone])
         return moved
 
-    async def _store(self, connection: Any, signals: Sequence[Signal], generation: int) -> set[str]:
-        """Upserts and deletes; returns the categories that gained, lost or repriced a product."""
+    @asynccontextmanager
+    async def sole(self) -> AsyncIterator[bool]:
+        """See SignalStore. The lock goes with its connection: a follower that is killed leaves none behind."""
+        async with self._database.connection() as connection:
+            mine: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _FOLLOWER_LOCK)
+            try:
+                yield mine
+            finally:
+                if mine:
+                    await connection.execute("SELECT pg_advisory_unlock($1)", _FOLLOWER_LOCK)
+
+    async def _store(self, connection: Any, signals: Sequence[Signal], generation: int) -> Moved:
+        moved = Moved(set(), set())
         if not signals:
-            return set()
+            return moved
         rows = await connection.fetch(
             f"SELECT {_COLUMNS} FROM product_signals WHERE product_id = ANY ($1) FOR UPDATE",  # noqa: S608 - a constant
             [s.product_id for s in signals],
         )
         before = {row["product_id"]: _signal(row) for row in rows}
-        moved, changed = set[str](), []
-        for signal in signals:
-            old = before.get(signal.product_id)
-            if old == signal or (old is None and signal.deleted):
-                continue
-            changed.append(signal.product_id)
-            was, is_now = _priced_in(old), _priced_in(signal)
-            if was != is_now or (old is not None and old.price != signal.price):
-                moved |= {category for category in (was, is_now) if category is not None}
+        pairs = [(before.get(s.product_id), None if s.deleted else s) for s in signals]
+        changed = [s.product_id for s, (old, new) in zip(signals, pairs, strict=True) if old != new]
+        _note(moved, pairs)
         present = [s for s in signals if not s.deleted]
         if present:
             await connection.execute(_UPSERT, *_columns(present), generation)
@@ -145,11 +153,20 @@ def _signal(row: Any) -> Signal:
     return Signal(deleted=False, **dict(row))
 
 
-def _priced_in(signal: Signal | None) -> str | None:
-    """The category whose price ranks a product takes part in."""
-    if signal is None or signal.deleted or signal.price is None:
-        return None
-    return signal.top_category
+def _note(moved: Moved, pairs: Iterable[tuple[Signal | None, Signal | None]]) -> None:
+    """Adds what changes from the first to the second of each pair mean; None: not in the catalogue."""
+    for old, new in pairs:
+        either = old or new
+        was, is_now = _place(old), _place(new)
+        if either is None or was == is_now:
+            continue
+        if was[0] != is_now[0]:
+            moved.products.add(either.product_id)
+        moved.categories.update(category for category, price in (was, is_now) if category and price is not None)
+
+
+def _place(signal: Signal | None) -> tuple[str | None, float | None]:
+    return (signal.top_category, signal.price) if signal else (None, None)
 
 
 def _columns(signals: Sequence[Signal]) -> list[list[Any]]:

@@ -1,0 +1,136 @@
+"""The refresh: claims entities that are due, computes what is due of them, one statement per feature and batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from services.features.domain.features import (
+    KNOWN,
+    NO_TOKEN,
+    Entity,
+    Entry,
+    Feature,
+    Record,
+    due_features,
+    merged,
+    next_due_ms,
+)
+from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, DUE, REFRESH_LAG
+from services.features.ports import Claim, DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+# Popularity costs the same for one product as for all: large batches are cheap. A batch is far shorter than a lease.
+BATCH = 1_000
+# Seconds. A stock change is to show within some tens of milliseconds; 40 polls of an empty queue cost 1 % of a core.
+_IDLE = 0.025
+_RETRY = 0.5
+_GAUGE_EVERY = 1.0
+
+
+class Refresher:
+    """Keeps materialised features fresh, in at most ``duty`` (0..1] of its time."""
+
+    def __init__(
+        self,
+        entities: Sequence[Entity],
+        online: OnlineStore,
+        queue: DueQueue,
+        computer: FeatureComputer,
+        clock_ms: Callable[[], int],
+        jitter: Callable[[], float],
+        duty: float,
+    ) -> None:
+        self._entities = entities
+        self._online = online
+        self._queue = queue
+        self._computer = computer
+        self._clock_ms = clock_ms
+        self._jitter = jitter
+        self._rest = 1 / duty - 1
+        self._gauged = 0.0
+
+    async def run(self) -> None:
+        """For as long as the process lives."""
+        while True:
+            started = time.monotonic()
+            try:
+                done = sum([await self.refresh(entity) for entity in self._entities])
+                await self._gauge()
+            except StoreDownError:
+                await asyncio.sleep(_RETRY)
+                continue
+            await asyncio.sleep((time.monotonic() - started) * self._rest if done else _IDLE)
+
+    async def refresh(self, entity: Entity) -> int:
+        """One batch; returns how many entities it had."""
+        now_ms = self._clock_ms()
+        claims = await self._queue.claim(entity.name, now_ms, BATCH)
+        if not claims:
+            return 0
+        for claim in claims:
+            REFRESH_LAG.labels(entity.name).observe(max(0, now_ms - claim.due_ms) / 1_000)
+        # Given back as they were, unless all goes well.
+        done: list[tuple[Claim, int | None]] = [(claim, claim.due_ms) for claim in claims]
+        try:
+            done = await self._compute(entity, claims)
+        finally:
+            with contextlib.suppress(StoreDownError):  # the lease ends by itself
+                await self._queue.complete(entity.name, done)
+        return len(claims)
+
+    async def _compute(self, entity: Entity, claims: Sequence[Claim]) -> list[tuple[Claim, int | None]]:
+        ids = [claim.id for claim in claims]
+        records = dict(zip(ids, await self._online.read(entity.name, ids), strict=True))
+        known = await self._computer.known(entity, ids)
+        gone = [i for i in ids if i not in known]
+        if gone:
+            await self._online.forget(entity.name, gone)
+        materialized = entity.materialized
+        todo: dict[str, list[str]] = {}
+        for entity_id in known:
+            for feature in due_features(materialized, records[entity_id], self._clock_ms()):
+                todo.setdefault(feature.name, []).append(entity_id)
+        entries: dict[str, dict[int, Entry]] = {i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in known}
+        for name, wanted in todo.items():
+            await self._values(entity.features[name], wanted, records, entries)
+        ttl_ms = max(f.ttl_ms for f in entity.features.values())
+        await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
+        return [(claim, self._next(materialized, records[claim.id], entries.get(claim.id))) for claim in claims]
+
+    async def _values(
+        self,
+        feature: Feature,
+        ids: Sequence[str],
+        records: Mapping[str, Record],
+        entries: Mapping[str, dict[int, Entry]],
+    ) -> None:
+        """Adds a feature's values to ``entries``. A statement that is wrong costs its own feature only."""
+        now_ms = self._clock_ms()
+        COMPUTATIONS.labels(feature.name, "due").inc(len(ids))
+        try:
+            with COMPUTE_SECONDS.labels(feature.name).time():
+                values = await self._computer.compute(feature, ids, now_ms)
+        except StoreDownError:
+            raise
+        except Exception:
+            log.exception("feature failed", feature=feature.name)
+            return
+        for entity_id in ids:
+            entries[entity_id][feature.number] = Entry(now_ms, records[entity_id].token, values.get(entity_id))
+
+    def _next(self, features: Sequence[Feature], record: Record, new: Mapping[int, Entry] | None) -> int | None:
+        if new is None:
+            return None
+        return next_due_ms(features, merged(record.entries, new), self._jitter())
+
+    async def _gauge(self) -> None:
+        if time.monotonic() - self._gauged < _GAUGE_EVERY:
+            return
+        self._gauged = time.monotonic()
+        for entity in self._entities:
+            DUE.labels(entity.name).set(await self._queue.length(entity.name, self._clock_ms()))
