@@ -22,6 +22,9 @@ from services.runtime.ops import OpsServer
 # never runs into a closed one.
 LEAVE_SECONDS = 0.5
 
+# A refused body is read on for so long, that its sender may see the refusal before the connection closes.
+LINGERING_SECONDS = 2.0
+
 log = get_logger(__name__)
 
 
@@ -105,6 +108,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, closers: Asy
         access_log=None,  # the middleware writes one event a request
         handler_cancellation=True,  # a caller that left takes the call behind with it
         shutdown_timeout=settings.drain_seconds,
+        lingering_time=LINGERING_SECONDS,
     )
     await runner.setup()
     closers.push_async_callback(runner.cleanup)

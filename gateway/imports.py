@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import grpc
 from aiohttp import web
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -208,7 +209,8 @@ class _ChunkedStream:
         async with asyncio.timeout(SERVICE_IDLE_SECONDS):
             try:
                 await self._call.write(request)
-            except asyncio.InvalidStateError:  # it has ended: with an error, for nothing was left to answer
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                # The call has ended before its stream. What failed is the writing; why, the call itself says.
                 await self._call
                 raise
 

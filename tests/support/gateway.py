@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +33,8 @@ class Backend:
     cancelled: list[str] = field(default_factory=list)
     # The client streams whose end was reached.
     completed: list[list[Any]] = field(default_factory=list)
+    # Awaited for each request of a client stream before the next one is taken.
+    on_request: Callable[[], Awaitable[None]] | None = None
 
     def register(self, server: grpc.aio.Server, service: str) -> None:
         """Adds every RPC of the service."""
@@ -62,6 +64,8 @@ class Backend:
                 async for request in requests:
                     self._note(request, context)
                     received.append(request)
+                    if self.on_request is not None:
+                        await self.on_request()
                 # A cancelled stream ends like a whole one; that it was cancelled is known a moment later.
                 await asyncio.sleep(0.05)
                 if context.cancelled():
@@ -155,6 +159,7 @@ async def running_gateway(
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=shutdown_timeout,
+        lingering_time=0.2,
     )
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
