@@ -40,6 +40,8 @@ class State:
     import_mode: int | None = None
     completed_imports: int = 0
     training_ends_as: "m.ModelState.ValueType" = m.ACTIVE
+    knows_catalogue: bool = True
+    """Whether the feature service has heard of the products."""
     fail_after_events: int | None = None
     """Ends ImportEvents with UNAVAILABLE once this many events have arrived."""
 
@@ -69,7 +71,8 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
     async def GetFeatures(self, request: f.GetFeaturesRequest, context: Context) -> f.GetFeaturesResponse:
         if request.id == "bad id":
             await abort(context, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT", "the id is malformed", "id")
-        if not any(event.user_id == request.id for event in self._state.events.values()):
+        known = request.id in self._state.products if self._state.knows_catalogue else False
+        if not known and not any(event.user_id == request.id for event in self._state.events.values()):
             await abort(context, grpc.StatusCode.NOT_FOUND, "ENTITY_NOT_FOUND", f"unknown {request.id}")
         value = f.FeatureValue(int_value=4, status=f.PRESENT, age_seconds=0.5, refresh_seconds=3600)
         value.computed_at.FromSeconds(1_700_000_000)

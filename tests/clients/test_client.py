@@ -9,6 +9,7 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop.features.v1.features_pb2_grpc import FeatureServiceStub
 from windowshop.recommender.v1 import catalog_pb2 as c
 from windowshop_client import WindowshopError, connect
+from windowshop_client.arrival import product_arrived
 from windowshop_client.errors import translated
 from windowshop_client.streams import upload
 from windowshop_client.values import value_of
@@ -75,6 +76,17 @@ async def test_a_server_that_hangs_is_given_up() -> None:
         ):
             await upload(call, (f.ImportEventsRequest(events=chunk) for chunk in events(10)), stall=0.2)
     assert caught.value.service == "feature service"
+
+
+async def test_products_arrive_at_the_feature_service_or_are_not_waited_for_forever(state: State, address: str) -> None:
+    state.knows_catalogue = False
+    state.products["p"] = c.Product(id="p")
+    async with connect(features=address, recommender=address) as client:
+        assert not await product_arrived(client, "p", timeout=0.05)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(product_arrived(client, "p", timeout=10))
+            state.knows_catalogue = True
+        assert waiting.result()
 
 
 def test_values_of_every_kind() -> None:

@@ -90,7 +90,7 @@ def show_model(model: m.Model) -> None:
     """A model and its metrics."""
     click.echo(f"model {model.id}: {m.ModelState.Name(model.state)}{f' ({model.reason})' if model.reason else ''}")
     for name, value in sorted(model.metrics.items()):
-        click.echo(f"  {name:<24} {value:,.4g}" if value != round(value) else f"  {name:<24} {value:,.0f}")
+        click.echo(f"  {name:<24} {_metric(name, value)}")
 
 
 def show_models(models: Iterable[m.Model]) -> None:
@@ -100,7 +100,7 @@ def show_models(models: Iterable[m.Model]) -> None:
             model.id,
             m.ModelState.Name(model.state),
             _when(model.create_time.ToDatetime(tzinfo=UTC)) if model.HasField("create_time") else "",
-            ", ".join(f"{name} {value:,.4g}" for name, value in sorted(model.metrics.items())),
+            ", ".join(f"{name} {_metric(name, value)}" for name, value in sorted(model.metrics.items())),
             model.reason,
         )
         for model in models
@@ -132,6 +132,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def _plain(value: f.FeatureValue) -> object:
     plain = value_of(value)
     return _when(plain) if isinstance(plain, datetime) else plain
+
+
+def _metric(name: str, value: float) -> str:
+    """Instants as such, whole numbers whole, others with four digits."""
+    if name.endswith("_ms"):
+        return _when(datetime.fromtimestamp(value / 1000, UTC))
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
 
 
 def _when(moment: datetime) -> str:

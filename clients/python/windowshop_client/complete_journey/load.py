@@ -7,6 +7,7 @@ from rich.console import Console
 from windowshop.features.v1 import features_pb2 as f
 from windowshop.recommender.v1 import catalog_pb2 as c
 
+from windowshop_client.arrival import product_arrived
 from windowshop_client.client import Client
 from windowshop_client.complete_journey.data import read_journey, time_shift
 from windowshop_client.complete_journey.messages import event_chunks, product_chunks
@@ -35,6 +36,8 @@ async def load_journey(
     shift = time_shift(journey.baskets.newest, now)
     with progress("products", len(journey.products), console=console) as advance:
         products = await client.import_products(product_chunks(journey.products), sent=advance)
+    console.print("waiting until the feature service knows the products ...", highlight=False)
+    await product_arrived(client, str(journey.products["product_id"].iloc[-1]))
     with progress("baskets", len(journey.baskets), console=console) as advance:
         events = await client.import_events(event_chunks(journey.baskets, shift), sent=advance)
     return Report(products, events)

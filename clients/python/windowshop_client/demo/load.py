@@ -11,6 +11,7 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop.recommender.v1 import catalog_pb2 as c
 from windowshop.recommender.v1 import model_pb2 as m
 
+from windowshop_client.arrival import product_arrived
 from windowshop_client.client import Client
 from windowshop_client.demo.generator import SEED, generate_shop
 from windowshop_client.demo.messages import event_message, product_message
@@ -49,6 +50,7 @@ async def load(client: Client, console: Console, *, now: datetime, seed: int = S
         products = await client.import_products(
             _chunks([product_message(product) for product in shop.products]), sent=advance
         )
+    await product_arrived(client, shop.products[-1].id)
     events = loading_order(shop.events)
     with progress("events", len(events), console=console) as advance:
         written = await client.import_events(
