@@ -53,7 +53,8 @@ class StreamedCatalogue(rpc.CatalogServiceServicer):
             )
             restart = False
             async with self._news:
-                await self._news.wait_for(lambda: sent < len(self._pages) or following != self._epoch)
+                while sent == len(self._pages) and following == self._epoch:
+                    await self._news.wait()
 
 
 def signal(product_id: str, category: str = "Toys", price: float | None = 10.0, quantity: int = 10, **more: Any) -> Any:
@@ -65,7 +66,7 @@ def signal(product_id: str, category: str = "Toys", price: float | None = 10.0, 
 
 @asynccontextmanager
 async def running_catalogue() -> AsyncIterator[StreamedCatalogue]:
-    catalogue = StreamedCatalogue()
+    catalogue = StreamedCatalogue()  # type: ignore[abstract]  # its other methods answer UNIMPLEMENTED
     server = grpc.aio.server()
     rpc.add_CatalogServiceServicer_to_server(catalogue, server)
     catalogue.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

@@ -66,7 +66,7 @@ class FeatureServer:
 
 
 def settings(dsn: str, redis_url: str, **changes: Any) -> FeatureSettings:
-    values = {
+    values: dict[str, Any] = {
         "FEATURES_DATABASE_URL": dsn,
         "FEATURES_REDIS_URL": redis_url,
         "FEATURES_PORT": free_port(),
@@ -117,7 +117,7 @@ async def running_server(dsn: str, redis_url: str, **changes: Any) -> AsyncItera
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
         await eventually(serving, 20)
-        yield FeatureServer(configured, rpc.FeatureServiceStub(channel))  # type: ignore[arg-type]  # typed as async by its channel
+        yield FeatureServer(configured, rpc.FeatureServiceStub(channel))
 
 
 @asynccontextmanager
