@@ -75,7 +75,7 @@ async def _bring_up(
 def _stores(settings: StackSettings, data: Path, log: Log) -> tuple[list[Part], dict[str, str]]:
     """The embedded servers that are needed, and where all stores are, by the services' environment names."""
     parts: list[Part] = []
-    urls = {}
+    urls: dict[str, str] = {}
     if settings.databases:
         postgres = Postgres(
             data / "postgres", settings.postgres_port, log=log("postgres"), databases=settings.databases

@@ -22,14 +22,16 @@ def locked(folder: Path) -> Iterator[bool]:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise FolderError(
-            f"cannot use the data folder {folder} ({error.strerror}); choose another one by WINDOWSHOP_DATA_DIR=<folder>"
+            f"cannot use the data folder {folder} ({error.strerror}); "
+            "choose another one by WINDOWSHOP_DATA_DIR=<folder>"
         ) from error
     with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = file.read().strip() or "unknown"
             raise FolderError(
-                f"the data folder {folder} is in use by another windowshop (process {file.read().strip() or 'unknown'}); "
+                f"the data folder {folder} is in use by another windowshop (process {holder}); "
                 "stop that one, or choose another folder by WINDOWSHOP_DATA_DIR=<folder> and other ports"
             ) from None
         untidy = bool(file.read().strip())

@@ -24,9 +24,11 @@ def taken(ports: Mapping[str, int]) -> dict[str, str]:
 async def wait_free(ports: Mapping[str, int], timeout: float) -> dict[str, str]:
     """As `taken`, after giving whoever has them `timeout` seconds to leave."""
     deadline = asyncio.get_running_loop().time() + timeout
-    while (complaints := taken(ports)) and asyncio.get_running_loop().time() < deadline:
+    while True:
+        complaints = taken(ports)
+        if not complaints or asyncio.get_running_loop().time() >= deadline:
+            return complaints
         await asyncio.sleep(0.1)
-    return complaints
 
 
 def _bind_error(port: int) -> OSError | None:

@@ -203,6 +203,7 @@ class Postgres:
         """The role's password, made at the first call, in a file that only we can read."""
         path = self._folder / f"{role}.password"
         if not path.exists():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(24))
         return path.read_text()
