@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Gauge, Histogram
 
 from gateway import problems
+from services.runtime.interceptors import REQUEST_ID_HEADER
 from services.runtime.logs import get_logger
 from services.runtime.metrics import BUCKETS
 
@@ -82,6 +83,11 @@ class Edge:
             response.force_close()
         _record(request, response.status, started, problem, raised)
         return response
+
+
+def metadata(request: web.Request) -> tuple[tuple[str, str], ...]:
+    """What a call on behalf of ``request`` carries."""
+    return ((REQUEST_ID_HEADER, request[REQUEST_ID_KEY]),)
 
 
 async def expect(request: web.Request) -> web.StreamResponse | None:

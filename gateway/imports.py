@@ -19,13 +19,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gateway import problems
 from gateway.clients import Rpc, StreamCall
-from gateway.edge import REQUEST_ID_KEY
+from gateway.edge import metadata
 from gateway.transcoding.binding import Binding, Lines, QueryReader
 from gateway.transcoding.decoding import Decoder, Json, parse_json
 from gateway.transcoding.descriptors import message_type
 from gateway.transcoding.lines import LINE_LIMIT, LineNumbers, LineSplitter
 from services.runtime.errors import ServiceError, invalid_argument
-from services.runtime.interceptors import REQUEST_ID_HEADER
 
 CONTENT_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
@@ -64,7 +63,7 @@ class Importer:
         if request.query_string:
             query = request.query
             self._query.read({name: query.getall(name) for name in query}, first)
-        stream = _ChunkedStream(self._call(metadata=((REQUEST_ID_HEADER, request[REQUEST_ID_KEY]),)))
+        stream = _ChunkedStream(self._call(metadata=metadata(request)))
         items = _Items(self._lines, self._decoder, first)
         try:
             async for line in _lines(request.content):
