@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
-CODE := services gateway deploy clients bench tests
+CODE := services gateway deploy clients bench tests docs
 
 .PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench clean
 
@@ -56,12 +56,12 @@ test: setup ## Run the tests against real servers; ARGS="-k name" to choose
 	$(BIN)/python -m pytest $(ARGS)
 
 format: setup ## Format the code
-	$(BIN)/ruff format $(CODE) docs
-	$(BIN)/ruff check --fix --quiet $(CODE) docs
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix --quiet $(CODE)
 
 lint: setup
-	$(BIN)/ruff format --check $(CODE) docs
-	$(BIN)/ruff check $(CODE) docs
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 
 types: setup
 	$(BIN)/mypy $(CODE)
