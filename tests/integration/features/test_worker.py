@@ -8,9 +8,9 @@ import pytest
 from windowshop.features.v1 import features_pb2 as pb
 from windowshop.recommender.v1 import catalog_pb2
 
-from tests.support.streamed_catalogue import StreamedCatalogue, running_catalogue, signal
 from tests.support.features import FeatureServer, event, running_worker
 from tests.support.stack import ValkeyServer
+from tests.support.streamed_catalogue import StreamedCatalogue, running_catalogue, signal
 from tests.support.waiting import eventually
 
 LEVEL, POPULARITY, CATEGORY = "product_inventory_level", "product_popularity_score", "user_browsing_category"
