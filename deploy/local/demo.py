@@ -23,10 +23,20 @@ async def loaded(settings: StackSettings) -> bool:
     """Whether the shop is complete: the load's first product, its last user, and the model that ends it."""
     base = f"http://127.0.0.1:{settings.gateway_port}"
     for path in ("/v1/products/prod_100", DOCUMENTED[0]):
-        if (await probes.get(base + path)).status != 200:
+        if (await _settled(base + path)).status != 200:
             return False
-    models = await probes.get(f"{base}/v1/models")
+    models = await _settled(f"{base}/v1/models")
     return models.status == 200 and any(m.get("state") == "ACTIVE" for m in models.body.get("models", []))
+
+
+async def _settled(url: str) -> Answer:
+    """The first answer that is about the shop: the gateway is ready some moments before its connections are."""
+    deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
+    while True:
+        answer = await probes.get(url)
+        if answer.status in (200, 404) or asyncio.get_running_loop().time() > deadline:
+            return answer
+        await asyncio.sleep(0.1)
 
 
 async def load(settings: StackSettings) -> None:
