@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from tests.support.oracle import RawEvent
 from tests.support.shop import Rest
@@ -41,13 +42,14 @@ class Diary:
         self._rest = rest
         self._written: list[tuple[datetime, datetime, RawEvent]] = []
 
-    async def write(self, *events: Mapping[str, object]) -> None:
-        """Writes new events; from the return on every read must know them."""
+    async def write(self, *events: Mapping[str, object], rejected: int = 0) -> dict[str, Any]:
+        """Writes new events, the first `rejected` of which are bad; from the return on every read must know them."""
         sent = datetime.now(UTC)
-        answer = await self._rest.post("/v1/events:write", {"events": events})
-        assert answer["accepted"] == len(events), answer
+        answer: dict[str, Any] = await self._rest.post("/v1/events:write", {"events": events})
+        assert answer["accepted"] == len(events) - rejected, answer
         acknowledged = datetime.now(UTC)
-        self._written += [(sent, acknowledged, raw_event(event)) for event in events]
+        self._written += [(sent, acknowledged, raw_event(event)) for event in events[rejected:]]
+        return answer
 
     def acknowledged_by(self, instant: datetime) -> list[RawEvent]:
         """The events that a value of this instant must know."""

@@ -1,6 +1,7 @@
 """What happens live shows at once: in the features on the next read, in the next recommendation."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,16 @@ async def feature(rest: Rest, entity: str, name: str) -> object:
     return answer["features"][name]
 
 
-async def page_of(rest: Rest, user: str) -> list[str]:
-    answer = await rest.get(f"/v1/users/{user}/recommendations?pageSize=10")
-    assert not answer.get("degraded"), answer
-    return [result["id"] for result in answer["results"]]
+async def page_of(rest: Rest, user: str) -> list[dict[str, Any]]:
+    """The user's page when nothing was missing: on a busy machine a source may be late now and then."""
+
+    async def whole() -> list[dict[str, Any]]:
+        answer = await rest.get(f"/v1/users/{user}/recommendations?pageSize=10")
+        assert not answer["degraded"], answer["degraded"]
+        results: list[dict[str, Any]] = answer["results"]
+        return results
+
+    return await eventually(whole, timeout=10)
 
 
 async def neighbours_of(rest: Rest, product: str) -> set[str]:
@@ -70,19 +77,18 @@ async def test_a_tie_goes_to_the_category_viewed_last(rest: Rest, diary: Diary, 
 async def test_a_view_brings_the_products_neighbours_onto_the_next_page(
     rest: Rest, diary: Diary, catalogue: Catalogue, user: str
 ) -> None:
-    before = await page_of(rest, user)
+    before = {result["id"] for result in await page_of(rest, user)}
     seen = {top_category(catalogue, product) for product in before}
     viewed = next(p for p in sorted(catalogue)[::7] if top_category(catalogue, p) not in seen)
     neighbours = await neighbours_of(rest, viewed)
-    assert not neighbours & set(before)
+    assert not neighbours & before
 
     await diary.write(make_event(VIEW, user, viewed))
-    after = await page_of(rest, user)
+    after = [result for result in await page_of(rest, user) if result["id"] in neighbours]
 
-    assert len(neighbours & set(after)) >= 2, f"{user} viewed {viewed}; neighbours {neighbours}; page {after}"
-    reasons = await rest.get(f"/v1/users/{user}/recommendations?pageSize=10")
-    told = [r for r in reasons["results"] if r["id"] in neighbours]
-    assert any(str(catalogue[viewed]["title"]) in reason for result in told for reason in result["reasons"]), told
+    assert len(after) >= 2, f"{user} viewed {viewed}; neighbours {neighbours}"
+    title = str(catalogue[viewed]["title"])
+    assert any(title in reason for result in after for reason in result["reasons"]), (title, after)
 
 
 async def test_an_order_counts_on_the_next_read(rest: Rest, diary: Diary) -> None:
@@ -94,22 +100,20 @@ async def test_an_order_counts_on_the_next_read(rest: Rest, diary: Diary) -> Non
         assert answer["features"] == {"user_purchase_count_30d": count, "user_avg_order_value": mean}
 
 
-async def test_an_event_sent_again_counts_once(rest: Rest) -> None:
+async def test_an_event_sent_again_counts_once(rest: Rest, diary: Diary) -> None:
     event = make_event("purchase-complete", "repeating_user", "prod_100", revenue="12.50")
-    first = await rest.post("/v1/events:write", {"events": [event]})
+    await diary.write(event)
     second = await rest.post("/v1/events:write", {"events": [event, event]})
 
-    assert (first["accepted"], first["duplicates"]) == (1, 0)
     assert (second["accepted"], second["duplicates"]) == (0, 2)
     assert await feature(rest, "User/repeating_user", "user_purchase_count_30d") == 1
 
 
-async def test_a_good_event_beside_a_bad_one_is_kept(rest: Rest) -> None:
+async def test_a_good_event_beside_a_bad_one_is_kept(rest: Rest, diary: Diary) -> None:
     good = make_event(VIEW, "careful_user", "prod_100")
     bad = make_event("detail-page-gaze", "careful_user", "prod_100")
-    answer = await rest.post("/v1/events:write", {"events": [bad, good]})
+    answer = await diary.write(bad, good, rejected=1)
 
-    assert answer["accepted"] == 1
     assert [(item["index"], item["field"]) for item in answer["rejected"]] == [(0, "eventType")]
     assert await feature(rest, "User/careful_user", "user_browsing_category")
 

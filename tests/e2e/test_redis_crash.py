@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.timeout(300)
 
 USERS = [f"crash_user_{number}" for number in range(8)]
-PRODUCTS = [f"crash_product_{number}" for number in range(12)]
+PRODUCTS = [f"crash_product_{number}" for number in range(5)]
 Event = Mapping[str, object]
 
 
@@ -86,8 +86,8 @@ class Writers:
     async def write(self, turn: int) -> None:
         while not self.done.is_set():
             batch = [
-                make_event("purchase-complete", USERS[(turn + n) % len(USERS)], PRODUCTS[n], revenue="10.50")
-                for n in range(5)
+                make_event("purchase-complete", USERS[(turn + n) % len(USERS)], product, revenue="10.50")
+                for n, product in enumerate(PRODUCTS)
             ]
             self.sent += batch
             answer = await self._rest.post("/v1/events:write", {"events": batch})
@@ -164,12 +164,12 @@ async def check_everything_is_there(rest: Rest, writers: Writers) -> None:
 
     async def popular_again() -> bool:
         scores = await rest.post(
-            "/v1/features/Product:batchGet", {"ids": PRODUCTS[:5], "features": ["product_popularity_score"]}
+            "/v1/features/Product:batchGet", {"ids": PRODUCTS, "features": ["product_popularity_score"]}
         )
         column = scores["columns"]["product_popularity_score"]
         assert not scores.get("degraded"), scores
-        # every batch has one line of each of the five products: all are equally and most popular
-        assert column["values"] == [100.0] * 5, column
+        # every batch has one line of each product: all are equally and most popular
+        assert column["values"] == [100.0] * len(PRODUCTS), column
         return True
 
     await eventually(popular_again, timeout=20, interval=0.1)

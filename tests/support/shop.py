@@ -64,7 +64,7 @@ class Rest:
         data = None if body is None else json.dumps(body)
         headers = {"content-type": "application/json"} if body is not None else None
         async with self._session.request(method, self.base_url + path, data=data, headers=headers) as answer:
-            return Reply(answer.status, dict(answer.headers), await answer.text())
+            return Reply(answer.status, answer.headers, await answer.text())
 
     async def get(self, path: str, status: int = 200) -> Any:
         return await self._insist("GET", path, None, status)
@@ -151,8 +151,11 @@ class Shop:
             raise RuntimeError(f"the stack did not stop within {timeout} s:\n{self.output}") from None
 
     def processes(self) -> dict[int, str]:
-        """Every live process that carries this shop's data folder in its environment or command line."""
-        return dict(_processes_naming(str(self.data_dir)))
+        """Every live process that carries this shop's data folder in its environment or command line.
+
+        The Redis server writes a title over both, with its address in it.
+        """
+        return dict(_processes_naming(str(self.data_dir), f"127.0.0.1:{self.ports['REDIS_PORT']}"))
 
     async def run(self, *command: str) -> tuple[int, str]:
         """Runs a `windowshop` command against this shop; gives its exit code and output."""
@@ -217,13 +220,13 @@ def _kill_all(shop: Shop) -> None:
             continue
 
 
-def _processes_naming(text: str) -> Iterable[tuple[int, str]]:
-    needle = text.encode()
+def _processes_naming(*texts: str) -> Iterable[tuple[int, str]]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes()
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z" and (needle in command or needle in (folder / "environ").read_bytes()):
-                yield int(folder.name), command.replace(b"\0", b" ").decode(errors="replace").strip()
+            known = command + b"\0" + (folder / "environ").read_bytes()
         except OSError:  # it ended meanwhile, or belongs to someone else
             continue
+        if state != "Z" and any(text.encode() in known for text in texts):
+            yield int(folder.name), command.replace(b"\0", b" ").decode(errors="replace").strip()
