@@ -13,6 +13,7 @@ from gateway import calls, reference
 from gateway.clients import RPCS, Clients
 from gateway.edge import Edge, expect
 from gateway.openapi import document
+from gateway.protocol import Runner
 from gateway.routes import LIVE, OPENAPI, READY, REFERENCE, ROUTES, variables
 from gateway.settings import GatewaySettings
 from services.runtime.logs import get_logger
@@ -95,6 +96,17 @@ def _version() -> str:
         return "0"
 
 
+def new_runner(app: web.Application, drain_seconds: float, lingering_seconds: float = LINGERING_SECONDS) -> Runner:
+    """What serves the application; its clean-up waits up to ``drain_seconds`` for requests in flight."""
+    return Runner(
+        app,
+        access_log=None,  # the middleware writes one event a request
+        handler_cancellation=True,  # a caller that left takes the call behind with it
+        shutdown_timeout=drain_seconds,
+        lingering_time=lingering_seconds,
+    )
+
+
 async def serve(settings: GatewaySettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
     """Serves until ``stopping``, then drains: not ready, idle connections told to leave, requests finished."""
     clients = Clients(settings)
@@ -103,13 +115,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, closers: Asy
     ops = OpsServer(settings.ops_port, readiness.ready)
     await ops.start()
     closers.push_async_callback(ops.stop)
-    runner = web.AppRunner(
-        application(clients, readiness),
-        access_log=None,  # the middleware writes one event a request
-        handler_cancellation=True,  # a caller that left takes the call behind with it
-        shutdown_timeout=settings.drain_seconds,
-        lingering_time=LINGERING_SECONDS,
-    )
+    runner = new_runner(application(clients, readiness), settings.drain_seconds)
     await runner.setup()
     closers.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, port=settings.port).start()

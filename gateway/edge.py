@@ -36,7 +36,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
 # Asked every few seconds for ever.
 _QUIET = frozenset({"/livez", "/readyz"})
-_UNMATCHED = "unmatched"
+UNMATCHED = "unmatched"
 _CLIENT_LEFT = 499
 
 log = get_logger(__name__)
@@ -77,12 +77,17 @@ class Edge:
             response = problem.response(request_id)
         finally:
             IN_FLIGHT.dec()
-        response.headers[REQUEST_ID] = request_id
-        response.headers[hdrs.SERVER] = "windowshop"  # and not which versions of what
+        sign(response, request_id)
         if self._draining():
             response.force_close()
         _record(request, response.status, started, problem, raised)
         return response
+
+
+def sign(response: web.StreamResponse, request_id: str) -> None:
+    """Puts on a response what every one has."""
+    response.headers[REQUEST_ID] = request_id
+    response.headers[hdrs.SERVER] = "windowshop"  # and not which versions of what
 
 
 def metadata(request: web.Request) -> tuple[tuple[str, str], ...]:
@@ -99,7 +104,10 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
         # As aiohttp's own handler: the head of the answer is still to be written.
         request.writer.output_size = 0
         return None
-    return problems.expectation_failed().problem.response(uuid.uuid4().hex)
+    request_id = uuid.uuid4().hex
+    response = problems.expectation_failed().response(request_id)
+    sign(response, request_id)
+    return response
 
 
 def _record(
@@ -111,7 +119,7 @@ def _record(
 ) -> None:
     seconds = time.perf_counter() - started
     resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else _UNMATCHED
+    route = resource.canonical if resource is not None else UNMATCHED
     method = request.method if request.method in _METHODS else "OTHER"
     SECONDS.labels(method, route, status).observe(seconds)
     if problem is None:

@@ -54,7 +54,6 @@ _HTTP: Mapping[int, tuple[str, str, str]] = {
     404: ("NOT_FOUND", "ROUTE_NOT_FOUND", "there is no such route"),
     405: ("UNIMPLEMENTED", "METHOD_NOT_ALLOWED", "the route does not know this method"),
     413: ("INVALID_ARGUMENT", "BODY_TOO_LARGE", "the body is larger than 1 MiB"),
-    417: ("INVALID_ARGUMENT", "EXPECTATION_FAILED", "only the expectation 100-continue is met"),
 }
 
 
@@ -102,9 +101,15 @@ def unsupported_media_type(wanted: str) -> HttpError:
     return HttpError(Problem(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", detail))
 
 
-def expectation_failed() -> HttpError:
+def expectation_failed() -> Problem:
     """417."""
-    return HttpError(Problem(417, *_HTTP[417]))
+    return Problem(417, "INVALID_ARGUMENT", "EXPECTATION_FAILED", "only the expectation 100-continue is met")
+
+
+def malformed_request() -> Problem:
+    """400: not even a request."""
+    detail = "the request line or a header is malformed or too long; characters outside ASCII are percent-encoded"
+    return Problem(400, "INVALID_ARGUMENT", "MALFORMED_REQUEST", detail)
 
 
 def body_too_slow() -> HttpError:

@@ -14,7 +14,7 @@ import grpc
 from aiohttp import web
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.app import Readiness, application
+from gateway.app import Readiness, application, new_runner
 from gateway.clients import FEATURES, RECOMMENDER, RPCS, Clients, Rpc
 from gateway.settings import GatewaySettings
 from services.runtime.server import Server
@@ -154,13 +154,7 @@ async def running_gateway(
     )
     clients = Clients(settings)
     readiness = Readiness(clients)
-    runner = web.AppRunner(
-        application(clients, readiness),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=shutdown_timeout,
-        lingering_time=0.2,
-    )
+    runner = new_runner(application(clients, readiness), shutdown_timeout, lingering_seconds=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]

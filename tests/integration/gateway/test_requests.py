@@ -277,3 +277,19 @@ async def test_metrics_know_routes_and_no_ids(gateway: Gateway) -> None:
     assert 'http_request_duration_seconds_count{method="OTHER",route="unmatched",status="405"}' in text
     assert "very" not in text.lower()
     await eventually(lambda: "http_requests_in_flight 0.0" in generate_latest(REGISTRY).decode())
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["GET /features/User/é HTTP/1.1", "GET /" + "a" * 20_000 + " HTTP/1.1", "VERYSPECIAL / HTTP/1.1", "GET / HTTP/9.9",
+     "GET / HTTP/1.1\r\nBad Header: x", "nonsense", "GET / HTTP/1.1\r\nContent-Length: -1",
+     "GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"],
+)  # fmt: skip
+async def test_what_is_no_http_is_a_problem_too(gateway: Gateway, head: str) -> None:
+    answer = await gateway.raw(f"{head}\r\nHost: h\r\n\r\n".encode())
+    start, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 400 " in start.split(b"\r\n")[0]
+    assert b"aiohttp" not in start
+    problem = json.loads(body)
+    assert problem["reason"] == "MALFORMED_REQUEST"
+    assert f"x-request-id: {problem['requestId']}".encode() in start.lower()
