@@ -196,15 +196,19 @@ class ModelStore(Protocol):
     async def fail(self, model_id: str, reason: str) -> None: ...
 
     async def store(self, model_id: str, factors: Factors, metrics: Mapping[str, float]) -> None:
-        """Stores and indexes the vectors; the model is READY then."""
+        """Stores and indexes the vectors of a version in state TRAINING."""
+        ...
+
+    async def complete(self, model_id: str) -> None:
+        """Makes the version in state TRAINING the active one, and the active one READY, in one transaction."""
         ...
 
     async def activate(self, model_id: str) -> ModelVersion:
         """In one transaction; raises NOT_FOUND, or FAILED_PRECONDITION when the model is not READY."""
         ...
 
-    async def prune(self) -> Sequence[str]:
-        """Forgets the READY versions but the newest, which a rollback may want; returns the forgotten ids."""
+    async def prune(self) -> None:
+        """Forgets the READY versions, and the failed ones but the newest twenty."""
         ...
 
 

@@ -74,7 +74,7 @@ def assemble(
     preferred = PREFERRED_PERCENTILE.get(signals.price_sensitivity, 0.5)
     columns: dict[str, Floats | list[float]] = {
         "fusion": [candidate.fusion for candidate in candidates],
-        "collaborative": np.clip(_known(facts.collaborative, 0.0), 0.0, 1.0),
+        "collaborative": _relative(np.maximum(_known(facts.collaborative, 0.0), 0.0)),
         "session_similarity": np.clip(
             (_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / (1 - UNRELATED_SIMILARITY), 0.0, 1.0
         ),
@@ -104,6 +104,12 @@ def score(matrix: Floats, weights: Mapping[str, float]) -> Floats:
     # Summed row by row: a BLAS product may round differently with the number of rows and threads.
     result: Floats = (matrix * vector).sum(axis=1)
     return result
+
+
+def _relative(values: Floats) -> Floats:
+    # To the strongest candidate: the level of the inner products says how active the user is, not what fits.
+    strongest = values.max(initial=0.0)
+    return values / strongest if strongest > 0 else values
 
 
 def _known(values: Floats, otherwise: float) -> Floats:

@@ -12,6 +12,7 @@ from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
 from services.recommender.pipeline.metrics import CANDIDATES, SOURCE_FAILURES, SOURCE_SECONDS
 from services.recommender.pipeline.sources import CandidateSource
+from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -38,8 +39,8 @@ async def gather(
             degraded.add(f"candidates:{spec.name}")
             cause = _cause(error)
             SOURCE_FAILURES.labels(spec.name, cause).inc()
-            if cause == "error":
-                log.warning("source_failed", source=spec.name, error=type(error).__name__, exc_info=error)
+            if cause == "bug":
+                log.error("source_failed", source=spec.name, error=type(error).__name__, exc_info=error)
             return
         SOURCE_SECONDS.labels(spec.name).observe(time.perf_counter() - started)
         CANDIDATES.labels(spec.name).inc(len(hits))
@@ -55,4 +56,6 @@ async def gather(
 def _cause(error: Exception) -> str:
     if isinstance(error, CircuitOpenError):
         return "open"
-    return "late" if isinstance(error, TimeoutError) else "error"
+    if isinstance(error, TimeoutError):
+        return "late"
+    return "away" if isinstance(error, ServiceError) else "bug"

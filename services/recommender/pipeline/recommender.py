@@ -35,7 +35,7 @@ from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECON
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import CandidateSource
-from services.runtime.errors import invalid_field, not_found
+from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -81,8 +81,9 @@ class Recommender:
             placed = await self._page(ask, config, context, degraded)
         except Exception as error:
             degraded.add("catalogue")
-            if not isinstance(error, TimeoutError | CircuitOpenError):
-                log.warning("catalogue_failed", error=type(error).__name__, exc_info=error)
+            # A bug must not look like an outage.
+            if not isinstance(error, TimeoutError | CircuitOpenError | ServiceError):
+                log.error("page_failed", error=type(error).__name__, exc_info=error)
             results = self._from_memory(ask, config, context)
         else:
             results = _results(placed, context)

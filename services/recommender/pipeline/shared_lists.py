@@ -13,6 +13,8 @@ from services.runtime.coalescing import SingleFlight
 # Orders change with the copied scores, every 30 s; stock is checked on every request, whatever a list says.
 # So this only delays what comes into stock.
 _SECONDS = 2.0
+# A shop that has nothing to list yet may have in a moment.
+_EMPTY_SECONDS = 0.2
 # Read ahead, so that pages of different sizes share an entry.
 _LENGTH = 60
 
@@ -44,7 +46,5 @@ class SharedLists:
         until, kept_length, hits = self._kept.get(name, (0.0, 0, []))
         if self._clock() >= until or kept_length < length:
             hits = await self._flights.run((name, length), lambda: read(length))
-            # A shop that has nothing to list yet may have in a moment.
-            if hits:
-                self._kept[name] = (self._clock() + _SECONDS, length, hits)
+            self._kept[name] = (self._clock() + (_SECONDS if hits else _EMPTY_SECONDS), length, hits)
         return hits[:limit]

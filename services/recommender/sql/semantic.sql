@@ -4,9 +4,9 @@ SELECT n.id, wanted.weight * n.cosine AS score, wanted.id AS anchor
 FROM unnest($1::text[], $2::float8[]) AS wanted (id, weight)
 JOIN product_embeddings a ON a.product_id = wanted.id
 CROSS JOIN LATERAL (
-    SELECT e.product_id AS id, 1 - (e.text_embedding <=> a.text_embedding) AS cosine
-    FROM product_embeddings e JOIN products p ON p.id = e.product_id
-    WHERE e.product_id <> ALL ($1) AND is_available(p.available_quantity, p.available_time, p.expire_time, now())
+    SELECT p.id, 1 - (e.text_embedding <=> a.text_embedding) AS cosine
+    FROM text_embeddings e JOIN products p ON p.text_digest = e.text_digest
+    WHERE p.id <> ALL ($1) AND is_available(p.available_quantity, p.available_time, p.expire_time, now())
     ORDER BY e.text_embedding <=> a.text_embedding
     LIMIT $3
 ) n

@@ -14,6 +14,9 @@ import numpy.typing as npt
 from services.recommender.ranking_ports import Factors, ModelVersion
 from services.recommender.stores.postgres import Connection, Database
 from services.runtime.errors import aborted, failed_precondition, not_found
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
 
 _COLUMNS = "id, state, create_time, finish_time, progress, metrics, reason"
 _LIST = f"""
@@ -24,7 +27,12 @@ ORDER BY create_time DESC, id DESC LIMIT $1"""  # noqa: S608 - column names of t
 # Held by the connection of a running training, so that it ends with the run, whatever ends the run: a row in
 # state TRAINING without the lock is left over from a crash.
 _TRY_LOCK = "SELECT pg_try_advisory_lock(7161802533)"
+_UNLOCK = "SELECT pg_advisory_unlock(7161802533)"
 INTERRUPTED = "INTERRUPTED: the process that trained it ended"
+
+# How long a new run waits for one that is over to let go of the lock.
+_RELEASE_TRIES = 20
+_RELEASE_SECONDS = 0.05
 
 # Of an index build over a million vectors, with room.
 _BUILD_SECONDS = 900.0
@@ -59,10 +67,7 @@ class PostgresModels:
             return _version(row) if row else None
 
     async def begin(self, model_id: str) -> ModelVersion:
-        """A new version in state TRAINING; ABORTED when any process is training already."""
-        run = await self._lock()
-        if run is None:
-            raise aborted("TRAINING_RUNNING", "a training run is under way")
+        run = await self._lock_for_run()
         try:
             async with self._database.transaction() as connection:
                 await _fail_left_over(connection)
@@ -71,19 +76,17 @@ class PostgresModels:
                     model_id,
                 )
         except BaseException:
-            run.terminate()
+            await _release(run)
             raise
         self._run = run
         return _version(row)
 
     async def end(self) -> None:
-        """Lets the next run begin."""
         if self._run is not None:
-            self._run.terminate()
-            self._run = None
+            run, self._run = self._run, None
+            await _release(run)
 
     async def recover(self) -> None:
-        """Marks a run as FAILED that ended with its process, unless another process is training."""
         run = await self._lock()
         if run is None:
             return
@@ -91,7 +94,7 @@ class PostgresModels:
             async with self._database.transaction() as connection:
                 await _fail_left_over(connection)
         finally:
-            run.terminate()
+            await _release(run)
 
     async def report(self, model_id: str, progress: float) -> None:
         async with self._database.connection() as connection:
@@ -112,44 +115,41 @@ class PostgresModels:
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
                 await connection.execute("SELECT attach_model_storage($1)", model_id, timeout=_BUILD_SECONDS)
-                await connection.execute(
-                    "UPDATE models SET state = 'READY', metrics = $2, progress = 1, finish_time = now() WHERE id = $1",
-                    model_id,
-                    msgspec.json.encode(dict(metrics)).decode(),
-                )
+                encoded = msgspec.json.encode(dict(metrics)).decode()
+                await connection.execute("UPDATE models SET metrics = $2 WHERE id = $1", model_id, encoded)
+
+    async def complete(self, model_id: str) -> None:
+        async with self._database.transaction() as connection:
+            await _switch(connection, model_id, "TRAINING")
 
     async def activate(self, model_id: str) -> ModelVersion:
         async with self._database.transaction() as connection:
-            # One activation at a time; readers are not held up.
-            await connection.execute("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
-            state = await connection.fetchval("SELECT state FROM models WHERE id = $1", model_id)
-            if state is None:
-                raise not_found("MODEL_NOT_FOUND", "there is no such model")
-            if state != "READY":
-                raise failed_precondition("MODEL_NOT_READY", f"the model is {state}, not READY", state=state)
-            await connection.execute("UPDATE models SET state = 'READY' WHERE state = 'ACTIVE'")
-            row = await connection.fetchrow(
-                f"UPDATE models SET state = 'ACTIVE' WHERE id = $1 RETURNING {_COLUMNS}",  # noqa: S608
-                model_id,
-            )
-            return _version(row)
+            return await _switch(connection, model_id, "READY")
 
-    async def prune(self) -> Sequence[str]:
+    async def prune(self) -> None:
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT id FROM models WHERE state = 'READY' ORDER BY create_time DESC, id DESC OFFSET 1"
-            )
-            old = [row["id"] for row in rows]
-            for model_id in old:
+            rows = await connection.fetch("SELECT id FROM models WHERE state = 'READY'")
+            for row in rows:
                 async with connection.transaction():
-                    await connection.execute("DELETE FROM models WHERE id = $1 AND state = 'READY'", model_id)
-                    await connection.execute("SELECT drop_model_storage($1)", model_id)
+                    await connection.execute("DELETE FROM models WHERE id = $1 AND state = 'READY'", row["id"])
+                    await connection.execute("SELECT drop_model_storage($1)", row["id"])
             await connection.execute(
                 "DELETE FROM models WHERE id IN (SELECT id FROM models WHERE state IN ('FAILED', 'REJECTED')"
                 " ORDER BY create_time DESC OFFSET $1)",
                 _HISTORY,
             )
-            return old
+
+    async def _lock_for_run(self) -> Connection:
+        for _ in range(_RELEASE_TRIES):
+            run = await self._lock()
+            if run is not None:
+                return run
+            async with self._database.connection() as connection:
+                if await connection.fetchval("SELECT EXISTS (SELECT FROM models WHERE state = 'TRAINING')"):
+                    break
+            # Its run is over for everyone to see, and about to let go.
+            await asyncio.sleep(_RELEASE_SECONDS)
+        raise aborted("TRAINING_RUNNING", "a training run is under way")
 
     async def _lock(self) -> Connection | None:
         """A connection of its own that holds the training lock; None when another one does."""
@@ -158,6 +158,32 @@ class PostgresModels:
             return connection
         await connection.close()
         return None
+
+
+async def _switch(connection: Connection, model_id: str, expected: str) -> ModelVersion:
+    # One switch at a time; readers are not held up.
+    await connection.execute("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
+    state = await connection.fetchval("SELECT state FROM models WHERE id = $1", model_id)
+    if state is None:
+        raise not_found("MODEL_NOT_FOUND", "there is no such model")
+    if state != expected:
+        raise failed_precondition("MODEL_NOT_READY", f"the model is {state}, not {expected}", state=state)
+    await connection.execute("UPDATE models SET state = 'READY' WHERE state = 'ACTIVE'")
+    row = await connection.fetchrow(
+        "UPDATE models SET state = 'ACTIVE', progress = 1, finish_time = coalesce(finish_time, now())"  # noqa: S608
+        f" WHERE id = $1 RETURNING {_COLUMNS}",
+        model_id,
+    )
+    return _version(row)
+
+
+async def _release(run: Connection) -> None:
+    """Gives the lock back at once where the server answers; it ends with the connection in any case."""
+    try:
+        await run.execute(_UNLOCK, timeout=1.0)
+    except Exception:
+        log.debug("training_lock_lost")
+    run.terminate()
 
 
 async def _fail_left_over(connection: Connection) -> None:

@@ -103,24 +103,27 @@ class Trainer:
         started = time.monotonic()
         log.info("training", model=model.id)
         try:
-            await self._make(model, interactions, started)
+            if await self._make(model, interactions, started):
+                await self._serve(model)
+            else:
+                await self._fail(model, NO_INTERACTIONS)
         except asyncio.CancelledError:
             await self._fail(model, "INTERRUPTED: the service stopped")
             raise
         except Exception as error:
             reason = error.reason if isinstance(error, ServiceError) else type(error).__name__
-            log.warning("training_failed", model=model.id, error=str(error), exc_info=error)
+            log.warning("training_failed", model=model.id, reason=reason, error=str(error))
             await self._fail(model, f"{reason}: {error}")
         finally:
             TRAINING_SECONDS.set(time.monotonic() - started)
             await self._store.end()
 
-    async def _make(self, model: ModelVersion, interactions: Interactions | None, started: float) -> None:
+    async def _make(self, model: ModelVersion, interactions: Interactions | None, started: float) -> bool:
+        """Stores the vectors; False: there is nothing to learn from."""
         if interactions is None:
             interactions = await self._read()
         if not len(interactions):
-            await self._fail(model, NO_INTERACTIONS)
-            return
+            return False
         await self._store.report(model.id, 0.3)
         matrix = await asyncio.to_thread(interactions.matrix, int(self._clock().timestamp() * 1000))
         factors = await self._factorise(matrix)
@@ -133,18 +136,19 @@ class Trainer:
             "train_seconds": round(time.monotonic() - started, 3),
         }
         await self._store.store(model.id, factors, metrics)
-        await self._store.activate(model.id)
+        log.info("trained", model=model.id, **metrics)
+        return True
+
+    async def _serve(self, model: ModelVersion) -> None:
+        # Before the switch: so the version that serves now is the one that a rollback finds.
+        try:
+            await self._store.prune()
+        except ServiceError as error:
+            log.warning("old_models_kept", error=str(error))
+        await self._store.complete(model.id)
         self._activated(model.id)
         MODEL_CREATED.set(model.create_time.timestamp())
         TRAININGS.labels("active").inc()
-        log.info("trained", model=model.id, **metrics)
-        await self._store.prune()
-
-    async def _read(self) -> Interactions:
-        interactions = Interactions()
-        async for chunk in self._features.interactions():
-            interactions.add(chunk)
-        return interactions
 
     async def _fail(self, model: ModelVersion, reason: str) -> None:
         TRAININGS.labels("failed").inc()
@@ -154,6 +158,12 @@ class Trainer:
         except ServiceError as error:
             # The next start finds it without its lock and marks it then.
             log.warning("model_not_marked_failed", model=model.id, error=str(error))
+
+    async def _read(self) -> Interactions:
+        interactions = Interactions()
+        async for chunk in self._features.interactions():
+            interactions.add(chunk)
+        return interactions
 
     def _new_id(self) -> str:
         return f"als-{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

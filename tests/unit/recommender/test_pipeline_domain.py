@@ -1,0 +1,290 @@
+"""The pure part of ranking: merging, scoring, selecting, explaining."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.recommender.domain.attribution import Attribution, decode, encode
+from services.recommender.domain.candidates import RANK_CONSTANT, Candidate, Hit, Trace, merge
+from services.recommender.domain.deciding import decide
+from services.recommender.domain.interactions import confidences
+from services.recommender.domain.prices import percentile
+from services.recommender.domain.reasons import MAX_REASONS, reasons
+from services.recommender.domain.scoring import COLUMNS, DEFAULT_WEIGHTS, Facts, assemble, score
+from services.recommender.domain.selection import Scored, select
+from services.recommender.domain.serving import Diversity, ServingConfig
+from services.recommender.domain.signals import (
+    Anchor,
+    Card,
+    UserSignals,
+    category_tastes,
+    leading_categories,
+    page_anchors,
+    session_anchors,
+)
+
+IDS = [f"p{number:02d}" for number in range(40)]
+BAND = {"Audio": [0.0, 10.0, 20.0, 30.0, 40.0]}
+
+
+def candidate(product_id: str, fusion: float = 0.5, anchor: str | None = None) -> Candidate:
+    return Candidate(product_id, fusion, (Trace("semantic" if anchor else "popular", 1, fusion, anchor),))
+
+
+def facts(count: int, **columns: object) -> Facts:
+    nothing = np.full(count, np.nan)
+    values: dict[str, object] = {
+        "top_categories": ["Audio"] * count,
+        "brands": [""] * count,
+        "price_percentile": nothing,
+        "similarity": nothing,
+        "collaborative": nothing,
+        "popularity": nothing,
+        "rating": nothing,
+        "low_stock": np.zeros(count, dtype=bool),
+    }
+    return Facts(**(values | columns))  # type: ignore[arg-type]  # named as the fields
+
+
+def column(matrix: np.ndarray, name: str) -> list[float]:
+    return [float(value) for value in matrix[:, COLUMNS.index(name)]]
+
+
+def test_merge_adds_the_shares_of_reciprocal_ranks() -> None:
+    found = {"a": [Hit("x", 9.0), Hit("y", 5.0)], "b": [Hit("y", 0.9), Hit("z", 0.1)]}
+    merged = merge(found, {"a": 1.0, "b": 2.0})
+    ceiling = 3.0 / (RANK_CONSTANT + 1)
+    expected = {
+        "y": (1 / (RANK_CONSTANT + 2) + 2 / (RANK_CONSTANT + 1)) / ceiling,
+        "z": 2 / (RANK_CONSTANT + 2) / ceiling,
+        "x": 1 / (RANK_CONSTANT + 1) / ceiling,
+    }
+    assert {c.id: c.fusion for c in merged} == pytest.approx(expected)
+    assert [c.id for c in merged] == ["y", "z", "x"]
+    assert [trace.source for trace in merged[0].traces] == ["b", "a"]
+
+
+def test_first_everywhere_scores_one() -> None:
+    assert merge({"a": [Hit("x", 1)], "b": [Hit("x", 1)]}, {"a": 0.3, "b": 2.0})[0].fusion == pytest.approx(1.0)
+
+
+def test_merge_counts_repeats_once_and_leaves_out_the_excluded_before_ranking() -> None:
+    found = {"a": [Hit("gone", 9), Hit("x", 8, "v"), Hit("x", 7, "w"), Hit("y", 6)]}
+    merged = merge(found, {}, excluded={"gone"})
+    assert [(c.id, c.traces[0].rank, c.traces[0].anchor) for c in merged] == [("x", 1, "v"), ("y", 2, None)]
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.lists(st.tuples(st.sampled_from(IDS), st.floats(-5, 5)), max_size=20))
+)
+def test_merge_has_each_product_once_within_zero_and_one(found: dict[str, list[tuple[str, float]]]) -> None:
+    merged = merge({source: [Hit(*hit) for hit in hits] for source, hits in found.items()}, {}, {"p00"}, limit=7)
+    named = [c.id for c in merged]
+    assert len(named) == len(set(named)) <= 7
+    assert "p00" not in named
+    assert all(0 < c.fusion <= 1 + 1e-9 for c in merged)
+    assert [c.fusion for c in merged] == sorted((c.fusion for c in merged), reverse=True)
+
+
+def test_merge_does_not_depend_on_the_order_of_hits() -> None:
+    hits = [Hit("b", 1.0), Hit("a", 1.0), Hit("c", 2.0)]
+    assert merge({"s": hits}, {}) == merge({"s": hits[::-1]}, {})
+    assert [c.id for c in merge({"s": hits}, {})] == ["c", "a", "b"]
+
+
+def test_each_column_of_the_scorer_says_what_it_means() -> None:
+    candidates = [candidate("own", 0.9), candidate("cart", 0.1)]
+    signals = UserSignals("Audio", price_sensitivity="high", recent_carts=("cart",), purchases=("z", "own"))
+    matrix = assemble(
+        candidates,
+        facts(
+            2,
+            top_categories=["Audio", "Garden"],
+            price_percentile=np.array([1 / 6, 1.0]),
+            similarity=np.array([1.0, 0.1]),
+            collaborative=np.array([0.4, -0.2]),
+            popularity=np.array([100.0, np.nan]),
+            rating=np.array([5.0, 1.0]),
+            low_stock=np.array([False, True]),
+        ),
+        signals,
+        {"Audio": 0.75, "Garden": 0.25},
+    )
+    assert column(matrix, "fusion") == [0.9, 0.1]
+    assert column(matrix, "collaborative") == [1.0, 0.0]
+    assert column(matrix, "session_similarity") == [1.0, 0.0]
+    assert column(matrix, "browsing_category") == [1.0, 0.0]
+    assert column(matrix, "category_affinity") == pytest.approx([1.0, 1 / 3])
+    assert column(matrix, "price_fit") == pytest.approx([1.0, 1 / 6])
+    assert column(matrix, "popularity") == [1.0, 0.0]
+    assert column(matrix, "rating") == [1.0, -1.0]
+    assert column(matrix, "repeat") == pytest.approx([1 / 1.1, 0.0])
+    assert column(matrix, "in_cart") == [0.0, 1.0]
+    assert column(matrix, "low_stock") == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("segment", "cheap_first"), [("high", True), ("low", False)])
+def test_price_fit_follows_the_segment(segment: str, cheap_first: bool) -> None:
+    prices = facts(2, price_percentile=np.array([0.05, 0.95]))
+    matrix = assemble([candidate("cheap"), candidate("dear")], prices, UserSignals(price_sensitivity=segment), {})
+    cheap, dear = column(matrix, "price_fit")
+    assert (cheap > dear) is cheap_first
+
+
+def test_what_is_unknown_is_neutral() -> None:
+    matrix = assemble([candidate("x")], facts(1), UserSignals(), {})
+    assert column(matrix, "price_fit") == [0.5]
+    assert column(matrix, "rating") == [0.0]
+    assert not np.isnan(matrix).any()
+
+
+def test_a_score_is_the_weighted_sum_and_weights_can_be_overridden() -> None:
+    matrix = np.eye(len(COLUMNS))
+    assert score(matrix, {}).tolist() == list(DEFAULT_WEIGHTS.values())
+    assert score(matrix, {"rating": 7.0})[COLUMNS.index("rating")] == 7.0
+
+
+def scored(number: int, category: str = "", brand: str = "", fresh: bool = False) -> Scored:
+    return Scored(f"p{number:02d}", 1.0 - number / 100, category, brand, fresh)
+
+
+def test_a_cap_limits_a_category_on_the_page_and_only_there() -> None:
+    items = [scored(n, "Audio") for n in range(10)] + [scored(n, "Garden") for n in range(10, 20)]
+    order = select(items, 10, Diversity(category_cap=0.6))
+    page = order[:10]
+    assert [item.top_category for item in page] == ["Audio"] * 6 + ["Garden"] * 4
+    assert len(order) == 20
+    assert [item.id for item in order[10:14]] == ["p06", "p07", "p08", "p09"]
+
+
+def test_a_full_page_is_worth_more_than_a_diverse_one() -> None:
+    items = [scored(n, "Audio", "Brand") for n in range(10)]
+    assert len(select(items, 10, Diversity(category_cap=0.2, brand_cap=0.1))) == 10
+
+
+def test_a_session_has_its_share_of_the_page_in_the_order_of_scores() -> None:
+    items = [scored(n) for n in range(20)] + [scored(n, fresh=True) for n in range(20, 30)]
+    page = select(items, 10, Diversity(session_share=0.3))[:10]
+    assert sum(item.fresh for item in page) == 3
+    assert [item.score for item in page] == sorted((item.score for item in page), reverse=True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "A", "B"]), st.sampled_from(["", "X", "Y"]), st.booleans()), max_size=40),
+    st.integers(1, 12),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_selection_loses_and_invents_nothing(
+    rows: list[tuple[str, str, bool]], page_size: int, cap: float, share: float
+) -> None:
+    items = [scored(number, *row) for number, row in enumerate(rows)]
+    order = select(items, page_size, Diversity(cap, cap, share))
+    assert sorted(item.id for item in order) == sorted(item.id for item in items)
+
+
+def test_decide_marks_neighbours_of_the_last_view_only_in_a_session() -> None:
+    candidates = [candidate(f"p{n:02d}", 0.9 - n / 100) for n in range(10)] + [candidate("near", 0.01, "seen")]
+    config = ServingConfig("test", (), diversity=Diversity(session_share=0.2))
+    idle = UserSignals(None, recent_views=("seen",))
+    busy = UserSignals("Audio", recent_views=("seen",))
+    chosen = {
+        signals: [choice.candidate.id for choice in decide(config, candidates, facts(11), signals, {}, 5)][:5]
+        for signals in (idle, busy)
+    }
+    assert "near" not in chosen[idle]
+    assert "near" in chosen[busy]
+
+
+def test_nothing_to_decide() -> None:
+    assert decide(ServingConfig("test", ()), [], facts(0), UserSignals(), {}, 10) == []
+
+
+def card(product_id: str, category: str = "Audio") -> Card:
+    return Card(product_id, f"Title {product_id}", category, "", None)
+
+
+def test_reasons_run_from_the_strongest_source_to_the_weakest() -> None:
+    traces = (
+        Trace("semantic", 1, 0.5, "v"),
+        Trace("co_chosen", 3, 0.4, "b"),
+        Trace("popular_in_categories", 1, 0.3, None),
+        Trace("popular", 1, 0.2, None),
+    )
+    origins = {"v": "view", "b": "purchase"}
+    said = reasons(traces, "Audio", {"v": card("v"), "b": card("b")}, origins)
+    assert said == (
+        "Because you viewed Title v",
+        "Chosen by shoppers who bought Title b",
+        "Popular in Audio",
+    )
+    assert len(said) == MAX_REASONS
+
+
+def test_there_is_always_a_reason() -> None:
+    assert reasons((), "", {}, {}) == ("Popular now",)
+    assert reasons((Trace("semantic", 1, 1.0, "deleted"),), "", {}, {}) == ("Matches what you looked at",)
+
+
+@pytest.mark.parametrize("model", ["", "als-20261123-010203-ab12"])
+def test_a_token_says_what_it_was_made_of(model: str) -> None:
+    said = Attribution("recommended-for-you", model, "0011223344556677")
+    token = encode(said)
+    assert decode(token) == said
+    assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_reading_of_tokens(text: str) -> None:
+    decoded = decode(text)
+    assert decoded is None or isinstance(decoded, Attribution)
+
+
+def test_tastes_are_shares_of_what_was_done_most_and_last() -> None:
+    cards = {"a": card("a", "Audio"), "g": card("g", "Garden"), "n": card("n", "")}
+    tastes = category_tastes(UserSignals(recent_views=("a", "n", "unknown"), purchases=("g",)), cards)
+    assert tastes == pytest.approx({"Audio": 1 / 6, "Garden": 5 / 6})
+    assert category_tastes(UserSignals(), cards) == {}
+
+
+def test_what_is_browsed_leads_the_categories() -> None:
+    tastes = {"A": 0.5, "B": 0.3, "C": 0.1, "D": 0.1}
+    assert leading_categories(tastes, "D") == ("D", "A", "B")
+    assert leading_categories(tastes, None) == ("A", "B", "C")
+    assert leading_categories({}, None) == ()
+
+
+def test_anchors_are_what_counts_now() -> None:
+    signals = UserSignals(recent_views=("v1", "v2", "v3", "v4"), recent_carts=("c1", "v1"), purchases=("b",))
+    assert [(a.id, a.origin) for a in session_anchors(signals, ("page",))] == [
+        ("page", "page"),
+        ("v1", "view"),
+        ("v2", "view"),
+        ("v3", "view"),
+        ("c1", "cart"),
+    ]
+    assert session_anchors(UserSignals(purchases=("b1", "b2", "b3", "b4")), ()) == tuple(
+        Anchor(name, 0.5, "purchase") for name in ("b1", "b2", "b3")
+    )
+    assert [anchor.id for anchor in page_anchors(("a", "a", "b"))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("price", "expected"), [(-5.0, 0.0), (0.0, 0.0), (15.0, 0.375), (40.0, 1.0), (99.0, 1.0)])
+def test_a_price_stands_among_its_category(price: float, expected: float) -> None:
+    assert percentile("Audio", price, BAND) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("category", "price"), [("Garden", 1.0), ("Audio", None), ("", 1.0)])
+def test_a_price_that_cannot_be_placed(category: str, price: float | None) -> None:
+    assert math.isnan(percentile(category, price, BAND | {"": [1.0, 1.0]}))
+
+
+def test_confidence_halves_in_sixty_days_and_knows_no_future() -> None:
+    day = 86_400_000
+    times = np.array([100 * day, 40 * day, 101 * day])
+    assert confidences(np.array([5.0, 5.0, 1.0]), times, 100 * day).tolist() == [5.0, 2.5, 1.0]

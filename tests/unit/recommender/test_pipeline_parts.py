@@ -1,0 +1,381 @@
+"""The parts of the pipeline around stand-ins for the outside world."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from services.recommender import serving_configs
+from services.recommender.domain.candidates import Hit
+from services.recommender.domain.product import Product
+from services.recommender.domain.serving import ServingConfig, SourceSpec
+from services.recommender.domain.signals import Card, UserSignals
+from services.recommender.pipeline.announcing import AnnouncingCatalog
+from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.context import Context, Degraded
+from services.recommender.pipeline.deadline import Breaker, CircuitOpenError, within
+from services.recommender.pipeline.gathering import gather
+from services.recommender.pipeline.shared_lists import SharedLists
+from services.recommender.pipeline.shopper import Shoppers
+from services.recommender.pipeline.showcase import Showcase
+from services.recommender.pipeline.sources import all_sources
+from services.recommender.ranking_ports import UserReading
+from services.runtime.errors import ServiceError, unavailable
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class Time:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def breaker(threshold: int = 100, clock: Time | None = None) -> Breaker:
+    return Breaker("test", threshold=threshold, clock=clock or Time())
+
+
+async def never() -> str:
+    await asyncio.Event().wait()
+    return "unreachable"
+
+
+async def failing() -> str:
+    raise unavailable("DOWN", "it is down")
+
+
+async def fine() -> str:
+    return "fine"
+
+
+async def test_a_call_that_does_not_even_stop_when_cancelled_costs_its_deadline_only() -> None:
+    released = asyncio.Event()
+
+    async def stubborn() -> str:
+        try:
+            return await never()
+        finally:
+            await released.wait()
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, stubborn())
+    released.set()
+
+
+async def test_a_caller_that_gives_up_takes_its_call_along() -> None:
+    cancelled = asyncio.Event()
+
+    async def call() -> None:
+        try:
+            await never()
+        finally:
+            cancelled.set()
+
+    caller = asyncio.create_task(within(60, call()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await asyncio.wait_for(cancelled.wait(), 5)
+
+
+async def test_a_breaker_opens_after_failures_in_a_row_and_tries_again_after_a_pause() -> None:
+    clock = Time()
+    guarded = breaker(2, clock)
+    for call in (failing, fine, failing, failing):
+        with contextlib.suppress(ServiceError):
+            await guarded.call(1, call)
+    assert guarded.open
+    with pytest.raises(CircuitOpenError):
+        await guarded.call(1, fine)
+    clock.now += 1.1
+    assert await guarded.call(1, fine) == "fine"
+    assert not guarded.open
+
+
+async def test_an_open_breaker_lets_one_try_through_per_pause() -> None:
+    clock = Time()
+    guarded = breaker(1, clock)
+    with pytest.raises(TimeoutError):
+        await guarded.call(0.01, never)
+    clock.now += 1.1
+    with pytest.raises(TimeoutError):
+        await guarded.call(0.01, never)
+    with pytest.raises(CircuitOpenError):
+        await guarded.call(0.01, never)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Answers, hangs or fails."""
+
+    name: ClassVar[str] = "source"
+    hits: Sequence[Hit] = ()
+    mood: str = "fine"
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        if self.mood == "hang":
+            await never()
+        if self.mood == "broken":
+            raise KeyError("a bug")
+        return list(self.hits)
+
+
+CONTEXT = Context("u", UserSignals(), (), {}, (), {}, "")
+
+
+async def test_sources_that_fail_or_hang_are_left_out_visibly() -> None:
+    config = ServingConfig("test", tuple(SourceSpec(name, 10, 0.02, 1.0) for name in ("good", "hung", "broken")))
+    degraded = Degraded()
+    sources = {"good": Source([Hit("x", 1)]), "hung": Source(mood="hang"), "broken": Source(mood="broken")}
+    found = await gather(config, sources, CONTEXT, 10, breaker(), degraded)
+    assert found == {"good": [Hit("x", 1)]}
+    assert degraded.names() == ("candidates:broken", "candidates:hung")
+
+
+async def test_found_candidates_stand_in_the_order_of_the_config() -> None:
+    config = ServingConfig("test", tuple(SourceSpec(name, 10, 1.0, 1.0) for name in "abc"))
+    found = await gather(config, {name: Source() for name in "cba"}, CONTEXT, 10, breaker(), Degraded())
+    assert list(found) == ["a", "b", "c"]
+
+
+@dataclass
+class Store:
+    """Stands in for the searches and the catalogue."""
+
+    products: dict[str, Product] = field(default_factory=dict)
+    calls: list[object] = field(default_factory=list)
+    down: bool = False
+    popular_hits: list[Hit] = field(default_factory=list)
+
+    async def cards(self, ids: Sequence[str]) -> list[Card]:
+        self._ask(tuple(ids))
+        return [Card(id_, f"Title {id_}", "Audio", "", None) for id_ in ids if id_ in self.products]
+
+    async def popular(self, limit: int) -> list[Hit]:
+        self._ask(limit)
+        await asyncio.sleep(0)
+        return self.popular_hits[:limit]
+
+    async def popular_in(self, category: str, limit: int) -> list[Hit]:
+        self._ask((category, limit))
+        return [Hit(f"{category}-{n}", 10.0 - n) for n in range(3)]
+
+    async def trending(self, limit: int) -> list[Hit]:
+        return []
+
+    async def new_arrivals(self, limit: int) -> list[Hit]:
+        return []
+
+    async def showcase_ids(self, overall: int, per_category: int) -> list[str]:
+        self._ask("showcase")
+        return list(self.products)
+
+    async def price_bands(self) -> dict[str, Sequence[float]]:
+        return {"Audio": [1.0, 2.0]}
+
+    async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
+        self._ask("available")
+        return [self.products[id_] for id_ in ids if self.products[id_].available_quantity > 0]
+
+    async def delete(self, product_id: str) -> bool:
+        return True
+
+    def _ask(self, what: object) -> None:
+        self.calls.append(what)
+        if self.down:
+            raise unavailable("DATABASE_UNAVAILABLE", "it is down")
+
+
+async def test_cards_are_asked_for_once_and_known_when_the_store_is_down() -> None:
+    store, clock = Store({"a": Product("a", "A"), "b": Product("b", "B")}), Time()
+    cards = Cards(store, breaker(), 1.0, clock)  # type: ignore[arg-type]  # the methods that matter
+    assert set(await cards.of(["a", "b", "unknown"])) == {"a", "b"}
+    assert set(await cards.of(["a", "unknown"])) == {"a"}
+    assert store.calls == [("a", "b", "unknown")]
+    clock.now += 3
+    await cards.of(["a", "unknown"])
+    assert store.calls[-1] == ("unknown",)
+    clock.now += 100
+    store.down = True
+    with pytest.raises(Exception, match="down"):
+        await cards.of(["a", "c"])
+    assert set(cards.known(["a", "c"])) == {"a"}
+
+
+async def test_a_shared_list_is_read_once_for_all_and_again_when_it_is_old_or_too_short() -> None:
+    store, clock = Store(popular_hits=[Hit(f"p{n}", -n) for n in range(300)]), Time()
+    lists = SharedLists(store, clock)
+    pages = await asyncio.gather(*(lists.popular(10) for _ in range(5)))
+    assert all(page == store.popular_hits[:10] for page in pages)
+    assert len(store.calls) == 1
+    assert len(await lists.popular(200)) == 200
+    clock.now += 2.1
+    await lists.popular(10)
+    assert len(store.calls) == 3
+
+
+async def test_an_empty_list_is_not_believed_for_long() -> None:
+    store, clock = Store(), Time()
+    lists = SharedLists(store, clock)
+    assert await lists.popular(10) == []
+    store.popular_hits = [Hit("first", 1.0)]
+    clock.now += 0.3
+    assert await lists.popular(10) == [Hit("first", 1.0)]
+
+
+async def test_categories_take_turns() -> None:
+    store = Store()
+    source = all_sources(store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
+    context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, "")
+    assert [hit.id for hit in await source.fetch(context, 5)] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
+
+
+@pytest.mark.parametrize("name", ["semantic", "co_chosen", "collaborative", "buy_again", "popular_in_categories"])
+async def test_personal_sources_find_nothing_for_a_stranger_and_ask_nobody(name: str) -> None:
+    store = Store()
+    source = all_sources(store, store)[name]  # type: ignore[arg-type]  # the methods that matter
+    assert await source.fetch(Context("", UserSignals(), (), {}, (), {}, "m"), 10) == []
+    assert store.calls == []
+
+
+class Features:
+    """A feature service with one user, which can go down."""
+
+    def __init__(self) -> None:
+        self.reading = UserReading(UserSignals("Audio", recent_views=("v",)))
+        self.down = False
+
+    async def user(self, user_id: str, timeout: float) -> UserReading:
+        return await (failing() if self.down else self._answer())  # type: ignore[return-value]  # failing never returns
+
+    async def _answer(self) -> UserReading:
+        return self.reading
+
+
+async def test_the_last_known_signals_stand_in_for_the_feature_service() -> None:
+    features = Features()
+    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    degraded = Degraded()
+    known = await shoppers.signals("u", degraded)
+    assert known.recent_views == ("v",)
+    assert not degraded.names()
+    features.down = True
+    assert await shoppers.signals("u", degraded) == known
+    assert degraded.names() == ("features",)
+    assert await shoppers.signals("other", degraded) == UserSignals()
+
+
+async def test_signals_of_a_degraded_feature_service_are_used_and_marked() -> None:
+    features = Features()
+    features.reading = UserReading(UserSignals("Audio"), complete=False)
+    degraded = Degraded()
+    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    assert (await shoppers.signals("u", degraded)).browsing_category == "Audio"
+    assert degraded.names() == ("features",)
+
+
+async def test_a_guest_is_nobody_to_ask_about() -> None:
+    degraded = Degraded()
+    features = Features()
+    features.down = True
+    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    assert await shoppers.signals("", degraded) == UserSignals()
+    assert not degraded.names()
+
+
+def stocked(*ids: str, category: str = "Audio") -> dict[str, Product]:
+    return {id_: Product(id_, id_, categories=(category,), available_quantity=5) for id_ in ids}
+
+
+async def showcase_of(store: Store) -> Showcase:
+    showcase = Showcase(store, store, lambda: NOW)  # type: ignore[arg-type]  # the methods that matter
+    await showcase.refresh()
+    return showcase
+
+
+async def test_the_showcase_shows_the_users_categories_first_but_not_only() -> None:
+    store = Store(stocked("g1", "g2", "g3", category="Garden") | stocked("a1", "a2", "a3"))
+    showcase = await showcase_of(store)
+    chosen = [product.id for product in showcase.choose(("Audio",), {"g1"}, 4)]
+    assert chosen == ["a1", "a2", "g2", "g3"]
+
+
+async def test_what_is_sold_out_leaves_the_showcase_at_once() -> None:
+    store = Store(stocked("a", "b"))
+    showcase = await showcase_of(store)
+    catalog = AnnouncingCatalog(store, showcase.stock_changed)  # type: ignore[arg-type]  # the methods that matter
+    showcase.stock_changed("a", 0)
+    await catalog.delete("b")
+    assert showcase.choose((), (), 10) == []
+    assert showcase.among(["a"]) == []
+
+
+async def test_what_is_sold_out_while_the_showcase_is_read_stays_out() -> None:
+    store = Store(stocked("a", "b"))
+    showcase = await showcase_of(store)
+    original = store.available
+
+    async def sold_meanwhile(ids: Sequence[str], now: datetime) -> list[Product]:
+        found = await original(ids, now)
+        showcase.stock_changed("a", 0)
+        return found
+
+    store.available = sold_meanwhile  # type: ignore[method-assign]  # a sale in the middle of the read
+    await showcase.refresh()
+    assert [product.id for product in showcase.choose((), (), 10)] == ["b"]
+
+
+async def test_a_showcase_survives_the_store() -> None:
+    store = Store(stocked("a"))
+    showcase = await showcase_of(store)
+    store.down = True
+    with pytest.raises(Exception, match="down"):
+        await showcase.refresh()
+    assert [product.id for product in showcase.choose((), (), 10)] == ["a"]
+
+
+def test_the_bundled_serving_configs_are_sound() -> None:
+    store = Store()
+    configs = serving_configs.load(all_sources(store, store))  # type: ignore[arg-type]  # only the names matter
+    assert set(configs) == {"recommended-for-you", "similar-items", "buy-it-again", "trending"}
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("[x]\nsources = []\nempty_reason = ''", "no source"),
+        ("[x]\nempty_reason = ''", "sources"),
+        (
+            "[x]\nsources = [{name='nope', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''",
+            "unknown source nope",
+        ),
+        ("[x]\nsources = [{name='a', limit=0, deadline_ms=1, weight=1.0}]\nempty_reason = ''", "at least 1"),
+        ("[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0, x=1}]\nempty_reason = ''", "x"),
+        (
+            "[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''\nweights = {x = 1.0}",
+            "unknown weight x",
+        ),
+        (
+            "[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''\nanchors = 'moon'",
+            "anchors",
+        ),
+    ],
+)
+def test_a_mistake_in_a_serving_config_is_named(text: str, mistake: str, tmp_path: Path) -> None:
+    file = tmp_path / "configs.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=mistake):
+        serving_configs.load({"a"}, file)
