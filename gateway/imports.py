@@ -128,15 +128,15 @@ class _Items:
     def _refuse(self, place: int, item: Message, line: bytes | None, error: ServiceError) -> None:
         item.Clear()
         violation = error.violations[0] if error.violations else None
-        if self.whole:
+        if self.lines.identity:
             identity = _identity(line, self.lines.identity)
-            if identity is None:
+            if identity is None and self.whole:
                 number = self.numbers.line_of(place)
                 raise invalid_argument(
                     f"line {number} (from 0) cannot be read: {error.message}; the import stopped and deleted nothing",
                     reason="UNREADABLE_LINE",
                 )
-            setattr(item, self.lines.identity, identity)
+            setattr(item, self.lines.identity, identity or "")
         if len(self.refusals) < SAMPLES:
             self.refusals[place] = _Refusal(
                 error.reason,

@@ -35,8 +35,9 @@ class Lines:
     """A body of any length, one item a line, sent on as a stream of requests.
 
     ``items`` is the list of a request that takes them, ``samples`` the list of the answer that names refused
-    ones. When the field ``whole[0]`` has the value ``whole[1]``, what is not sent gets deleted: then
-    ``identity`` of a refused item is sent on all the same, and a line without a readable one ends the import.
+    ones. ``identity`` of a refused item is sent on all the same: the answer names it. When the field
+    ``whole[0]`` has the value ``whole[1]``, what is not named gets deleted: then a line without a readable
+    identity ends the import.
     """
 
     items: str

@@ -97,6 +97,19 @@ async def test_a_refused_product_is_still_named_in_a_full_import(gateway: Gatewa
     assert [product.id for product in gateway.backend.requests[0].products] == ["a", "b"]
 
 
+async def test_a_refused_product_is_named_as_far_as_it_can_be_read(gateway: Gateway) -> None:
+    body = b'{"id": "b", "colour": "red"}\n{"id": 5, "title": "t"}\n{"id": "c", "titl'
+    status, answer = await imported(gateway, "/v1/products:import", body)
+    samples = answer["errorSamples"]
+    assert isinstance(samples, list)
+    assert status == 200
+    assert [(sample["id"], sample["reason"]) for sample in samples] == [
+        ("b", "UNKNOWN_FIELD"),
+        ("", "INVALID_VALUE"),
+        ("", "MALFORMED_JSON"),
+    ]
+
+
 @pytest.mark.parametrize("line", [b'{"id": "b", "titl', b'{"id": 5}', b"[]", b'{"id": "' + b"b" * 70_000 + b'"}'])
 async def test_a_full_import_stops_at_a_line_that_names_nothing(gateway: Gateway, line: bytes) -> None:
     status, problem = await imported(
