@@ -35,7 +35,8 @@ def main(url: str | None, seconds: float, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(result)
     output.write_text(line + "\n")
-    Console().print(table_of(result))
+    # wide enough for the table where there is no terminal that has a width
+    Console(width=140).print(table_of(result))
     print(line)
     sys.exit(1 if any(one["wrong"] for one in result["scenarios"].values()) else 0)
 
@@ -79,8 +80,9 @@ async def measure(scenario: Scenario, url: str, population: Population, seconds:
     crowded = {connections: await drive(replace(job, connections=connections)) for connections in CONNECTIONS}
     rate = max(1.0, crowded[CONNECTIONS[0]]["per_second"] * LOAD)
     steady = await drive(replace(job, rate=rate, connections=CONNECTIONS[0]))
+    reports = (alone, *crowded.values(), steady)
     wrong: dict[str, int] = {}
-    for report in (alone, *crowded.values(), steady):
+    for report in reports:
         for problem, times in report["wrong"].items():
             wrong[problem] = wrong.get(problem, 0) + times
     return {
@@ -88,7 +90,8 @@ async def measure(scenario: Scenario, url: str, population: Population, seconds:
         "alone": _figures(alone, "p50_ms", "p99_ms", "per_second"),
         **{f"connections_{n}": _figures(report, "per_second", "p50_ms", "p99_ms") for n, report in crowded.items()},
         "open_loop": {"rate": round(rate, 1), **_figures(steady, "p50_ms", "p99_ms")},
-        "requests": sum(report["requests"] for report in (alone, *crowded.values(), steady)),
+        "requests": sum(report["requests"] for report in reports),
+        "degraded": sum(report["degraded"] for report in reports),
         "wrong": wrong,
     }
 
@@ -112,7 +115,17 @@ async def drive(job: Job) -> dict[str, Any]:
 def table_of(result: dict[str, Any]) -> Table:
     table = Table(title=f"windowshop over REST, everything on {result['machine']['cpus']} CPUs")
     table.add_column("request")
-    for heading in ("alone p50", "p99", "16 conn. /s", "64 conn. /s", "open loop at", "p50", "p99", "wrong"):
+    for heading in (
+        "alone p50",
+        "p99",
+        "16 conn. /s",
+        "64 conn. /s",
+        "open loop at",
+        "p50",
+        "p99",
+        "degraded",
+        "wrong",
+    ):
         table.add_column(heading, justify="right")
     for one in result["scenarios"].values():
         table.add_row(
@@ -124,6 +137,7 @@ def table_of(result: dict[str, Any]) -> Table:
             f"{one['open_loop']['rate']:.0f}/s",
             f"{one['open_loop']['p50_ms']:.1f} ms",
             f"{one['open_loop']['p99_ms']:.1f} ms",
+            f"{one['degraded']}",
             f"{sum(one['wrong'].values())} of {one['requests']}",
         )
     return table

@@ -39,12 +39,14 @@ class Job:
 
 @dataclass(slots=True)
 class Report:
-    """What one job saw; latencies in milliseconds, of right answers only."""
+    """What one job saw; rate and latencies, in milliseconds, are of right and whole answers only."""
 
     requests: int = 0
     per_second: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    degraded: int = 0
+    """Right answers from which something was missing."""
     wrong: dict[str, int] = field(default_factory=dict)
     """What was wrong with answers -> how often."""
 
@@ -57,6 +59,7 @@ class Driver:
         self._url = url
         self._calls = calls
         self.latencies: list[float] = []
+        self.degraded = 0
         self.wrong: Counter[str] = Counter()
 
     async def send(self, start: float) -> None:
@@ -69,11 +72,16 @@ class Driver:
             ) as answer:
                 text = await answer.read()
                 elapsed = perf_counter() - start
-                problem = _problem(answer.status, text, call)
+                body = json.loads(text) if answer.status == 200 else {}
+                problem = call.check(body) if body else f"status {answer.status}"
         except (aiohttp.ClientError, TimeoutError) as error:
             problem = type(error).__name__
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"unexpected answer: {type(error).__name__} {error}"
         if problem:
             self.wrong[problem] += 1
+        elif body.get("degraded"):
+            self.degraded += 1
         else:
             self.latencies.append(elapsed)
 
@@ -99,15 +107,6 @@ class Driver:
                 await asyncio.sleep(max(0.0, appointed - perf_counter()))
                 group.create_task(self.send(appointed))
         return perf_counter() - begin
-
-
-def _problem(status: int, text: bytes, call: Call) -> str:
-    if status != 200:
-        return f"status {status}"
-    try:
-        return call.check(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
-        return f"unexpected answer: {type(error).__name__} {error}"
 
 
 def _calls(scenario: Scenario) -> Iterator[Call]:
@@ -137,10 +136,11 @@ def _report(driver: Driver, took: float) -> Report:
     right = len(driver.latencies)
     p50, p99 = np.percentile(driver.latencies, [50, 99]) * 1000 if right else (0.0, 0.0)
     return Report(
-        requests=right + driver.wrong.total(),
+        requests=right + driver.degraded + driver.wrong.total(),
         per_second=round(right / took, 1),
         p50_ms=round(float(p50), 2),
         p99_ms=round(float(p99), 2),
+        degraded=driver.degraded,
         wrong=dict(driver.wrong),
     )
 
