@@ -19,6 +19,7 @@ from deploy.local.valkey import Valkey
 _ORPHANS_PATIENCE = 15.0
 # `make` passes SIGTERM on, so one wish of a process group arrives twice.
 _SAME_WISH = 1.0
+_WISHES = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Log = Callable[[str], Path]
 Services = Callable[[StackSettings, Mapping[str, str], Mapping[str, str], Log], Sequence[Part]]
@@ -48,6 +49,7 @@ async def _run(settings: StackSettings, data: Path, report: Report, services: Se
     finally:
         report.say("stopping")
         await supervisor.stop()
+        _be_deaf()
     report.say("stopped")
     return 0
 
@@ -102,5 +104,12 @@ def _on_signals(work: asyncio.Task[None], supervisor: Supervisor) -> None:
         elif loop.time() - first > _SAME_WISH:
             supervisor.hurry()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _WISHES:
         loop.add_signal_handler(number, heard)
+
+
+def _be_deaf() -> None:
+    """Nothing is left to stop: a signal must not turn the last moments into a failure."""
+    for number in _WISHES:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)

@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from deploy.local.identity import Identity
@@ -40,11 +40,12 @@ class Child:
         """Start `command` in a new session, output appended to `log` (None: it goes to our stderr).
 
         `stop_signal` asks it to end; `death_signal` is what the kernel sends it when we die first. Call it from
-        the main thread: the kernel counts the end of the starting *thread* as the parent's death.
+        the main thread: the kernel counts the end of the starting *thread* as the parent's death. Raises
+        StartError when it cannot be run at all.
         """
         identity = identity or Identity()
         launch = (sys.executable, "-I", "-S", str(_LAUNCH), str(int(death_signal)), str(os.getpid()))
-        with log.open("ab") if log else nullcontext(sys.stderr) as output:
+        with log.open("ab") if log else nullcontext(sys.stderr) as output, _refusal(command[0]):
             process = await asyncio.create_subprocess_exec(
                 *identity.prefix, *launch, *command,
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
@@ -93,6 +94,15 @@ class Child:
         finally:
             self.kill()
             await self.wait()
+
+
+@contextmanager
+def _refusal(program: str) -> Iterator[None]:
+    """A program that may not be run is a StartError."""
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"cannot run {program}: {error.strerror}: {error.filename}") from error
 
 
 def tail(log: Path, lines: int = 20) -> str:

@@ -1,16 +1,13 @@
 """Under which user a server runs that refuses root."""
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-
-# Debian and Red Hat both give 65534 to nobody; the number need not exist in /etc/passwd.
-_NOBODY = 65534
-_UNSHARE = ("unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +31,23 @@ def unprivileged() -> Identity:
     """As ourselves, unless we are root: then in a user namespace, and where that is forbidden as nobody."""
     if os.geteuid() != 0:
         return Identity()
-    if shutil.which("unshare") and _succeeds(*_UNSHARE, "true"):
+    user = _nobody()
+    unshare = ("unshare", "--user", f"--map-user={user}", f"--map-group={user}")
+    if shutil.which("unshare") and _succeeds(*unshare, "true"):
         # Still root on the disk, so folders that only root may enter work; not root to the program.
-        return Identity(prefix=_UNSHARE)
-    return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []}, owner=_NOBODY)
+        return Identity(prefix=unshare)
+    return as_user(user)
+
+
+def as_user(user: int) -> Identity:
+    """Really as another user: the interpreter, the wheels and the data folder must lie where that one may go."""
+    return Identity(popen={"user": user, "group": user, "extra_groups": []}, owner=user)
+
+
+def _nobody() -> int:
+    """A user without rights. It must be one that the machine knows: initdb looks its name up."""
+    known = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != 0}
+    return known.get("nobody") or min(known.values(), default=65534)
 
 
 def _succeeds(*command: str) -> bool:
