@@ -1,4 +1,4 @@
-"""Keeps every product's text embedding up to date: right after a write, and again later for what a bad moment left."""
+"""Sees to it that every product's text is embedded: right after a write, or later what a bad moment left out."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ BATCH = 1_000
 
 
 class TextIndexer:
-    """Embeds the texts of products whose stored embedding is not of their present text."""
+    """Embeds the texts of products that have no embedding yet."""
 
     def __init__(self, store: EmbeddingStore, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
 
     async def index(self, ids: Sequence[str]) -> None:
-        """Brings these products up to date. Never fails: the product is stored, and ``run`` comes back to it."""
+        """Embeds the texts of these products. An absent store is no failure: ``run`` comes back to what is left."""
         try:
-            await self._embed(await self._store.outdated(ids))
+            await self._embed(await self._store.missing(ids))
         except ServiceError as error:
             log.warning("embedding postponed", products=len(ids), reason=error.reason)
 
     async def run(self) -> None:
-        """Looks for what is left behind, at start and once a minute, for as long as the process lives."""
+        """Cleans up and embeds what is left, at start and once a minute, for as long as the process lives."""
         while True:
             try:
-                while left := await self._store.any_outdated(BATCH):
+                await self._store.forget_unused()
+                while left := await self._store.any_missing(BATCH):
                     await self._embed(left)
             except ServiceError as error:
                 log.warning("embedding postponed", reason=error.reason)
             await asyncio.sleep(REPAIR_SECONDS)
 
     async def _embed(self, products: Sequence[Product]) -> None:
-        if not products:
+        texts = {text_digest(product): embedding_text(product) for product in products}
+        if not texts:
             return
-        vectors = await self._embedder.embed([embedding_text(product) for product in products])
-        await self._store.put(
-            [TextEmbedding(p.id, text_digest(p), vector) for p, vector in zip(products, vectors, strict=True)]
-        )
-        EMBEDDED.inc(len(products))
+        vectors = await self._embedder.embed(list(texts.values()))
+        await self._store.put([TextEmbedding(*made) for made in zip(texts, vectors, strict=True)])
+        EMBEDDED.inc(len(texts))

@@ -92,24 +92,27 @@ class CatalogStore(Protocol):
 class TextEmbedding:
     """The vector (256, of length 1) of the text with this digest."""
 
-    product_id: str
     text_digest: bytes
     vector: NDArray[np.float32]
 
 
 class EmbeddingStore(Protocol):
-    """Where text embeddings are kept and searched."""
+    """Where text embeddings are kept and searched; products with the same text share one."""
 
-    async def outdated(self, ids: Sequence[str]) -> list[Product]:
-        """Those of ``ids`` whose embedding is not of their present text."""
+    async def missing(self, ids: Sequence[str]) -> list[Product]:
+        """Those of ``ids`` whose present text has no embedding."""
         ...
 
-    async def any_outdated(self, limit: int) -> list[Product]:
-        """Up to ``limit`` products, whichever, whose embedding is not of their present text."""
+    async def any_missing(self, limit: int) -> list[Product]:
+        """Up to ``limit`` products, whichever, whose present text has no embedding."""
         ...
 
     async def put(self, embeddings: Sequence[TextEmbedding]) -> None:
-        """Stores embeddings of texts that are still the products' present ones."""
+        """Stores embeddings; one that is there already stays."""
+        ...
+
+    async def forget_unused(self) -> None:
+        """Removes the embeddings of texts that no product has any more."""
         ...
 
 

@@ -34,7 +34,7 @@ CREATE TABLE products (
     update_time timestamptz NOT NULL,
     -- When the stock was counted; an older count never replaces a newer one.
     inventory_set_time timestamptz NOT NULL,
-    -- Of the text that the embedding stands for; product_embeddings follows it.
+    -- Of the text that the embedding stands for; the embeddings follow it.
     text_digest bytea NOT NULL,
     -- Set by the triggers below, never by a statement.
     change_seq bigint NOT NULL
@@ -62,8 +62,7 @@ CREATE TABLE product_embeddings (
     text_embedding halfvec(256) NOT NULL
 );
 
--- m and ef_construction below the defaults (16, 64): a third of the cost of an insert, so that an import of
--- 92,000 products stays under a minute; measured recall in docs/adr.
+-- Below the defaults (16, 64): a third of the cost of an insert.
 CREATE INDEX product_embeddings_hnsw ON product_embeddings
     USING hnsw (text_embedding halfvec_cosine_ops) WITH (m = 12, ef_construction = 40);
 

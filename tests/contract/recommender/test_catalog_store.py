@@ -254,44 +254,48 @@ async def test_an_empty_catalogue_has_a_name_and_no_changes(log: PostgresChangeL
 
 
 def embedding(product: Product) -> TextEmbedding:
-    return TextEmbedding(product.id, text_digest(product), HashEmbedder.vector(product.title))
+    return TextEmbedding(text_digest(product), HashEmbedder.vector(product.title))
 
 
 async def test_embeddings_follow_the_text(store: PostgresCatalog, embeddings: PostgresEmbeddings) -> None:
     await put(store, *plain("a", "b"))
-    assert ids(await embeddings.outdated(["b", "unknown"])) == ["b"]
-    assert sorted(ids(await embeddings.any_outdated(10))) == ["a", "b"]
-    assert len(await embeddings.any_outdated(1)) == 1
+    assert ids(await embeddings.missing(["b", "unknown"])) == ["b"]
+    assert sorted(ids(await embeddings.any_missing(10))) == ["a", "b"]
+    assert len(await embeddings.any_missing(1)) == 1
 
     await embeddings.put([embedding(product) for product in plain("b", "a")])
-    assert await embeddings.any_outdated(10) == []
+    assert await embeddings.any_missing(10) == []
     await put(store, *plain("a", quantity=9))
-    assert await embeddings.outdated(["a"]) == [], "the stock is no text"
+    assert await embeddings.missing(["a"]) == [], "the stock is no text"
     await put(store, Product(id="a", title="renamed"))
-    assert ids(await embeddings.outdated(["a", "b"])) == ["a"]
+    assert ids(await embeddings.missing(["a", "b"])) == ["a"]
 
 
-async def test_an_overtaken_embedding_is_dropped(
+async def test_equal_texts_share_an_embedding(
     database: Database, store: PostgresCatalog, embeddings: PostgresEmbeddings
 ) -> None:
-    old, new = Product(id="a", title="old"), Product(id="a", title="new")
-    await put(store, new, *plain("gone"))
-    await store.delete("gone")
+    twins = [Product(id="a", title="same"), Product(id="b", title="same")]
+    await put(store, *twins)
+    await embeddings.put([embedding(twins[0])])
+    await embeddings.put([embedding(twins[1])])
 
-    await embeddings.put([embedding(new), *map(embedding, plain("gone"))])
-    await embeddings.put([embedding(old)])
+    assert await embeddings.any_missing(10) == []
     async with database.connection() as connection:
-        rows = await connection.fetch("SELECT product_id, text_embedding FROM product_embeddings")
-    assert [row["product_id"] for row in rows] == ["a"]
-    np.testing.assert_allclose(rows[0]["text_embedding"].to_numpy(), HashEmbedder.vector("new"), atol=1e-3)
+        rows = await connection.fetch("SELECT product_id, text_embedding FROM product_embeddings ORDER BY product_id")
+        assert await connection.fetchval("SELECT count(*) FROM text_embeddings") == 1
+    assert [row["product_id"] for row in rows] == ["a", "b"]
+    for row in rows:
+        np.testing.assert_allclose(row["text_embedding"].to_numpy(), HashEmbedder.vector("same"), atol=1e-3)
 
 
-async def test_an_embedding_goes_with_its_product(
+async def test_embeddings_that_nobody_needs_are_forgotten(
     database: Database, store: PostgresCatalog, embeddings: PostgresEmbeddings
 ) -> None:
-    await put(store, *plain("a"))
-    await embeddings.put([embedding(product) for product in plain("a")])
+    await put(store, *plain("a", "b"))
+    await embeddings.put([embedding(product) for product in plain("a", "b")])
     await store.delete("a")
+    await embeddings.forget_unused()
 
+    assert await embeddings.any_missing(10) == []
     async with database.connection() as connection:
-        assert await connection.fetchval("SELECT count(*) FROM product_embeddings") == 0
+        assert await connection.fetchval("SELECT count(*) FROM text_embeddings") == 1

@@ -144,8 +144,8 @@ async def test_embeddings_that_a_crash_left_out_are_made_later(postgres: Postgre
     async with running_catalogue(await postgres.create_database()) as catalogue:
         await import_products(catalogue.stub, [product("a"), product("b")])
         async with catalogue.database.connection() as connection:
-            await connection.execute("DELETE FROM product_embeddings")
-            count = "SELECT count(*) FROM product_embeddings"
+            await connection.execute("DELETE FROM text_embeddings")
+            count = "SELECT count(*) FROM text_embeddings"
             async with background("text index", catalogue.indexer.run()):
 
                 async def embedded() -> bool:

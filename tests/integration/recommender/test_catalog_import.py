@@ -163,8 +163,8 @@ async def test_real_embeddings_find_what_means_the_same(catalogue: Catalogue) ->
     await indexer.index(list(titles))
 
     nearest = (
-        "SELECT product_id FROM product_embeddings ORDER BY text_embedding <=> "
-        "(SELECT $1::real[]::vector::halfvec(256)) LIMIT 1"
+        "SELECT p.id FROM text_embeddings e JOIN products p ON p.text_digest = e.text_digest"
+        " ORDER BY e.text_embedding <=> (SELECT $1::real[]::vector::halfvec(256)) LIMIT 1"
     )
     async with catalogue.database.connection() as connection:
         for text, expected in (("cappuccino maker", "espresso"), ("watering the lawn", "hose"), ("book", "novel")):
