@@ -48,6 +48,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 SERVICE_NAME = features_pb2.DESCRIPTOR.services_by_name["FeatureService"].full_name
 # Seconds between tries to repeat marks that did not reach the online store.
 _SETTLE_EVERY = 0.2
+# Seconds. Nobody waits for the worker, and its calls are large.
+_WORKER_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
 async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
     """The worker, until ``stopping``."""
     logs.configure("features-worker", settings.log_level, settings.log_format)
-    parts = await open_parts(settings, closers)
+    parts = await open_parts(settings, closers, _WORKER_PATIENCE)
     ready = asyncio.Event()
     ops = OpsServer(settings.worker_ops_port, lambda: ready.is_set() and not stopping.is_set())
     await ops.start()
@@ -124,16 +126,26 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
     await serve_until(stopping, working)
 
 
-async def open_parts(settings: FeatureSettings, closers: AsyncExitStack) -> Parts:
-    """Definitions and stores; connects to nothing yet."""
+async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patience: float = 0.0) -> Parts:
+    """Definitions and stores; connects to nothing yet.
+
+    Redis has at least ``patience`` seconds to answer,
+    PostgreSQL ten times as long.
+    """
     declared = definitions.load(settings.definitions)
     database = await closers.enter_async_context(
         postgres.connect(
-            settings.database_url.get_secret_value(), settings.database_connections, settings.database_timeout
+            settings.database_url.get_secret_value(),
+            settings.database_connections,
+            max(settings.database_timeout, 10 * patience),
         )
     )
     store = await closers.enter_async_context(
-        redis.connect(settings.redis_url.get_secret_value(), settings.redis_connections, settings.redis_timeout)
+        redis.connect(
+            settings.redis_url.get_secret_value(),
+            settings.redis_connections,
+            max(settings.redis_timeout, patience),
+        )
     )
     read_through = frozenset(f.entity for f in declared.features if f.on_event is OnEvent.READ_THROUGH)
     return Parts(

@@ -22,7 +22,7 @@ _FEATURE_KEYS = {
     "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request",
     "sql",
 }  # fmt: skip
-_ENTITY_KEYS = {"known", "active", "of_products"}
+_ENTITY_KEYS = {"batch", "known", "active", "of_products"}
 
 
 class DefinitionError(ValueError):
@@ -71,8 +71,12 @@ def _entity(name: str, table: Any, path: Path, features: tuple[Feature, ...]) ->
     if name not in {"User", "Product"}:
         # Events name users and products; another entity needs a way for events to name it first.
         raise DefinitionError(f"{place}: events touch User and Product only")
+    batch = table.get("batch", 500)
+    if not isinstance(batch, int) or not 1 <= batch <= 5_000:
+        raise DefinitionError(f"{place}: batch must be 1 to 5000")
     return Entity(
         name=name,
+        batch=batch,
         features={f.name: f for f in features},
         known=_statement(table, "known", path, place),
         active=_statement(table, "active", path, place),

@@ -24,8 +24,6 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# Popularity costs the same for one product as for all: large batches are cheap. A batch is far shorter than a lease.
-BATCH = 1_000
 # Seconds. A stock change is to show within some tens of milliseconds; 40 polls of an empty queue cost 1 % of a core.
 _IDLE = 0.025
 _RETRY = 0.5
@@ -69,7 +67,7 @@ class Refresher:
     async def refresh(self, entity: Entity) -> int:
         """One batch; returns how many entities it had."""
         now_ms = self._clock_ms()
-        claims = await self._queue.claim(entity.name, now_ms, BATCH)
+        claims = await self._queue.claim(entity.name, now_ms, entity.batch)
         if not claims:
             return 0
         for claim in claims:

@@ -67,13 +67,14 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One entity type: its features, and the statements that list its members.
+    """One entity type: its features, how many of it are refreshed at once, and the statements that list its members.
 
     ``known`` tells which of given ids exist; ``active`` lists, in pages, those with evidence; ``of_products``, where
     there is one, lists those whose values depend on given products' catalogue data.
     """
 
     name: str
+    batch: int
     features: Mapping[str, Feature]
     known: str
     active: str

@@ -45,9 +45,8 @@ _TOKEN_TTL_MS = 3_600_000
 # A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
 # visitor's burst of events costs one refresh.
 _SETTLE_MS = 500
-# Seconds. A single write's marks are a millisecond; a bulk load's chunk marks thousands of entities.
-_MARK_TIMEOUT = 0.05
-_MARK_TIMEOUT_PER_ENTITY = 0.0002
+# Seconds beyond the store's own time: a chunk of a bulk load marks thousands of entities.
+_EXTRA_PER_ENTITY = 0.0002
 _WRITE_ATTEMPTS = 4
 _CONFIRMED_TTL = 86_400
 
@@ -103,7 +102,7 @@ class RedisOnlineStore:
                     await self._replace(
                         keys=[_key(entity, entity_id)], args=[body, new, _jittered(ttl_ms)], client=pipe
                     )
-                written = await self._store.run(pipe.execute, _budget(len(ids)))
+                written = await self._store.run(pipe.execute, _extra(len(ids)))
             pending = {i: pending[i] for i, done in zip(ids, written, strict=True) if not done}
             if not pending:
                 return
@@ -130,18 +129,18 @@ class RedisOnlineStore:
             if transactions:
                 pipe.zadd(CONFIRMED, {str(number): number for number in transactions})
                 pipe.execute_command("EXPIRE", CONFIRMED, _CONFIRMED_TTL, "NX")
-            await self._store.run(pipe.execute, _budget(size))
+            await self._store.run(pipe.execute, _extra(size))
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:
         """See OnlineStore. One command per record: their keys lie in different buckets."""
         async with self._store.client.pipeline(transaction=False) as pipe:
             for entity_id in ids:
                 pipe.execute_command("DEL", _key(entity, entity_id))
-            await self._store.run(pipe.execute, _budget(len(ids)))
+            await self._store.run(pipe.execute, _extra(len(ids)))
 
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         keys = [_key(entity, entity_id) for entity_id in ids]
-        raw: list[bytes | None] = await self._store.execute("MGET", *keys, timeout=_budget(len(keys)))
+        raw: list[bytes | None] = await self._store.execute("MGET", *keys, extra=_extra(len(keys)))
         return raw
 
 
@@ -154,5 +153,5 @@ def _jittered(ttl_ms: int) -> int:
     return ttl_ms + random.randrange(ttl_ms // 10 + 1)  # noqa: S311 - no secret
 
 
-def _budget(entities: int) -> float:
-    return _MARK_TIMEOUT + entities * _MARK_TIMEOUT_PER_ENTITY
+def _extra(entities: int) -> float:
+    return entities * _EXTRA_PER_ENTITY

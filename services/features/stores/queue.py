@@ -39,8 +39,6 @@ for i = 1, #found do redis.call('ZREM', KEYS[1], found[i]) end
 return found
 """
 
-# Seconds; the worker is in no hurry, and its batches are large.
-_TIMEOUT = 1.0
 # Arguments of one script call; Lua's stack takes some thousands.
 _COMPLETE_AT_ONCE = 1_000
 
@@ -57,14 +55,12 @@ class RedisDueQueue:
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         """See DueQueue."""
         if due:
-            await self._store.run(lambda: self._store.client.zadd(due_key(entity), dict(due), lt=True), _TIMEOUT)
+            await self._store.run(lambda: self._store.client.zadd(due_key(entity), dict(due), lt=True))
 
     async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
         """See DueQueue."""
         lease = now_ms + LEASE_MS
-        found = await self._store.run(
-            lambda: self._claim(keys=[due_key(entity)], args=[now_ms, limit, lease]), _TIMEOUT
-        )
+        found = await self._store.run(lambda: self._claim(keys=[due_key(entity)], args=[now_ms, limit, lease]))
         return [
             Claim(entity_id.decode(), lease, int(float(due)))
             for entity_id, due in zip(found[::2], found[1::2], strict=True)
@@ -79,17 +75,16 @@ class RedisDueQueue:
                 arguments += [claim.id, "" if due is None else due]
             await self._store.run(
                 lambda arguments=arguments: self._complete(keys=[due_key(entity)], args=arguments),  # type: ignore[misc]  # a default binds it now
-                _TIMEOUT,
             )
 
     async def length(self, entity: str, now_ms: int) -> int:
         """See DueQueue."""
-        length: int = await self._store.execute("ZCOUNT", due_key(entity), "-inf", now_ms, timeout=_TIMEOUT)
+        length: int = await self._store.execute("ZCOUNT", due_key(entity), "-inf", now_ms)
         return length
 
     async def cursor(self) -> int | None:
         """See TailState."""
-        raw = await self._store.execute("GET", _CURSOR, timeout=_TIMEOUT)
+        raw = await self._store.execute("GET", _CURSOR)
         return None if raw is None else int(raw)
 
     async def advance(self, cursor: int) -> None:
@@ -97,18 +92,18 @@ class RedisDueQueue:
         async with self._store.client.pipeline(transaction=False) as pipe:
             pipe.execute_command("SET", _CURSOR, cursor)
             pipe.execute_command("ZREMRANGEBYSCORE", CONFIRMED, "-inf", f"({cursor}")
-            await self._store.run(pipe.execute, _TIMEOUT)
+            await self._store.run(pipe.execute)
 
     async def confirmed(self, transactions: Sequence[int]) -> set[int]:
         """See TailState."""
         if not transactions:
             return set()
-        scores = await self._store.execute("ZMSCORE", CONFIRMED, *transactions, timeout=_TIMEOUT)
+        scores = await self._store.execute("ZMSCORE", CONFIRMED, *transactions)
         return {number for number, score in zip(transactions, scores, strict=True) if score is not None}
 
     async def arrived(self, now_ms: int, limit: int) -> Touched:
         """See TailState."""
-        members = await self._store.run(lambda: self._take(keys=[LATER], args=[now_ms, limit]), _TIMEOUT)
+        members = await self._store.run(lambda: self._take(keys=[LATER], args=[now_ms, limit]))
         touched: dict[str, dict[str, int]] = {}
         for member in members:
             entity, _, entity_id = member.decode().partition(" ")
