@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import asyncpg
 from pgvector.asyncpg import register_vector
 
-from services.runtime.errors import ServiceError, unavailable
+from services.runtime.errors import unavailable
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEPENDENCY_UP
 
@@ -66,6 +66,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
         self._pool = pool
         self._dsn = dsn
+        self._away = False
 
     @classmethod
     async def connect(cls, dsn: str, pool_size: int) -> Database:
@@ -92,10 +93,9 @@ class Database:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for statements that each commit by themselves; raises UNAVAILABLE when the server is away."""
-        with translated_errors():
+        with self.errors():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 yield connection
-        DEPENDENCY_UP.labels("postgres").set(1)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -105,7 +105,7 @@ class Database:
 
     async def dedicated(self) -> asyncpg.Connection:
         """A connection outside the pool, for LISTEN; the caller closes it. Raises UNAVAILABLE."""
-        with translated_errors():
+        with self.errors():
             return await asyncpg.connect(
                 self._dsn,
                 timeout=CONNECT_SECONDS,
@@ -113,18 +113,26 @@ class Database:
                 server_settings=_SERVER_SETTINGS,
             )
 
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns "the server is away" in all its forms into one UNAVAILABLE and leaves bugs as they are.
 
-@contextlib.contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turns "the server is away" in all its forms into one UNAVAILABLE; leaves bugs as they are."""
-    try:
-        yield
-    except ServiceError:
-        raise
-    except _SERVER_AWAY as error:
-        DEPENDENCY_UP.labels("postgres").set(0)
-        log.warning("database unavailable", kind=type(error).__name__, error=str(error))
-        raise unavailable("DATABASE_UNAVAILABLE", "the catalogue's database does not answer") from error
+        Logs when the server goes and when it is back, not what every request meets in between.
+        """
+        try:
+            yield
+        except asyncpg.DataError:  # an InterfaceError by birth, but it is the arguments that are wrong
+            raise
+        except _SERVER_AWAY as error:
+            DEPENDENCY_UP.labels("postgres").set(0)
+            if not self._away:
+                log.warning("database away", kind=type(error).__name__, error=str(error))
+            self._away = True
+            raise unavailable("DATABASE_UNAVAILABLE", "the catalogue's database does not answer") from error
+        DEPENDENCY_UP.labels("postgres").set(1)
+        if self._away:
+            log.info("database back")
+        self._away = False
 
 
 async def wait_until_reachable(dsn: str, patience_seconds: float) -> None:

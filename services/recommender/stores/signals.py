@@ -8,7 +8,7 @@ import contextlib
 import asyncpg
 
 from services.recommender.domain.change import ProductChange
-from services.recommender.stores.postgres import Database, translated_errors
+from services.recommender.stores.postgres import Database
 from services.runtime.errors import ServiceError, unavailable
 from services.runtime.logs import get_logger
 
@@ -87,7 +87,7 @@ class PostgresChangeLog:
     async def _listen(self) -> None:
         connection = await self._database.dedicated()
         try:
-            with translated_errors():
+            with self._database.errors():
                 await self._follow_head(connection)
         finally:
             with contextlib.suppress(Exception):  # it may be the reason why we are here
