@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from gateway import problems
 from gateway.clients import Clients, Rpc
-from gateway.edge import metadata
 from gateway.imports import Importer
 from gateway.routes import Route, Shape, variables
 from gateway.transcoding.binding import RequestBinder
@@ -47,7 +46,7 @@ def handler(route: Route, rpc: Rpc, clients: Clients) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         body = await _body(request) if has_body and request.body_exists else b""
         message = binder.bind(request.match_info, _query(request), body)
-        answer = await call(message, timeout=seconds, metadata=metadata(request))
+        answer = await call(message, timeout=seconds)
         return web.Response(body=msgspec.json.encode(shape(answer, message)), headers=_JSON)
 
     return handle

@@ -61,12 +61,12 @@ def _serializers(rpc: Rpc) -> dict[str, Callable[[Any], Any]]:
 
 
 class Clients:
-    """The channels, open from construction to `close`; who calls passes the request id as metadata."""
+    """The channels, open from construction to `close`."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._channels = {
-            FEATURES: channel(settings.features_address, forward_request_id=False),
-            RECOMMENDER: channel(settings.recommender_address, forward_request_id=False),
+            FEATURES: channel(settings.features_address),
+            RECOMMENDER: channel(settings.recommender_address),
         }
         self._reached: set[str] = set()
 

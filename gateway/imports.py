@@ -63,6 +63,7 @@ class Importer:
         if request.query_string:
             query = request.query
             self._query.read({name: query.getall(name) for name in query}, first)
+        # The channel's interceptors forward the request id of unary calls only.
         stream = _ChunkedStream(self._call(metadata=metadata(request)))
         items = _Items(self._lines, self._decoder, first)
         try:

@@ -42,13 +42,9 @@ _OPTIONS = (
 )
 
 
-def channel(address: str, forward_request_id: bool = True) -> grpc.aio.Channel:
-    """A channel to ``host:port`` or ``dns:///name:port``; every call must pass its ``timeout``.
-
-    Who passes the request id as metadata itself saves what the interceptors cost.
-    """
-    interceptors = [_UnaryRequestId(), _StreamRequestId()] if forward_request_id else []
-    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors)
+def channel(address: str) -> grpc.aio.Channel:
+    """A channel to ``host:port`` or ``dns:///name:port``; every call must pass its ``timeout``."""
+    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=[_UnaryRequestId(), _StreamRequestId()])
 
 
 def _with_request_id(details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
