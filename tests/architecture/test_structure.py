@@ -60,7 +60,9 @@ def test_each_service_has_the_same_files(service: str) -> None:
     missing = [name for name in SKELETON if not (folder / f"{name}.py").is_file() and not (folder / name).is_dir()]
 
     assert missing == []
-    assert list((folder / "migrations").glob("0001.*.sql")), "migrations begin at 0001"
+    numbers = sorted(int(path.name.split(".")[0]) for path in (folder / "migrations").glob("*.sql"))
+    assert numbers == list(range(1, len(numbers) + 1)), "migrations are numbered without a gap and without a repeat"
+    assert numbers
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
