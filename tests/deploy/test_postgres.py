@@ -1,0 +1,79 @@
+"""What a PostgreSQL folder may have gone through before a start."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local.postgres import Postgres
+from tests.support.stack import free_port, temporary_folder
+
+
+@pytest.fixture
+async def folder() -> AsyncIterator[Path]:
+    async with temporary_folder() as path:
+        yield path
+
+
+def server(folder: Path) -> Postgres:
+    return Postgres(
+        folder / "postgres", free_port(), log=folder / "log", databases=["features"], settings={"fsync": "off"}
+    )
+
+
+async def test_a_lock_whose_number_another_program_has_is_no_lock(folder: Path) -> None:
+    first = server(folder)
+    await first.start()
+    await first.kill()
+    lock = folder / "postgres" / "data" / "postmaster.pid"
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    again = server(folder)
+    await again.start()
+    await again.stop()
+
+
+async def test_an_interrupted_initdb_is_done_again(folder: Path) -> None:
+    unfinished = folder / "postgres" / "data.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    postgres = server(folder)
+    await postgres.start()
+    try:
+        assert await postgres.ready()
+        assert not unfinished.exists()
+    finally:
+        await postgres.stop()
+
+
+async def test_port_and_password_may_change_between_starts(folder: Path) -> None:
+    first = server(folder)
+    await first.start()
+    await first.stop()
+    (folder / "postgres" / "features.password").unlink()
+    again = server(folder)
+    await again.start()
+    try:
+        assert again.port != first.port
+        connection = await asyncpg.connect(again.dsn("features"))
+        await connection.close()
+    finally:
+        await again.stop()
+
+
+async def test_a_database_is_closed_to_other_roles(folder: Path) -> None:
+    postgres = server(folder)
+    await postgres.start()
+    try:
+        await postgres.ensure_database("recommender")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(postgres.dsn("features", role="recommender"))
+    finally:
+        await postgres.stop()
+
+
+async def test_names_are_no_place_for_sql(folder: Path) -> None:
+    with pytest.raises(ValueError, match="not a plain database"):
+        await server(folder).ensure_database('x"; DROP DATABASE features')
