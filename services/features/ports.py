@@ -75,6 +75,9 @@ class LogReader(Protocol):
     async def events_of(self, transaction: int) -> list[LoggedEvent]:
         """The events that a transaction wrote."""
 
+    async def has_history(self, first: int, horizon: int) -> bool:
+        """Whether transactions from ``first`` on and below ``horizon`` wrote events of a time well before them."""
+
 
 class FeatureComputer(Protocol):
     """Features from the log, by their declared statements. Raises StoreDownError."""

@@ -58,6 +58,15 @@ ORDER BY ingest_xid
 LIMIT $3
 """
 
+# A minute: clients send in small batches and try again; what is older comes from a load or an outbox.
+_HAS_HISTORY = """
+SELECT EXISTS (
+  SELECT FROM events
+  WHERE ingest_xid >= $1::bigint::text::xid8 AND ingest_xid < $2::bigint::text::xid8
+    AND event_time < ingest_time - interval '1 minute'
+)
+"""
+
 _EVENTS_OF = """
 WITH written AS (
   SELECT seq, event_type, subject_id, event_time FROM events WHERE ingest_xid = $1::bigint::text::xid8
@@ -118,6 +127,11 @@ class PostgresEventLog:
     async def events_of(self, transaction: int) -> list[LoggedEvent]:
         """See LogReader."""
         return [LoggedEvent(*row) for row in await self._database.fetch(_EVENTS_OF, transaction)]
+
+    async def has_history(self, first: int, horizon: int) -> bool:
+        """See LogReader."""
+        history: bool = (await self._database.fetch(_HAS_HISTORY, first, horizon))[0][0]
+        return history
 
     async def _append(self, events: Sequence[Event]) -> Appended:
         async with self._database.transaction() as connection:

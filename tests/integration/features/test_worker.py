@@ -69,6 +69,27 @@ async def test_events_raise_popularity(server: FeatureServer, catalogue: Streame
 
 
 @pytest.mark.usefixtures("worker")
+async def test_loaded_history_corrects_the_scores_it_does_not_name(
+    server: FeatureServer, catalogue: StreamedCatalogue
+) -> None:
+    """p1 was computed while it was the most popular product known; then older events made p2 so."""
+    await catalogue.put(signal("p1"), signal("p2"))
+    await eventually(lambda: level_is(server, "p1", "in_stock"))
+    await server.write(event("detail-page-view", "u1", "p1", ago=30))
+
+    async def leads() -> bool:
+        return (await product(server, "p1", POPULARITY)).double_value == 100.0
+
+    await eventually(leads)
+    await server.write(*(event("purchase-complete", f"u{n}", "p2", ago=3_600) for n in range(5)))
+
+    async def corrected() -> bool:
+        return 0 < (await product(server, "p1", POPULARITY)).double_value < 50
+
+    await eventually(corrected, timeout=20)
+
+
+@pytest.mark.usefixtures("worker")
 async def test_deleted_product_is_unknown(server: FeatureServer, catalogue: StreamedCatalogue) -> None:
     await catalogue.put(signal("p1"), signal("p2"))
     await eventually(lambda: level_is(server, "p1", "in_stock"))
