@@ -7,7 +7,7 @@ the service's counts and places hold for the body's lines, and only the words of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ SLICE = 100
 BODY_IDLE_SECONDS = 30.0
 # A chunk waits for commits of other writers; the end of a FULL import for its deletions.
 SERVICE_IDLE_SECONDS = 120.0
+# What grpcio says in place of the server when a write fails.
+_WRITE_FAILED = "Internal error from Core"
 # As many as the services report.
 SAMPLES = 100
 
@@ -200,19 +202,20 @@ async def _read(body: aiohttp.StreamReader) -> bytes:
 
 
 class _ChunkedStream:
-    """A client-streaming call with an idle limit; a call that ended early raises its status."""
+    """A client-streaming call with an idle limit; a call that ended early raises the status its server gave."""
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        self._served: grpc.aio.AioRpcError | None = None
+        call.add_done_callback(self._note)
 
     async def write(self, request: Message) -> None:
         async with asyncio.timeout(SERVICE_IDLE_SECONDS):
             try:
                 await self._call.write(request)
             except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
-                # The call has ended before its stream. What failed is the writing; why, the call itself says.
-                await self._call
-                raise
+                # The call has ended before its stream. What failed is the writing; why, its status says.
+                raise await self._why() from None
 
     async def finish(self) -> Message:
         async with asyncio.timeout(SERVICE_IDLE_SECONDS):
@@ -222,3 +225,27 @@ class _ChunkedStream:
 
     def cancel(self) -> None:
         self._call.cancel()
+
+    async def _why(self) -> Exception:
+        try:
+            await self._call  # until the status is here, if it comes after the failure
+        except grpc.aio.AioRpcError as error:
+            return self._served or error
+        return RuntimeError("a call ended well before its stream did")
+
+    def _note(self, call: Any) -> None:
+        """Keeps the server's status: grpcio overwrites it when a write fails with it (grpc issue 36066)."""
+        details = _at_once(call.details())
+        if details != _WRITE_FAILED:
+            code, trailing = _at_once(call.code()), _at_once(call.trailing_metadata())
+            self._served = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=details)
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that has nothing to wait for, as those about a status that is there."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        return finished.value
+    coroutine.close()
+    raise RuntimeError("the status is not there yet")

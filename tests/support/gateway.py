@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import grpc
+import structlog
 from aiohttp import web
 from google.protobuf.message_factory import GetMessageClass
 
@@ -129,6 +130,20 @@ class Gateway:
             writer.close()
 
 
+@contextmanager
+def plain_logs() -> Iterator[None]:
+    """Stack traces as text: drawing them with boxes and locals takes longer than the deadlines under test."""
+    before = structlog.get_config()
+    renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, renderer]
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 @asynccontextmanager
 async def running_backend(backend: Backend, service: str, port: int = 0) -> AsyncIterator[int]:
     """One service with the backend's answers on ``port``, serving; stopped at the end of the block."""
@@ -169,10 +184,11 @@ async def running_gateway(
 @asynccontextmanager
 async def running_all(backend: Backend) -> AsyncIterator[Gateway]:
     """Both services and a gateway that has reached them."""
-    async with (
-        running_backend(backend, FEATURES) as features,
-        running_backend(backend, RECOMMENDER) as recommender,
-        running_gateway(backend, features, recommender) as gateway,
-    ):
-        await eventually(gateway.readiness.ready)
-        yield gateway
+    with plain_logs():
+        async with (
+            running_backend(backend, FEATURES) as features,
+            running_backend(backend, RECOMMENDER) as recommender,
+            running_gateway(backend, features, recommender) as gateway,
+        ):
+            await eventually(gateway.readiness.ready)
+            yield gateway
