@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 
 from services.features import definitions
@@ -161,16 +160,8 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
 
 async def prepare(settings: FeatureSettings, parts: Parts) -> None:
     """Migrates the database, waiting for it to come up, and checks every statement against it."""
-    deadline = time.monotonic() + settings.start_seconds
-    while True:
-        try:
-            await asyncio.to_thread(migrate, settings.database_url.get_secret_value(), MIGRATIONS)
-            break
-        except psycopg.OperationalError as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("waiting for the database", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+    await parts.database.wait(settings.start_seconds)
+    await asyncio.to_thread(migrate, settings.database_url.get_secret_value(), MIGRATIONS)
     await parts.computer.check(parts.entities)
 
 

@@ -11,6 +11,11 @@ import asyncpg
 
 from services.features.ports import EVENT_LOG, StoreDownError
 from services.features.stores.breaker import Breaker
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+_CLOSE_SECONDS = 5.0
 
 # Of a bug in a statement, of bad input: retrying will not help, and it is no outage.
 _NOT_AN_OUTAGE = (
@@ -18,7 +23,14 @@ _NOT_AN_OUTAGE = (
     asyncpg.exceptions.SyntaxOrAccessError,
     asyncpg.exceptions.IntegrityConstraintViolationError,
 )
-_OUTAGE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# InternalClientError: how the driver reports the use of a connection that the server has just cut.
+_OUTAGE = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
 
@@ -56,6 +68,17 @@ class Database:
             rows: list[Any] = await connection.fetch(query, *arguments)
             return rows
 
+    async def wait(self, seconds: float) -> None:
+        """Returns when the server answers; raises StoreDownError when it does not within ``seconds``."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        if not await self.ping():
+            log.warning("waiting for the database", seconds=seconds)
+            while not await self.ping():
+                if loop.time() > deadline:
+                    raise StoreDownError(EVENT_LOG, f"no answer within {seconds:g} seconds of starting")
+                await asyncio.sleep(0.5)
+
     async def ping(self) -> bool:
         """Whether the server answers, past the breaker."""
         try:
@@ -86,8 +109,15 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
             "plan_cache_mode": "force_custom_plan",
         },
     )
-    async with pool:
-        breaker = Breaker(EVENT_LOG)
-        database = Database(pool, breaker)
+    await pool
+    breaker = Breaker(EVENT_LOG)
+    database = Database(pool, breaker)
+    try:
         async with breaker.probing(database.ping):
             yield database
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await pool.close()
+        except TimeoutError:  # a hung server
+            pool.terminate()

@@ -186,3 +186,43 @@ async def test_nothing_left(postgres_factory: PostgresFactory, valkey_factory: V
         batch = await server.batch("User", ["u1"], COUNT)
         assert list(batch.columns[0].statuses) == [pb.UNAVAILABLE]
         assert list(batch.degraded) == ["event-log", "online-store"]
+
+
+async def test_killed_postgres_amid_writes_loses_nothing(
+    postgres_factory: PostgresFactory, valkey: ValkeyServer
+) -> None:
+    postgres = await postgres_factory()
+    async with running_server(await postgres.create_database(), valkey.url) as server:
+        acknowledged: list[pb.Event] = []
+        refused, stop = [0], asyncio.Event()
+
+        async def sender(name: str) -> None:
+            number = 0
+            while not stop.is_set():
+                message = event("purchase-complete", name, "p1", event_id=f"{name}-{number}")
+                try:
+                    await server.write(message)
+                except grpc.aio.AioRpcError as error:
+                    refused[0] += 1
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    await asyncio.sleep(0.02)
+                    continue  # sends it again: whether it was stored is unknown
+                acknowledged.append(message)
+                number += 1
+
+        async with asyncio.TaskGroup() as group:
+            for user in range(4):
+                group.create_task(sender(f"u{user}"))
+            await eventually(lambda: len(acknowledged) > 40)
+            await postgres.kill()
+            await eventually(lambda: refused[0] > 3)
+            await postgres.start()
+            restarted = len(acknowledged)
+            await eventually(lambda: len(acknowledged) > restarted + 40, 20)
+            stop.set()
+        again = await server.write(*acknowledged[:1000])
+        assert (again.accepted, again.duplicates) == (0, min(len(acknowledged), 1000))
+        for user in range(4):
+            expected = sum(message.user_id == f"u{user}" for message in acknowledged)
+            assert await orders(server, f"u{user}") == (expected, [])

@@ -1,0 +1,302 @@
+"""What every implementation of the service's ports must do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+from redis.asyncio import Redis
+
+from services.features.app import Parts
+from services.features.domain.events import Event, Line
+from services.features.domain.features import EMPTY, NO_TOKEN, Entry, Record
+from services.features.ports import Appended, Signal, SignalPage, StoreDownError
+from services.features.stores.signals import PostgresSignals
+from tests.support.stack import ValkeyServer
+
+_ids = itertools.count()
+NOW = 1_760_000_000_000
+DAY_TTL = 86_400_000
+
+
+def event(
+    event_id: str = "", kind: str = "detail-page-view", user: str = "u1", visitor: str = "", **more: object
+) -> Event:
+    values = {
+        "event_id": event_id or f"e{next(_ids)}", "event_type": kind, "user_id": user, "visitor_id": visitor,
+        "session_id": "s", "event_time_us": NOW * 1_000 + 7, "lines": (Line("p1", 2, 1.5), Line("p2", 1, None)),
+        "revenue": None, "rating": None, "position": 3, "attribution_token": "t", "device": "mobile",
+        "attributes": {"k": 'v"\\ü'},
+    }  # fmt: skip
+    return Event(**(values | more))  # type: ignore[arg-type]  # a mapping of fields
+
+
+class TestEventLog:
+    async def test_stores_new_events_once(self, parts: Parts) -> None:
+        one, two = event("a"), event("b", user="", visitor="v")
+        first = await parts.log.append([one, two, one])
+        assert (list(first.new), set(first.unknown_products)) == ([True, True, False], {"p1", "p2"})
+        assert first.transaction is not None
+        assert await parts.log.append([two, one]) == Appended([False, False], frozenset(), None)
+        third = await parts.log.append([two, event("c", kind="search", lines=())])
+        assert list(third.new) == [False, True]
+
+    async def test_keeps_every_field(self, parts: Parts) -> None:
+        await parts.log.append(
+            [event("a"), event("b", user="", visitor="v", attributes={}, session_id="", position=None)]
+        )
+        rows = await parts.database.fetch("SELECT * FROM events ORDER BY seq")
+        full, sparse = dict(rows[0]), dict(rows[1])
+        assert (full["user_id"], full["visitor_id"], full["subject_id"]) == ("u1", None, "u1")
+        assert (full["session_id"], full["position"], full["device"]) == ("s", 3, "mobile")
+        assert full["event_time"].microsecond == 7
+        assert '"v\\"\\\\ü"' in full["attributes"]
+        assert (sparse["subject_id"], sparse["user_id"], sparse["attributes"], sparse["session_id"]) == (
+            "v",
+            None,
+            None,
+            None,
+        )
+        lines = await parts.database.fetch("SELECT * FROM event_lines ORDER BY seq, line")
+        assert [(r["product_id"], r["quantity"], r["price"], r["guest"]) for r in lines] == [
+            ("p1", 2, 1.5, False), ("p2", 1, None, False), ("p1", 2, 1.5, True), ("p2", 1, None, True),
+        ]  # fmt: skip
+
+    async def test_concurrent_senders_of_the_same_events_agree(self, parts: Parts) -> None:
+        events = [event(f"same-{n}") for n in range(300)]
+        answers = await asyncio.gather(
+            *(parts.log.append(events if n % 2 else events[::-1]) for n in range(6)),
+        )
+        assert sum(sum(answer.new) for answer in answers) == 300
+
+    async def test_only_ended_transactions_are_below_the_horizon(self, parts: Parts) -> None:
+        start = await parts.log.horizon()
+        async with parts.database.transaction() as slow:
+            await slow.execute("SELECT pg_current_xact_id()")
+            quick = (await parts.log.append([event("quick")])).transaction
+            assert quick is not None
+            assert await parts.log.transactions(start, await parts.log.horizon(), 10) == []
+        horizon = await parts.log.horizon()
+        assert await parts.log.transactions(start, horizon, 10) == [quick]
+        (logged,) = await parts.log.events_of(quick)
+        assert (logged.event_type, logged.subject_id) == ("detail-page-view", "u1")
+        # Up to the next millisecond: from then on the event counts.
+        assert (logged.event_time_ms, sorted(logged.product_ids)) == (NOW + 1, ["p1", "p2"])
+
+    async def test_training_rows_are_signed_in_lines_by_time(self, parts: Parts) -> None:
+        await parts.log.append(
+            [
+                event("late", event_time_us=NOW * 1_000 + 5_000),
+                event("early", event_time_us=NOW * 1_000, lines=(Line("p0", 4, None),)),
+                event("guest", user="", visitor="v"),
+                event("other", kind="add-to-cart"),
+                event("end", event_time_us=NOW * 1_000 + 9_000),
+            ]
+        )
+        chunks = [
+            chunk async for chunk in parts.log.training_rows(NOW * 1_000, NOW * 1_000 + 9_000, ["detail-page-view"], 2)
+        ]
+        assert [row for chunk in chunks for row in zip(*chunk, strict=True)] == [
+            ("u1", "p0", "detail-page-view", NOW, 4),
+            ("u1", "p1", "detail-page-view", NOW + 5, 2),
+            ("u1", "p2", "detail-page-view", NOW + 5, 1),
+        ]
+        assert [len(chunk.user_ids) for chunk in chunks] == [2, 1]
+
+
+class TestOnlineStore:
+    async def test_reads_what_was_written_in_the_order_asked(self, parts: Parts) -> None:
+        a, b = Entry(1, NO_TOKEN, "x"), Entry(2, NO_TOKEN, ["y", "z"])
+        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: a}), "b": (EMPTY, {7: b})})
+        records = await parts.online.read("User", ["b", "nobody", "a"])
+        assert records == [Record(NO_TOKEN, {7: b}), EMPTY, Record(NO_TOKEN, {7: a})]
+        assert await parts.online.read("Product", ["a"]) == [EMPTY]
+
+    async def test_a_mark_changes_the_token_and_keeps_the_values(self, parts: Parts) -> None:
+        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        tokens = {NO_TOKEN}
+        for _ in range(3):
+            await parts.online.mark({"User": {"a": NOW, "new": NOW}}, NOW, [])
+            marked, new = await parts.online.read("User", ["a", "new"])
+            assert marked.entries == {7: Entry(1, NO_TOKEN, 5)}
+            assert new.entries == {}
+            tokens |= {marked.token, new.token}
+        assert len(tokens) == 7
+
+    async def test_a_value_computed_before_a_mark_is_written_as_dirty(self, parts: Parts) -> None:
+        await parts.online.mark({"User": {"a": NOW}}, NOW, [])
+        (before,) = await parts.online.read("User", ["a"])
+        await parts.online.mark({"User": {"a": NOW}}, NOW, [])  # an event, while the computation runs
+        await parts.online.write("User", DAY_TTL, {"a": (before, {7: Entry(1, before.token, 5)})})
+        (after,) = await parts.online.read("User", ["a"])
+        assert after.entries == {7: Entry(1, before.token, 5)}
+        assert after.token != before.token
+
+    async def test_concurrent_writers_lose_nothing_and_the_later_computation_wins(self, parts: Parts) -> None:
+        await asyncio.gather(
+            *(
+                parts.online.write(
+                    "User", DAY_TTL, {"a": (EMPTY, {n: Entry(1, NO_TOKEN, n), 99: Entry(n, NO_TOKEN, n)})}
+                )
+                for n in range(1, 4)
+            )
+        )
+        (record,) = await parts.online.read("User", ["a"])
+        assert record.entries == {n: Entry(1, NO_TOKEN, n) for n in range(1, 4)} | {99: Entry(3, NO_TOKEN, 3)}
+
+    async def test_forgets(self, parts: Parts) -> None:
+        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        await parts.online.forget("User", ["a", "nobody"])
+        assert await parts.online.read("User", ["a"]) == [EMPTY]
+
+    async def test_every_record_has_a_time_to_live(self, parts: Parts, valkey: ValkeyServer) -> None:
+        await parts.online.mark({"User": {"a": NOW}, "Product": {"p": NOW}}, NOW, [5])
+        await parts.online.write("User", 50_000, {"b": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        async with Redis.from_url(valkey.url) as redis:
+            times = {key.decode(): await redis.pttl(key) async for key in redis.scan_iter("ws:1:{*")}
+            assert await redis.ttl("ws:1:marks:confirmed") > 0
+        assert sorted(key.split(":")[-1] for key in times) == ["a", "b"]
+        assert all(0 < time <= 4_000_000 for time in times.values())
+        assert next(time for key, time in times.items() if key.endswith(":b")) <= 55_000
+
+
+class TestDueQueue:
+    async def test_claims_what_is_due_longest_waiting_first(self, parts: Parts) -> None:
+        await parts.queue.enqueue("User", {"c": NOW - 1, "b": NOW - 2, "a": NOW - 3, "later": NOW + 1})
+        assert await parts.queue.length("User", NOW) == 3
+        assert [c.id for c in await parts.queue.claim("User", NOW, 2)] == ["a", "b"]
+        (claim,) = await parts.queue.claim("User", NOW, 2)
+        assert (claim.id, claim.due_ms) == ("c", NOW - 1)
+        assert await parts.queue.claim("User", NOW, 2) == []
+
+    async def test_two_workers_never_get_the_same(self, parts: Parts) -> None:
+        await parts.queue.enqueue("User", {f"u{n}": NOW for n in range(100)})
+        claims = await asyncio.gather(*(parts.queue.claim("User", NOW, 30) for _ in range(5)))
+        ids = [claim.id for batch in claims for claim in batch]
+        assert sorted(ids) == sorted(f"u{n}" for n in range(100))
+
+    async def test_a_lease_that_ends_gives_the_entity_to_another(self, parts: Parts) -> None:
+        await parts.queue.enqueue("User", {"a": NOW})
+        (claim,) = await parts.queue.claim("User", NOW, 9)
+        assert await parts.queue.claim("User", claim.lease - 1, 9) == []
+        assert [c.id for c in await parts.queue.claim("User", claim.lease, 9)] == ["a"]
+        # What the first one did not know in time is not taken from the second.
+        await parts.queue.complete("User", [(claim, None)])
+        assert await parts.queue.length("User", claim.lease * 2) == 1
+
+    async def test_completion_sets_the_next_time_or_leaves_the_queue(self, parts: Parts) -> None:
+        await parts.queue.enqueue("User", {"again": NOW, "done": NOW})
+        claims = {c.id: c for c in await parts.queue.claim("User", NOW, 9)}
+        await parts.queue.complete("User", [(claims["again"], NOW + 500), (claims["done"], None)])
+        assert [c.id for c in await parts.queue.claim("User", NOW + 500, 9)] == ["again"]
+        assert await parts.queue.length("User", NOW * 2) == 1
+
+    async def test_an_entity_that_was_marked_meanwhile_stays_due(self, parts: Parts) -> None:
+        await parts.queue.enqueue("Product", {"a": NOW})
+        (claim,) = await parts.queue.claim("Product", NOW, 9)
+        await parts.online.mark({"Product": {"a": NOW}}, NOW + 1, [])
+        await parts.queue.complete("Product", [(claim, NOW + 60_000)])
+        assert [c.id for c in await parts.queue.claim("Product", NOW + 1, 9)] == ["a"]
+
+    async def test_enqueueing_never_postpones(self, parts: Parts) -> None:
+        await parts.queue.enqueue("User", {"a": NOW})
+        await parts.queue.enqueue("User", {"a": NOW + 1_000})
+        assert [c.id for c in await parts.queue.claim("User", NOW, 9)] == ["a"]
+
+
+class TestTailState:
+    async def test_cursor_and_confirmations(self, parts: Parts) -> None:
+        assert await parts.queue.cursor() is None
+        await parts.online.mark({}, NOW, [10, 12])
+        assert await parts.queue.confirmed([10, 11, 12]) == {10, 12}
+        await parts.queue.advance(12)
+        assert await parts.queue.cursor() == 12
+        assert await parts.queue.confirmed([10, 12]) == {12}
+        assert await parts.queue.confirmed([]) == set()
+
+    async def test_events_of_the_future_arrive_in_their_time(self, parts: Parts) -> None:
+        await parts.online.mark({"User": {"a": NOW + 50, "b": NOW}, "Product": {"p": NOW + 60}}, NOW, [])
+        assert await parts.queue.arrived(NOW + 49, 9) == {}
+        assert await parts.queue.arrived(NOW + 60, 9) == {"User": {"a": NOW + 60}, "Product": {"p": NOW + 60}}
+        assert await parts.queue.arrived(NOW + 60, 9) == {}
+
+
+def signal(product_id: str, category: str | None = "Toys", price: float | None = 1.0, quantity: int = 1) -> Signal:
+    return Signal(product_id, False, category, price, quantity, 5, None, 0)
+
+
+def gone(product_id: str) -> Signal:
+    return Signal(product_id, True, None, None, 0, 0, None, 0)
+
+
+def page(*signals: Signal, cursor: str = "1", restart: bool = False, caught_up: bool = True) -> SignalPage:
+    return SignalPage(signals, cursor, restart, caught_up)
+
+
+@pytest.fixture
+def signals(parts: Parts) -> PostgresSignals:
+    return PostgresSignals(parts.database)
+
+
+class TestSignalStore:
+    async def test_tells_what_moved(self, signals: PostgresSignals) -> None:
+        moved = await signals.apply(
+            page(signal("a"), signal("b", "Books"), signal("c", "Free", None), signal("d", None))
+        )
+        assert (moved.categories, moved.products) == ({"Toys", "Books"}, {"a", "b", "c"})
+        again = await signals.apply(page(signal("a"), signal("b", "Books", quantity=9), cursor="2"))
+        assert again == (set(), set())
+        change = await signals.apply(page(signal("a", price=2.0), signal("b", "Toys"), gone("c"), gone("never")))
+        assert (change.categories, change.products) == ({"Toys", "Books"}, {"b", "c"})
+        assert await signals.cursor() == "1"
+
+    async def test_remembers_what_is_to_be_announced(self, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a"), signal("b")))
+        await signals.announced(["a", "b"])
+        await signals.apply(page(signal("a"), signal("b", quantity=0), signal("c"), gone("never")))
+        assert sorted(await signals.unannounced(9)) == ["b", "c"]
+        await signals.announced(["b"])
+        await signals.apply(page(gone("a")))
+        assert sorted(await signals.unannounced(9)) == ["a", "c"]
+
+    async def test_a_restart_forgets_what_it_does_not_name_again(self, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a"), signal("b"), signal("c", "Books")))
+        await signals.announced(["a", "b", "c"])
+        first = await signals.apply(page(signal("a"), restart=True, caught_up=False))
+        assert first == (set(), set())
+        last = await signals.apply(page(signal("b")))
+        assert (last.categories, last.products) == ({"Books"}, {"c"})
+        assert await signals.unannounced(9) == ["c"]
+
+    async def test_the_last_of_several_signals_counts(self, parts: Parts, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a", quantity=1), signal("a", quantity=2)))
+        assert (await parts.database.fetch("SELECT available_quantity FROM product_signals"))[0][0] == 2
+
+    async def test_ranks_change_only_where_they_are_wrong(self, parts: Parts, signals: PostgresSignals) -> None:
+        await signals.apply(page(*(signal(f"p{n}", price=float(n)) for n in (1, 2, 2, 3)), signal("free", price=None)))
+        await signals.apply(page(signal("q2", price=2.0)))
+        assert sorted(await signals.rank_prices(["Toys"])) == ["p1", "p2", "p3", "q2"]
+        rows = await parts.database.fetch("SELECT product_id, price_rank, priced_products FROM product_signals")
+        ranks = {r["product_id"]: (r["price_rank"], r["priced_products"]) for r in rows}
+        assert ranks == {"p1": (1, 4), "p2": (4, 4), "q2": (4, 4), "p3": (7, 4), "free": (None, None)}
+        assert await signals.rank_prices(["Toys"]) == []
+        await signals.apply(page(signal("p1", price=2.5)))
+        assert sorted(await signals.rank_prices(["Toys"])) == ["p1", "p2", "q2"]
+
+    async def test_one_follower_at_a_time(self, parts: Parts, signals: PostgresSignals) -> None:
+        other = PostgresSignals(parts.database)
+        async with signals.sole() as mine, other.sole() as also_mine:
+            assert (mine, also_mine) == (True, False)
+        async with other.sole() as mine_now:
+            assert mine_now
+
+
+async def test_a_follower_that_is_killed_leaves_no_lock(parts: Parts, signals: PostgresSignals) -> None:
+    with pytest.raises(StoreDownError):
+        async with signals.sole():
+            await parts.database.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            )
+    async with signals.sole() as mine:
+        assert mine

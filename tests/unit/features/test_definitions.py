@@ -1,0 +1,83 @@
+"""The definitions file: what it declares, and how its mistakes are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.features.definitions import DefinitionError, load
+from services.features.domain.features import FeatureType
+
+GOOD = """
+[entities.User]
+known = "any.sql"
+active = "any.sql"
+
+[features.f]
+entity = "User"
+type = "int"
+description = "A feature."
+refresh = "5m"
+ttl = "1h"
+on_event = "none"
+sql = "any.sql"
+"""
+
+
+def file(folder: Path, text: str) -> Path:
+    (folder / "any.sql").write_text("SELECT 1")
+    path = folder / "definitions.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_bundled_file_declares_the_seven() -> None:
+    features = {f.name: f for f in load().features}
+    seven = {
+        "user_browsing_category": 300, "user_purchase_count_30d": 3600, "user_avg_order_value": 86_400,
+        "user_price_sensitivity": 1800, "product_popularity_score": 3600, "product_inventory_level": 21_600,
+        "product_rating": 86_400,
+    }  # fmt: skip
+    assert {name: features[name].refresh_ms // 1000 for name in seven} == seven
+    assert [f.name for f in features.values() if not f.on_request] == list(seven)
+    assert features["user_price_sensitivity"].default == "medium"
+    assert (features["user_purchase_count_30d"].default, features["product_popularity_score"].default) == (0, 0.0)
+
+
+def test_a_file_elsewhere_is_read(tmp_path: Path) -> None:
+    (feature,) = load(file(tmp_path, GOOD)).features
+    assert (feature.name, feature.type, feature.refresh_ms, feature.sql) == ("f", FeatureType.INT, 300_000, "SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[features.f]", "[features.f", "definitions.toml"),
+        ('entity = "User"', 'entity = "Product"', "no entities.Product"),
+        ("[entities.User]", "[entities.Shop]", "User and Product only"),
+        ('"int"', '"integer"', "type must be one of int, double"),
+        ('"5m"', '"5 minutes"', "refresh must be"),
+        ('"5m"', '"2h"', "ttl is shorter"),
+        ('"none"', '"never"', "on_event must be one of"),
+        ('sql = "any.sql"', 'sql = "missing.sql"', "missing.sql"),
+        ('sql = "any.sql"', 'sql = "any.sql"\ndefault = "x"', "default does not fit type int"),
+        ('sql = "any.sql"', 'sql = "any.sql"\ndefault = true', "default does not fit type int"),
+        ('sql = "any.sql"', 'sql = "any.sql"\nevents = ["view"]', "events must be"),
+        ('sql = "any.sql"', 'sql = "any.sql"\nmaterialise = true', "unknown materialise"),
+        ('sql = "any.sql"', 'sql = "any.sql"\nmaterialize = 1', "materialize must be true or false"),
+        ('description = "A feature."', "", "description must be a text"),
+        ("[features.f]", '[features."a-b"]', "a name is"),
+        ("[entities.User]", "[entities.User]\nbatch = 0", "batch must be"),
+    ],
+)
+def test_mistakes_are_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        load(file(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_a_file_without_features_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match="no feature"):
+        load(file(tmp_path, ""))
+    with pytest.raises(DefinitionError, match=r"nowhere\.toml"):
+        load(tmp_path / "nowhere.toml")
