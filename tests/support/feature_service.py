@@ -50,7 +50,8 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         self.rows: list[tuple[str, str, str, int]] = []
         self.degraded: list[str] = []
         self.hang = False
-        self.batch_calls = 0
+        # Calls that arrived, answered or not.
+        self.asked = 0
         self.training_reads = 0
 
     def interact(self, user: str, product: str, event_type: str = "detail-page-view", days_ago: float = 0.0) -> None:
@@ -76,7 +77,6 @@ class FakeFeatures(rpc.FeatureServiceServicer):
 
     async def BatchGetFeatures(self, request: pb.BatchGetFeaturesRequest, context: Any) -> pb.BatchGetFeaturesResponse:
         await self._maybe_hang()
-        self.batch_calls += 1
         items = [self.items.get(id_) for id_ in request.ids]
         columns = [_column(name, items) for name in request.features]
         return pb.BatchGetFeaturesResponse(entity="Product", ids=request.ids, columns=columns, degraded=self.degraded)
@@ -97,6 +97,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
             )
 
     async def _maybe_hang(self) -> None:
+        self.asked += 1
         while self.hang:
             await asyncio.sleep(0.02)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.runtime.metrics import BUCKETS
 
@@ -41,4 +41,8 @@ DEGRADED = Counter(
 DROPPED = Counter(
     "windowshop_recommendations_dropped_total",
     "Products taken off a page by the final availability check; many mean that the searches see old stock.",
+)
+SHOWCASE = Gauge(
+    "windowshop_showcase_products",
+    "Products kept in memory for the time when the store is down; 0 means empty pages then.",
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 
 from services.recommender.domain.product import Product
+from services.recommender.pipeline.metrics import SHOWCASE
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
 from services.recommender.ranking_ports import Retrieval
 from services.runtime.errors import ServiceError
@@ -33,6 +35,8 @@ class Showcase:
         self._products: dict[str, Product] = {}
         # Since the last refresh began.
         self._sold_out: set[str] = set()
+        # A shop that is just being filled: do not wait for the next refresh.
+        self._wanted = asyncio.Event()
         self.bands: Mapping[str, Sequence[float]] = {}
 
     def stock_changed(self, product_id: str, available_quantity: int) -> None:
@@ -42,6 +46,8 @@ class Showcase:
             self._sold_out.add(product_id)
         else:
             self._sold_out.discard(product_id)
+            if len(self._products) < _OVERALL:
+                self._wanted.set()
 
     def choose(self, categories: Sequence[str], excluded: Collection[str], count: int) -> list[Product]:
         """Up to ``count`` products: those of ``categories`` first, in at most half of the places, then the others."""
@@ -59,6 +65,7 @@ class Showcase:
     async def refresh(self) -> None:
         """Reads the store anew. Raises UNAVAILABLE when it is away; what is kept stays then."""
         self._sold_out.clear()
+        self._wanted.clear()
         ids = await self._retrieval.showcase_ids(_OVERALL, _PER_CATEGORY)
         products: dict[str, Product] = {}
         for start in range(0, len(ids), _CHUNK):
@@ -66,6 +73,7 @@ class Showcase:
             products.update((product.id, product) for product in found)
         # What was sold out while this was read: that is newer.
         self._products = {id_: product for id_, product in products.items() if id_ not in self._sold_out}
+        SHOWCASE.set(len(self._products))
         self.bands = await self._retrieval.price_bands()
 
     async def follow_stock(self, changes: ChangeLog) -> None:
@@ -89,4 +97,7 @@ class Showcase:
                 await self.refresh()
             except ServiceError:
                 log.debug("showcase_not_refreshed")
-            await asyncio.sleep(_REFRESH_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFRESH_SECONDS):
+                    await self._wanted.wait()

@@ -9,7 +9,7 @@ SELECT p.id, p.title, p.top_category, p.brand, p.price,
     (SELECT max(anchors.weight * (1 - (e.text_embedding <=> anchors.text_embedding))) FROM anchors) AS similarity,
     -(f.embedding <#> (SELECT embedding FROM me)) AS collaborative
 FROM products p
-LEFT JOIN product_embeddings e ON e.product_id = p.id
+LEFT JOIN text_embeddings e ON e.text_digest = p.text_digest
 LEFT JOIN product_scores s ON s.product_id = p.id
 LEFT JOIN product_factors f ON f.model_id = $4 AND f.product_id = p.id
 WHERE p.id = ANY ($1) AND is_available(p.available_quantity, p.available_time, p.expire_time, now())

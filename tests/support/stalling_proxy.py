@@ -1,0 +1,65 @@
+"""A TCP proxy whose bytes a test can hold back: what is behind it seems to hang."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class StallingProxy:
+    """Passes bytes on to a port of this machine, or keeps them while it is stalled."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    def stall(self) -> None:
+        """From now on nothing comes through; connections stay open, new ones are accepted."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """What was kept comes through."""
+        self._flowing.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.close()
+            return
+        for pair in ((reader, up_writer), (up_reader, writer)):
+            task = asyncio.create_task(self._pipe(*pair))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def close(self) -> None:
+        """Ends everything."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def stalling_proxy(target: int) -> AsyncIterator[StallingProxy]:
+    """A proxy on a free port in front of ``target``."""
+    proxy = StallingProxy(target)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    async with server:
+        try:
+            yield proxy
+        finally:
+            await proxy.close()
