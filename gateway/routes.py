@@ -90,7 +90,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/features/{entity}/{id}:refresh", "FeatureService.RefreshFeatures", Timeout.WRITE,
-        "RefreshFeatures", "Recomputes features of one entity from the event log now.", Binding(body="*"),
+        "RefreshFeatures", "Recomputes features of one entity from the event log now.",
+        Binding(body="*"), Shape.FEATURE_VALUES,
     ),
     Route(
         "POST", "/v1/events:write", "FeatureService.WriteEvents", Timeout.WRITE,

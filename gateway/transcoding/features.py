@@ -25,7 +25,10 @@ _COLUMNS = {
 _PLAIN = frozenset({pb.INT, pb.DOUBLE, pb.STRING, pb.BOOL})
 
 
-def feature_values(response: pb.GetFeaturesResponse, request: pb.GetFeaturesRequest) -> dict[str, Any]:
+def feature_values(
+    response: pb.GetFeaturesResponse | pb.RefreshFeaturesResponse,
+    request: pb.GetFeaturesRequest | pb.RefreshFeaturesRequest,
+) -> dict[str, Any]:
     """`{entity, id, features, metadata}`; features in the order asked for, or by name when all were.
 
     Numbers stay numbers, an int64 too: a count is read by people and by JavaScript alike.

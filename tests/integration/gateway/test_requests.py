@@ -293,3 +293,15 @@ async def test_what_is_no_http_is_a_problem_too(gateway: Gateway, head: str) -> 
     problem = json.loads(body)
     assert problem["reason"] == "MALFORMED_REQUEST"
     assert f"x-request-id: {problem['requestId']}".encode() in start.lower()
+
+
+async def test_a_refresh_answers_in_the_shape_of_a_read(gateway: Gateway) -> None:
+    gateway.backend.answers["RefreshFeatures"] = lambda request: features.RefreshFeaturesResponse(
+        entity=request.entity,
+        id=request.id,
+        features={"user_purchase_count_30d": features.FeatureValue(int_value=4, status=features.PRESENT)},
+    )
+    status, body = await gateway.json("POST", "/v1/features/User/user_001:refresh", json={})
+    assert status == 200
+    assert body["features"] == {"user_purchase_count_30d": 4}
+    assert body["metadata"]["user_purchase_count_30d"]["status"] == "PRESENT"
