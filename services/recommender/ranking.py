@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -99,13 +100,23 @@ async def assemble(
             model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
         },
         background={
-            "active model": active_model.follow,
-            "showcase": showcase.follow,
-            "showcase stock": partial(showcase.follow_stock, changes),
-            "scores": scores.follow,
-            "training": trainer.follow,
+            "ranking": partial(
+                _all,
+                active_model.follow,
+                showcase.follow,
+                partial(showcase.follow_stock, changes),
+                scores.follow,
+                trainer.follow,
+            )
         },
     )
+
+
+async def _all(*loops: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs what never ends; cancelled together, for each may take seconds to let go of a store that hangs."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop())
 
 
 async def _warm(active_model: ActiveModel, showcase: Showcase) -> None:

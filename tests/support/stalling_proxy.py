@@ -15,6 +15,7 @@ class StallingProxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     def stall(self) -> None:
@@ -32,6 +33,7 @@ class StallingProxy:
         except OSError:
             writer.close()
             return
+        self._writers |= {writer, up_writer}
         for pair in ((reader, up_writer), (up_reader, writer)):
             task = asyncio.create_task(self._pipe(*pair))
             self._tasks.add(task)
@@ -47,9 +49,12 @@ class StallingProxy:
 
     async def close(self) -> None:
         """Ends everything."""
-        for task in list(self._tasks):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
 
 
 @contextlib.asynccontextmanager

@@ -126,6 +126,10 @@ class Database:
         except asyncpg.DataError:  # an InterfaceError by birth, but it is the arguments that are wrong
             raise
         except _SERVER_AWAY as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The clean-up of a cancelled call failed as well; the cancellation must not get lost over it.
+                raise asyncio.CancelledError from error
             DEPENDENCY_UP.labels("postgres").set(0)
             if not self._away:
                 log.warning("database away", kind=type(error).__name__, error=str(error))

@@ -159,3 +159,18 @@ async def test_a_service_that_starts_without_features_recommends(
         page = await service.recommend("someone")
         assert page.degraded == ["features"]
         assert sorted(ids(page)) == sorted(PRODUCTS[:3])
+
+
+async def test_a_service_stops_while_its_store_hangs(
+    postgres_factory: Callable[[], Awaitable[PostgresServer]],
+) -> None:
+    postgres = await postgres_factory()
+    dsn = await postgres.create_database()
+    target = urlsplit(dsn)
+    async with stalling_proxy(target.port or 0) as database:
+        through = dsn.replace(f":{target.port}/", f":{database.port}/")
+        # Well within the grace period of a container; the fixture waits for the end of the service.
+        async with asyncio.timeout(20), running_recommender(through, "127.0.0.1:1") as service:
+            await import_products(service.catalog, [product("only")])
+            database.stall()
+            assert "catalogue" in (await service.recommend("someone")).degraded
