@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from services.features.app import open_parts
 from services.features.domain.events import Event, Line
 from tests.support.features import FeatureServer, event, running_server, running_worker, settings
 from tests.support.stack import PostgresServer, ValkeyServer
+from tests.support.stalling_proxy import stalling_proxy
 from tests.support.waiting import eventually
 
 COUNT, CATEGORY = "user_purchase_count_30d", "user_browsing_category"
@@ -226,3 +228,42 @@ async def test_killed_postgres_amid_writes_loses_nothing(
         for user in range(4):
             expected = sum(message.user_id == f"u{user}" for message in acknowledged)
             assert await orders(server, f"u{user}") == (expected, [])
+
+
+async def test_hung_postgres_is_bounded_and_recovers(postgres: PostgresServer, valkey: ValkeyServer) -> None:
+    dsn = await postgres.create_database()
+    target = urlsplit(dsn).port
+    assert target is not None
+    async with (
+        stalling_proxy(target) as proxy,
+        running_server(
+            dsn.replace(f":{target}/", f":{proxy.port}/"), valkey.url, FEATURES_DATABASE_TIMEOUT=0.5
+        ) as server,
+    ):
+        await server.write(event("purchase-complete", "u1", "p1"))
+        assert await orders(server, "u1") == (1, [])
+        proxy.stall()
+        # Callers that give up early must not use the pool up for those who come later.
+        impatient = [
+            server.stub.GetFeatures(pb.GetFeaturesRequest(entity="User", id=f"x{n}"), timeout=0.05) for n in range(40)
+        ]
+        for call in impatient:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call
+        assert await orders(server, "u1") == (1, [])
+        for waiting in (server.get("User", "u1", CATEGORY), server.write(event("purchase-complete", "u1", "p1"))):
+            async with asyncio.timeout(8):
+                with pytest.raises(grpc.aio.AioRpcError) as failure:
+                    await waiting
+            assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        proxy.flow()
+
+        async def accepted() -> bool:
+            try:
+                await server.write(event("purchase-complete", "u2", "p1", event_id="after"))
+            except grpc.aio.AioRpcError:
+                return False
+            return True
+
+        await eventually(accepted, 20)
+        assert await orders(server, "u2") == (1, [])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
 from windowshop.features.v1 import features_pb2 as pb
 from windowshop.recommender.v1 import catalog_pb2
 
@@ -149,3 +151,29 @@ async def test_worker_continues_the_stream_where_it_stood(
         await catalogue.put(signal("p1", quantity=0))
         await eventually(lambda: level_is(server, "p1", "out_of_stock"))
     assert catalogue.cursors == ["", "1:1"]
+
+
+async def test_two_workers_share_the_queue(server: FeatureServer, valkey: ValkeyServer) -> None:
+    def computed() -> float:
+        labels = {"feature": "user_purchase_count_30d", "cause": "due"}
+        return REGISTRY.get_sample_value("windowshop_feature_computations_total", labels) or 0.0
+
+    async def all_stored() -> bool:
+        async with Redis.from_url(valkey.url) as redis:
+            lengths = [await redis.strlen(key) async for key in redis.scan_iter("ws:1:{User*")]
+        return sum(length > 8 for length in lengths) == 1_200
+
+    async with running_worker(server.dsn, valkey.url):
+        # It has seen the empty log: all that is done from here on is due to the events.
+        await eventually(lambda: cursor_is_set(valkey))
+        async with running_worker(server.dsn, valkey.url):
+            before = computed()
+            for start in (0, 600):
+                await server.write(*(event("purchase-complete", f"u{start + n}", "p1") for n in range(600)))
+            await eventually(all_stored)
+            assert computed() - before == 1_200
+
+
+async def cursor_is_set(valkey: ValkeyServer) -> bool:
+    async with Redis.from_url(valkey.url) as redis:
+        return bool(await redis.exists("ws:1:marks:cursor"))
