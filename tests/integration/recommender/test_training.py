@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from windowshop.recommender.v1 import model_pb2 as pb
 
 from services.recommender.stores.models import INTERRUPTED
-from services.recommender.training import als, trainer
+from services.recommender.training import trainer
 from services.runtime.errors import ServiceError, from_rpc
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import FakeFeatures, FeatureServer, running_features
@@ -205,7 +206,7 @@ async def test_a_worker_that_dies_is_a_failed_run(
     fake = tmp_path / "python"
     fake.write_text("#!/bin/sh\necho 'out of luck' >&2\nexit 7\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(als.sys, "executable", str(fake))
+    monkeypatch.setattr(sys, "executable", str(fake))
     model = await bench.service.train()
     assert model.state == pb.FAILED
     assert "out of luck" in model.reason
@@ -220,7 +221,7 @@ async def test_stopping_the_service_ends_its_run(
     mark = tmp_path / "pid"
     fake.write_text(f"#!/bin/sh\necho $$ > {mark}\nexec sleep 600\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(als.sys, "executable", str(fake))
+    monkeypatch.setattr(sys, "executable", str(fake))
     dsn = await postgres.create_database()
     async with running_features() as server:
         behave(server.features)
