@@ -120,7 +120,7 @@ class _Items:
             self._read(line, item)
         except ServiceError as error:
             self._refuse(place, item, line, error)
-        self.size += LINE_LIMIT if line is None else len(line)
+        self.size += len(line or b"")  # one that was too long travels on as an empty item
         return self.size >= CHUNK_BYTES or len(getattr(self.chunk, self.lines.items)) >= CHUNK_ITEMS
 
     def _read(self, line: bytes | None, item: Message) -> None:

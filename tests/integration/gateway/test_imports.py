@@ -1,11 +1,15 @@
 """Bulk routes: lines of any number, in chunks, with their refusals."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 from windowshop.recommender.v1 import catalog_pb2 as catalog
 
+from gateway.transcoding.lines import LINE_LIMIT
+from services.recommender.domain import product as bounds
+from services.recommender.servicer.products import read_product
 from tests.support.gateway import Gateway
 from tests.support.waiting import eventually
 
@@ -13,7 +17,8 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 async def imported(gateway: Gateway, path: str, body: bytes | AsyncIterator[bytes]) -> tuple[int, dict[str, object]]:
-    return await gateway.json("POST", path, data=body, headers=NDJSON)
+    data = io.BytesIO(body) if isinstance(body, bytes) else body
+    return await gateway.json("POST", path, data=data, headers=NDJSON)
 
 
 async def test_events_arrive_in_chunks_of_a_thousand(gateway: Gateway) -> None:
@@ -37,7 +42,7 @@ async def test_bad_lines_are_named_by_their_place_in_the_body(gateway: Gateway) 
             b"",
             b'{"eventId": "x", "colour": 1}',
             b'{"eventType": "home-page-view"}',
-            b'{"eventId": "' + b"x" * 70_000 + b'"}',
+            b'{"eventId": "' + b"x" * LINE_LIMIT + b'"}',
             b'{"eventId": "good too"}',
             b"",
             b"",
@@ -75,6 +80,49 @@ async def test_long_lines_make_chunks_that_grpc_takes(gateway: Gateway) -> None:
     assert max(request.ByteSize() for request in gateway.backend.requests) < 5 * 1024 * 1024
 
 
+def largest_product(number: int) -> dict[str, object]:
+    """Every text as long as the catalogue allows, each character as long as a character gets."""
+
+    def text(length: int) -> str:
+        return "\U0001f600" * length
+
+    return {
+        "id": f"{number:0>128}",
+        "title": text(bounds.MAX_TITLE),
+        "description": text(bounds.MAX_DESCRIPTION),
+        "categories": [text(bounds.MAX_NAME)] * bounds.MAX_CATEGORIES,
+        "brand": text(bounds.MAX_NAME),
+        "price": 1.7976931348623157e308,
+        "currencyCode": "EUR",
+        "availableQuantity": bounds.MAX_COUNT,
+        "lowStockThreshold": bounds.MAX_COUNT,
+        "ratingAverage": 4.999999999999999,
+        "ratingCount": bounds.MAX_COUNT,
+        "tags": [text(bounds.MAX_NAME)] * bounds.MAX_TAGS,
+        "attributes": {
+            f"{key:02}" + text(bounds.MAX_ATTRIBUTE_KEY - 2): text(bounds.MAX_ATTRIBUTE_VALUE)
+            for key in range(bounds.MAX_ATTRIBUTES)
+        },
+        "availableTime": "2026-11-23T12:00:00.123456789Z",
+        "expireTime": "2027-11-23T12:00:00.123456789Z",
+    }
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+async def test_every_product_that_the_catalogue_takes_fits_a_line(gateway: Gateway, escaped: bool) -> None:
+    lines = [json.dumps(largest_product(number), ensure_ascii=escaped).encode() for number in range(50)]
+    status, answer = await imported(gateway, "/v1/products:import?mode=FULL", b"\n".join(lines))
+    assert (status, answer["created"], answer["rejected"]) == (200, 50, 0)
+    assert max(request.ByteSize() for request in gateway.backend.requests) < 8 * 1024 * 1024
+    assert read_product(gateway.backend.requests[-1].products[-1])[1] == []
+
+
+async def test_empty_lines_without_end_are_refused(gateway: Gateway) -> None:
+    status, problem = await imported(gateway, "/v1/events:import", b'{"eventId": "e"}\n' + b"\n" * 1_000_000)
+    assert (status, problem["reason"]) == (400, "TOO_MANY_EMPTY_LINES")
+    assert gateway.backend.completed == []
+
+
 async def test_the_mode_is_said_once(gateway: Gateway) -> None:
     status, _ = await imported(gateway, "/v1/products:import?mode=FULL", b'{"id": "p", "title": "t"}\n' * 1001)
     assert status == 200
@@ -110,7 +158,7 @@ async def test_a_refused_product_is_named_as_far_as_it_can_be_read(gateway: Gate
     ]
 
 
-@pytest.mark.parametrize("line", [b'{"id": "b", "titl', b'{"id": 5}', b"[]", b'{"id": "' + b"b" * 70_000 + b'"}'])
+@pytest.mark.parametrize("line", [b'{"id": "b", "titl', b'{"id": 5}', b"[]", b'{"id": "' + b"b" * LINE_LIMIT + b'"}'])
 async def test_a_full_import_stops_at_a_line_that_names_nothing(gateway: Gateway, line: bytes) -> None:
     status, problem = await imported(
         gateway, "/v1/products:import?mode=FULL", b'{"id": "a", "title": "t"}\n' * 1000 + line
