@@ -104,6 +104,7 @@ def new_runner(app: web.Application, drain_seconds: float, lingering_seconds: fl
         handler_cancellation=True,  # a caller that left takes the call behind with it
         shutdown_timeout=drain_seconds,
         lingering_time=lingering_seconds,
+        auto_decompress=False,  # compressed bodies are refused, and a refused one is not worked through
     )
 
 

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from gateway import problems
 from gateway.clients import Clients, Rpc
+from gateway.edge import check_encoding
 from gateway.imports import Importer
 from gateway.routes import Route, Shape, variables
 from gateway.transcoding.binding import RequestBinder
@@ -77,6 +78,7 @@ async def _body(request: web.Request) -> bytes:
         return b""
     if request.content_type != "application/json":
         raise problems.unsupported_media_type("application/json")
+    check_encoding(request)
     if (request.content_length or 0) > BODY_LIMIT:  # before reading it
         raise web.HTTPRequestEntityTooLarge(BODY_LIMIT, request.content_length or 0)
     try:

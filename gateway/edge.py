@@ -95,6 +95,12 @@ def metadata(request: web.Request) -> tuple[tuple[str, str], ...]:
     return ((REQUEST_ID_HEADER, request[REQUEST_ID_KEY]),)
 
 
+def check_encoding(request: web.Request) -> None:
+    """Refuses compressed bodies: a few bytes of one make minutes of work, whatever its size is bounded to."""
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
+        raise problems.unsupported_encoding()
+
+
 async def expect(request: web.Request) -> web.StreamResponse | None:
     """Answers `Expect: 100-continue`; any other expectation is a problem document too."""
     if request.version < HttpVersion11:  # such a client does not wait

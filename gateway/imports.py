@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gateway import problems
 from gateway.clients import Rpc, StreamCall
-from gateway.edge import metadata
+from gateway.edge import check_encoding, metadata
 from gateway.transcoding.binding import Binding, Lines, QueryReader
 from gateway.transcoding.decoding import Decoder, Json, parse_json
 from gateway.transcoding.descriptors import message_type
@@ -61,6 +61,7 @@ class Importer:
         """Streams the body on and answers with the service's summary."""
         if request.content_type not in CONTENT_TYPES:
             raise problems.unsupported_media_type("application/x-ndjson")
+        check_encoding(request)
         first = self._request()
         if request.query_string:
             query = request.query

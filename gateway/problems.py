@@ -101,6 +101,13 @@ def unsupported_media_type(wanted: str) -> HttpError:
     return HttpError(Problem(415, "INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", detail))
 
 
+def unsupported_encoding() -> HttpError:
+    """415, naming what is taken instead, as RFC 9110 has it."""
+    detail = "the body must not be compressed: Content-Encoding is not supported"
+    headers = {"Accept-Encoding": "identity"}
+    return HttpError(Problem(415, "INVALID_ARGUMENT", "UNSUPPORTED_CONTENT_ENCODING", detail, headers=headers))
+
+
 def expectation_failed() -> Problem:
     """417."""
     return Problem(417, "INVALID_ARGUMENT", "EXPECTATION_FAILED", "only the expectation 100-continue is met")
