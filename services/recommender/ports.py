@@ -58,9 +58,9 @@ class CatalogStore(Protocol):
         ...
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
-        """Stores products with distinct ids, in one statement; equal ones are not rewritten.
+        """Stores products with distinct ids, in one transaction; equal ones are no change.
 
-        Their stock was counted at ``counted`` and does not replace a newer count.
+        Their stock was counted at ``counted``, does not replace a newer count, and is not replaced by an older one.
         """
         ...
 

@@ -41,7 +41,7 @@ _CONTENT = [name for name in _TYPES if name != "id"]
 
 # One JSON document instead of one array per column: arrays of arrays (categories, tags) must be rectangular.
 # Stock and content are compared apart: an older count loses while the content beside it is taken. An equal
-# product is not written, so its change_seq stands still. xmax is 0 on a row that was not there before.
+# product is left to _CONFIRM, so its change_seq stands still. xmax is 0 on a row that was not there before.
 _UPSERT = f"""
 INSERT INTO products AS p ({", ".join(_TYPES)},
     available_quantity, inventory_set_time, create_time, update_time, change_seq)
@@ -63,6 +63,10 @@ WHERE ({", ".join(f"p.{name}" for name in _CONTENT)})
         AND excluded.inventory_set_time >= p.inventory_set_time)
 RETURNING xmax = 0 AS created
 """  # noqa: S608 - built from the constants above
+
+# Equal products counted anew: the count is newer, and what is older than it must lose from now on. In the transaction
+# of the upsert, whose lock keeps others out: a row that is still older here is one that the upsert found equal.
+_CONFIRM = "UPDATE products SET inventory_set_time = $2 WHERE id = ANY($1::text[]) AND inventory_set_time < $2"
 
 _AVAILABLE = f"""
 SELECT {PRODUCT_COLUMNS}
@@ -101,9 +105,9 @@ class PostgresCatalog:
             return [product_of(row) for row in await connection.fetch(_AVAILABLE, ids, now)]
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
-        """Stores products with distinct ids, in one statement; equal ones are not rewritten."""
-        async with self._database.connection() as connection:
-            written = await _write(connection, [(product, counted) for product in products], now)
+        """Stores products with distinct ids, in one transaction; of equal ones only the time of the count is new."""
+        async with self._database.transaction() as connection:
+            written = await _write(connection, products, counted, now)
         created = sum(written)
         return UpsertOutcome(created, len(written) - created, len(products) - len(written))
 
@@ -117,7 +121,7 @@ class PostgresCatalog:
             row = await connection.fetchrow(query, product_id)
             product, counted = decide(product_of(row) if row else None)
             last_count = row["inventory_set_time"] if row else now
-            await _write(connection, [(product, max(now, last_count) if counted else last_count)], now)
+            await _write(connection, [product], max(now, last_count) if counted else last_count, now)
             return product_of(await connection.fetchrow(query, product_id))
 
     async def delete(self, product_id: str) -> bool:
@@ -164,10 +168,13 @@ class PostgresCatalog:
         return None if stored is None else StockOutcome(stored, applied=False)
 
 
-async def _write(connection: Connection, products: Sequence[tuple[Product, datetime]], now: datetime) -> list[bool]:
-    """Upserts products with the time of their count; for each one written, whether it is new."""
-    rows = [_row(product, counted) for product, counted in products]
-    return [row["created"] for row in await connection.fetch(_UPSERT, msgspec.json.encode(rows).decode(), now)]
+async def _write(connection: Connection, products: Sequence[Product], counted: datetime, now: datetime) -> list[bool]:
+    """Upserts products counted at ``counted``; for each one that was not equal already, whether it is new."""
+    rows = msgspec.json.encode([_row(product, counted) for product in products]).decode()
+    written = [row["created"] for row in await connection.fetch(_UPSERT, rows, now)]
+    if len(written) < len(products):
+        await connection.execute(_CONFIRM, [product.id for product in products], counted)
+    return written
 
 
 def _row(product: Product, counted: datetime) -> dict[str, Any]:

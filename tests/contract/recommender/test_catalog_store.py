@@ -144,6 +144,29 @@ async def test_an_older_import_keeps_the_newer_count_but_brings_the_rest(store: 
     assert (kept.title, kept.available_quantity) == ("new title", 0)
 
 
+async def test_a_newer_count_of_the_same_stock_is_newer_all_the_same(
+    store: PostgresCatalog, log: PostgresChangeLog
+) -> None:
+    await put(store, *plain("in"), *plain("out", quantity=0), now=EARLIER)
+    _, head = await log.position()
+    assert await put(store, *plain("in"), *plain("out", quantity=0), now=LATER) == UpsertOutcome(0, 0, 2)
+    assert (await log.position())[1] == head, "a confirmed count is not a change"
+
+    assert await store.set_inventory("in", 0, counted=NOW, now=LATER) == StockOutcome(1, applied=False)
+    assert await store.set_inventory("out", 7, counted=NOW, now=LATER) == StockOutcome(0, applied=False)
+    for product_id in ("in", "out"):
+        kept = await store.get(product_id)
+        assert kept is not None
+        assert kept.update_time == EARLIER
+
+
+async def test_change_to_the_same_stock_is_a_newer_count(store: PostgresCatalog) -> None:
+    await put(store, *plain("p", quantity=0), now=EARLIER)
+
+    await store.change("p", lambda stored: (stored or RICH, True), LATER)
+    assert await store.set_inventory("p", 7, counted=NOW, now=LATER) == StockOutcome(0, applied=False)
+
+
 async def test_the_newest_count_wins(store: PostgresCatalog) -> None:
     await put(store, *plain("p", quantity=5))
     set_to = partial(store.set_inventory, "p", now=LATER)
