@@ -52,6 +52,16 @@ RPCS: dict[str, Rpc] = {
     **_rpcs(RECOMMENDER, model_pb2.DESCRIPTOR.services_by_name["ModelService"]),
 }
 
+# A second run of these is not a repetition: in between, somebody may have set a newer stock or field, made the
+# product again or activated another model; a deleted product is no longer found, and a training is under way already.
+ONCE = (
+    "CatalogService.SetInventory",
+    "CatalogService.UpdateProduct",
+    "CatalogService.DeleteProduct",
+    "ModelService.TrainModel",
+    "ModelService.ActivateModel",
+)
+
 
 def _serializers(rpc: Rpc) -> dict[str, Callable[[Any], Any]]:
     return {
@@ -66,7 +76,7 @@ class Clients:
     def __init__(self, settings: GatewaySettings) -> None:
         self._channels = {
             FEATURES: channel(settings.features_address),
-            RECOMMENDER: channel(settings.recommender_address),
+            RECOMMENDER: channel(settings.recommender_address, once=[RPCS[name].path for name in ONCE]),
         }
         self._reached: set[str] = set()
 

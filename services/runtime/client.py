@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
 
 from services.runtime.interceptors import REQUEST_ID_HEADER, current_request_id
 
-# A retry is safe for every method of the contract: writes are idempotent by id. Timeouts are set per call:
-# the service config's own setting is broken in this grpcio (a 1 s setting failed after 2 ms).
-_SERVICE_CONFIG = {
+# Timeouts are set per call: the service config's own setting is broken in this grpcio (a 1 s one failed after 2 ms).
+_SERVICE_CONFIG: dict[str, Any] = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "healthCheckConfig": {"serviceName": ""},
     "methodConfig": [
@@ -30,7 +29,6 @@ _SERVICE_CONFIG = {
 }
 
 _OPTIONS = (
-    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -42,9 +40,20 @@ _OPTIONS = (
 )
 
 
-def channel(address: str) -> grpc.aio.Channel:
-    """A channel to ``host:port`` or ``dns:///name:port``; every call must pass its ``timeout``."""
-    return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=[_UnaryRequestId(), _StreamRequestId()])
+def channel(address: str, *, once: Iterable[str] = ()) -> grpc.aio.Channel:
+    """A channel to ``host:port`` or ``dns:///name:port``; every call must pass its ``timeout``.
+
+    A call whose answer got lost is made again, which is right for methods that may be repeated. ``once`` names the
+    others, by path ("/package.Service/Method"): those are sent again only when they had not left this process.
+    """
+    options = (("grpc.service_config", _service_config(once)), *_OPTIONS)
+    return grpc.aio.insecure_channel(address, options=options, interceptors=[_UnaryRequestId(), _StreamRequestId()])
+
+
+def _service_config(once: Iterable[str]) -> str:
+    names = [dict(zip(("service", "method"), path.strip("/").split("/"), strict=True)) for path in once]
+    methods = [*_SERVICE_CONFIG["methodConfig"], *({"name": [name]} for name in names)]
+    return json.dumps({**_SERVICE_CONFIG, "methodConfig": methods})
 
 
 def _with_request_id(details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:

@@ -40,8 +40,8 @@ _CHANNEL_OPTIONS = (
 class Client:
     """A windowshop to talk to. Make it with `connect`.
 
-    Methods return the messages of the contract and raise WindowshopError. Calls that may be repeated
-    safely are all of them: writes are idempotent by event id, product id or set time.
+    Methods return the messages of the contract and raise WindowshopError. After an error they may be called
+    again, with two exceptions: `set_inventory` without a set time, and `train_model`, which starts another run.
     """
 
     def __init__(self, features: aio.Channel, recommender: aio.Channel) -> None:
@@ -118,7 +118,10 @@ class Client:
     async def set_inventory(
         self, product_id: str, quantity: int, *, set_time: datetime | None = None, timeout: float = WRITE_SECONDS
     ) -> c.SetInventoryResponse:
-        """Sets a product's stock, counted at `set_time` (aware; now when left out)."""
+        """Sets a product's stock, counted at `set_time` (aware; left out: when the call arrives).
+
+        Repeating a call without it may undo a count that somebody sent in between.
+        """
         counted = None
         if set_time is not None:
             counted = Timestamp()

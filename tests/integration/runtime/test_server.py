@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import grpc
 import pytest
@@ -39,12 +39,14 @@ def new_server(port: int, behaviour: Behaviour, max_in_flight: int = 10) -> Serv
 
 
 @contextlib.asynccontextmanager
-async def serving(behaviour: Behaviour, max_in_flight: int = 10) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
+async def serving(
+    behaviour: Behaviour, max_in_flight: int = 10, once: Iterable[str] = ()
+) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     server = new_server(0, behaviour, max_in_flight)
     port = await server.start()
     await server.health.set_serving(True)
     try:
-        async with channel(f"localhost:{port}") as connected:
+        async with channel(f"localhost:{port}", once=once) as connected:
             yield server, connected
     finally:
         await server.stop(1)
@@ -172,3 +174,17 @@ async def test_the_request_id_travels() -> None:
         await stub.GetFeatures(pb.GetFeaturesRequest(), timeout=5, metadata=(("x-request-id", "no good!"),))
     assert seen[0] == "abc.1"
     assert seen[1] not in (None, "no good!")
+
+
+@pytest.mark.parametrize(("once", "calls"), [((), 3), ((f"/{NAME}/GetFeatures",), 1), ((f"/{NAME}/WriteEvents",), 3)])
+async def test_what_must_happen_once_is_not_tried_again(once: tuple[str, ...], calls: int) -> None:
+    seen = []
+
+    async def fail() -> pb.GetFeaturesResponse:
+        seen.append(1)
+        raise errors.unavailable("STORE_DOWN", "try again")
+
+    async with serving(fail, once=once) as (_, connected):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(connected)
+    assert len(seen) == calls
