@@ -131,8 +131,10 @@ class PostgresModels:
             rows = await connection.fetch("SELECT id FROM models WHERE state = 'READY'")
             for row in rows:
                 async with connection.transaction():
-                    await connection.execute("DELETE FROM models WHERE id = $1 AND state = 'READY'", row["id"])
-                    await connection.execute("SELECT drop_model_storage($1)", row["id"])
+                    # It may have become the active one since it was listed.
+                    gone = "DELETE FROM models WHERE id = $1 AND state = 'READY' RETURNING id"
+                    if await connection.fetchval(gone, row["id"]):
+                        await connection.execute("SELECT drop_model_storage($1)", row["id"])
             await connection.execute(
                 "DELETE FROM models WHERE id IN (SELECT id FROM models WHERE state IN ('FAILED', 'REJECTED')"
                 " ORDER BY create_time DESC OFFSET $1)",
@@ -154,10 +156,14 @@ class PostgresModels:
     async def _lock(self) -> Connection | None:
         """A connection of its own that holds the training lock; None when another one does."""
         connection = await self._database.dedicated()
-        if await connection.fetchval(_TRY_LOCK):
-            return connection
-        await connection.close()
-        return None
+        locked = False
+        try:
+            with self._database.errors():
+                locked = await connection.fetchval(_TRY_LOCK)
+        finally:
+            if not locked:
+                connection.terminate()
+        return connection if locked else None
 
 
 async def _switch(connection: Connection, model_id: str, expected: str) -> ModelVersion:

@@ -10,18 +10,20 @@ from services.recommender.stores.postgres import Database
 
 _PAGE = "SELECT id FROM products WHERE id > $1 ORDER BY id LIMIT $2"
 
-# A missing value leaves what is stored; equal rows are not written again.
+# A missing value leaves what is stored, so the row to write is made of both; equal rows are not written again.
 _UPSERT = """
 INSERT INTO product_scores AS s (product_id, top_category, popularity, trend, rating)
-SELECT p.id, p.top_category, coalesce(new.popularity, 0), coalesce(new.trend, 0), new.rating
+SELECT p.id, p.top_category, coalesce(new.popularity, stored.popularity, 0), coalesce(new.trend, stored.trend, 0),
+    coalesce(new.rating, stored.rating)
 FROM unnest($1::text[], $2::float8[], $3::float8[], $4::float8[]) AS new (id, popularity, trend, rating)
 JOIN products p ON p.id = new.id
+LEFT JOIN product_scores stored ON stored.product_id = new.id
 WHERE new.popularity IS NOT NULL OR new.trend IS NOT NULL OR new.rating IS NOT NULL
 ON CONFLICT (product_id) DO UPDATE SET
     top_category = excluded.top_category, popularity = excluded.popularity, trend = excluded.trend,
-    rating = coalesce(excluded.rating, s.rating), update_time = now()
+    rating = excluded.rating, update_time = now()
 WHERE (s.top_category, s.popularity, s.trend, s.rating) IS DISTINCT FROM
-    (excluded.top_category, excluded.popularity, excluded.trend, coalesce(excluded.rating, s.rating))"""
+    (excluded.top_category, excluded.popularity, excluded.trend, excluded.rating)"""
 
 _FORGET = "DELETE FROM product_scores s WHERE NOT EXISTS (SELECT FROM products p WHERE p.id = s.product_id)"
 

@@ -22,6 +22,9 @@ NO_INTERACTIONS = "NO_INTERACTIONS: the event log has no view, cart or order of 
 # How often the schedule is looked at: a shop whose first events just came gets its first model this soon.
 _TICK_SECONDS = 20.0
 
+# Among so many versions there is the newest that was trained to its end: the store keeps fewer failed ones.
+_RECENT = 30
+
 Factorise = Callable[[Matrix], Awaitable[Factors]]
 
 
@@ -76,18 +79,19 @@ class Trainer:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def _train_when_due(self) -> None:
-        newest = await self._store.list(1, None)
+        newest = await self._store.list(_RECENT, None)
         since = max(filter(None, (newest[0].create_time if newest else None, self._unchanged_at)), default=None)
         if since is not None and self._clock() < since + timedelta(seconds=self._every):
             return
         interactions = await self._read()
-        active = await self._store.active()
-        if not len(interactions) or (active and _same(active.metrics, interactions)):
+        # Not the active one: after a rollback that would train again, from the same log, what was just rolled back.
+        trained = next((model for model in newest if model.state in ("READY", "ACTIVE")), None)
+        if not len(interactions) or (trained and _same(trained.metrics, interactions)):
             TRAININGS.labels("skipped").inc()
             # An empty log is cheap to look at; a full one is not.
             self._unchanged_at = self._clock() if len(interactions) else None
             return
-        if active is None and not self._settled(interactions):
+        if trained is None and not self._settled(interactions):
             return
         model = await self._store.begin(self._new_id())
         self._run = asyncio.create_task(self._train(model, interactions), name=f"train-{model.id}")

@@ -267,3 +267,8 @@ async def test_the_schedule_trains_once_there_is_something_to_learn_and_not_agai
             return found[0].id != first[0].id and found[0].state == pb.ACTIVE
 
         await eventually(again, timeout=60)
+        back = await service.models.ActivateModel(pb.ActivateModelRequest(id=first[0].id), timeout=10)
+        assert back.state == pb.ACTIVE
+        reads = server.features.training_reads
+        await eventually(lambda: server.features.training_reads >= reads + 3)
+        assert {model.id: model.state for model in await listed()}[first[0].id] == pb.ACTIVE, "a rollback lasts"

@@ -1,0 +1,119 @@
+"""What the ModelStore and the ScoreStore promise; run on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import asyncpg
+import numpy as np
+import pytest
+
+from services.recommender.domain.product import Product
+from services.recommender.ranking_ports import Factors, ProductScores
+from services.recommender.stores import models
+from services.recommender.stores.catalog import PostgresCatalog
+from services.recommender.stores.models import PostgresModels
+from services.recommender.stores.postgres import Database
+from services.recommender.stores.scores import PostgresScores
+from services.runtime.errors import ServiceError
+from tests.support.catalogue import open_database
+from tests.support.stack import PostgresServer
+from tests.support.waiting import eventually
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def database(postgres: PostgresServer) -> AsyncIterator[Database]:
+    async with open_database(await postgres.create_database()) as opened:
+        yield opened
+
+
+async def trained(store: PostgresModels, model_id: str) -> None:
+    """A version that serves, the one before it READY."""
+    vectors = np.ones((1, 64), dtype=np.float32)
+    await store.begin(model_id)
+    await store.store(model_id, Factors(["u"], vectors, ["p"], vectors), {})
+    await store.complete(model_id)
+    await store.end()
+
+
+async def vectors_of(database: Database, model_id: str) -> int:
+    async with database.connection() as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM product_factors WHERE model_id = $1", model_id)
+    return count
+
+
+async def test_pruning_spares_a_version_that_is_being_activated(database: Database) -> None:
+    store = PostgresModels(database)
+    await trained(store, "als-1")
+    await trained(store, "als-2")
+    async with database.transaction() as activating:
+        # As activate() does, and commits only when the pruning has listed this version and waits to delete it.
+        await activating.execute("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE")
+        await activating.execute("UPDATE models SET state = 'READY' WHERE id = 'als-2'")
+        await activating.execute("UPDATE models SET state = 'ACTIVE' WHERE id = 'als-1'")
+        pruning = asyncio.create_task(store.prune())
+
+        async def waits() -> bool:
+            query = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'models'::regclass)"
+            return bool(await activating.fetchval(query))
+
+        await eventually(waits)
+    await pruning
+
+    assert await vectors_of(database, "als-1") == 1
+
+
+async def test_pruning_forgets_what_could_be_activated(database: Database) -> None:
+    store = PostgresModels(database)
+    await trained(store, "als-1")
+    await trained(store, "als-2")
+    await store.prune()
+
+    assert [model.id for model in await store.list(10, None)] == ["als-2"]
+    assert (await vectors_of(database, "als-1"), await vectors_of(database, "als-2")) == (0, 1)
+
+
+async def test_a_lock_that_cannot_be_asked_for_is_an_outage_and_leaves_no_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a server that goes down between the connect and the question does to the question.
+    monkeypatch.setattr(models, "_TRY_LOCK", "SELECT pg_terminate_backend(pg_backend_pid())")
+    opened: list[asyncpg.Connection] = []
+    dedicated = database.dedicated
+
+    async def remembered() -> asyncpg.Connection:
+        opened.append(await dedicated())
+        return opened[-1]
+
+    monkeypatch.setattr(database, "dedicated", remembered)
+    with pytest.raises(ServiceError, match="DATABASE_UNAVAILABLE"):
+        await PostgresModels(database).recover()
+    assert [connection.is_closed() for connection in opened] == [True]
+
+
+def scores(product_id: str, popularity: float, trend: float, rating: float) -> ProductScores:
+    return ProductScores([product_id], np.array([popularity]), np.array([trend]), np.array([rating]))
+
+
+async def stored(database: Database) -> tuple[float, ...]:
+    async with database.connection() as connection:
+        return tuple(await connection.fetchrow("SELECT popularity, trend, rating FROM product_scores"))
+
+
+async def test_a_missing_score_leaves_what_is_stored(database: Database) -> None:
+    store = PostgresScores(database)
+    await PostgresCatalog(database).upsert([Product("p", "p")], NOW, NOW)
+    assert await store.write(scores("p", 50.0, 7.0, 4.0)) == 1
+
+    assert await store.write(scores("p", math.nan, math.nan, math.nan)) == 0
+    assert await stored(database) == (50.0, 7.0, 4.0)
+    assert await store.write(scores("p", math.nan, 8.0, math.nan)) == 1
+    assert await stored(database) == (50.0, 8.0, 4.0)
+    assert await store.write(scores("p", 0.0, math.nan, 5.0)) == 1
+    assert await stored(database) == (0.0, 8.0, 5.0)
+    assert await store.write(scores("unknown", 1.0, 1.0, 1.0)) == 0
