@@ -1,11 +1,13 @@
-"""Problem documents for what never becomes a request: bytes that are no HTTP, such as a raw é in a path.
+"""Connections below every middleware: bytes that are no HTTP, such as a raw é in a path, and heads that do not come.
 
-aiohttp answers those below every middleware, in plain text that repeats the bytes, and logs each with a stack.
-It has no setting for that. The two underscored names used here are why its version is pinned to one minor.
+aiohttp answers the former in plain text that repeats the bytes, and logs each with a stack; for the latter it
+waits an hour. It has no setting for either. The underscored names used here are why its version is pinned to
+one minor.
 """
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
@@ -15,11 +17,38 @@ from aiohttp.http import HttpProcessingError
 from gateway import edge, problems
 from services.runtime.logs import get_logger
 
+# From the connection, or the first byte of a later request, to the end of the head. A phone needs one or two;
+# whoever is slower holds a place for nothing.
+HEAD_SECONDS = 10.0
+
 log = get_logger(__name__)
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ()
+    __slots__ = ("_head_timer",)
+    _head_timer: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        heads = self._request_count
+        idle = self._waiter is not None and not self._waiter.done()
+        super().data_received(data)
+        if self._request_count > heads:
+            self._stop_head_timer()
+        elif idle and self._head_timer is None:  # a later request begins; else it is a part of a body
+            self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def handle_error(
         self,

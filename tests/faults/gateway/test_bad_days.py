@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import calls, imports
+from gateway import calls, imports, protocol
 from gateway.clients import FEATURES, RECOMMENDER
 from services.runtime.errors import unavailable
 from tests.support.gateway import Backend, Gateway, running_backend, running_gateway
@@ -107,6 +107,38 @@ async def test_a_body_that_crawls_is_given_up(gateway: Gateway, monkeypatch: pyt
     )
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"reason":"BODY_TOO_SLOW"' in answer
+
+
+@pytest.mark.parametrize("sent", [b"", b"G", b"GET /livez HTTP/1.1\r\nHost: h\r\n", b"\r\n"])
+@pytest.mark.parametrize("requests", [0, 2], ids=["first", "later"])
+async def test_a_head_that_does_not_come_closes_the_connection(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, requests: int, sent: bytes
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    for _ in range(requests):
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert b"200 OK" in await reader.readuntil(b"live\n")
+    if requests and not sent:  # a connection that waits for its next request is a good one
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(), 1)
+    else:
+        writer.write(sent)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_only_heads_are_hurried(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield PRODUCT
+            await asyncio.sleep(0.1)  # the body takes longer than a head may
+
+    for _ in range(2):
+        status, answer = await gateway.json("POST", "/v1/products:import", data=slow(), headers=NDJSON)
+        assert (status, answer["created"]) == (200, 10)
 
 
 async def test_an_import_that_stands_still_is_given_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
