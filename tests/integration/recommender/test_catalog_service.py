@@ -96,6 +96,32 @@ class TestRead:
         page = await catalogue.stub.ListProducts(pb.ListProductsRequest(page_size=2), timeout=TIMEOUT)
         assert (len(page.products), page.next_page_token) == (2, "")
 
+    async def test_pages_of_large_products_end_early(self, catalogue: Catalogue) -> None:
+        large = [product(f"p{number}", attributes={f"k{n}": "ü" * 1_000 for n in range(50)}) for number in range(70)]
+        await import_products(catalogue.stub, large[:40], large[40:])
+
+        seen: list[str] = []
+        token = ""
+        while not seen or token:
+            page = await catalogue.stub.ListProducts(
+                pb.ListProductsRequest(page_size=1000, page_token=token), timeout=TIMEOUT
+            )
+            assert 0 < page.ByteSize() < 4 * 1024 * 1024, "what any client of gRPC takes"
+            seen += [found.id for found in page.products]
+            token = page.next_page_token
+        assert seen == sorted(found.id for found in large)
+
+    async def test_a_page_of_many_small_products_has_them_all(self, catalogue: Catalogue) -> None:
+        await import_products(catalogue.stub, [product(f"p{number:03}") for number in range(250)])
+
+        page = await catalogue.stub.ListProducts(pb.ListProductsRequest(page_size=240), timeout=TIMEOUT)
+        rest = await catalogue.stub.ListProducts(
+            pb.ListProductsRequest(page_size=1000, page_token=page.next_page_token), timeout=TIMEOUT
+        )
+        assert [found.id for found in page.products] == [f"p{number:03}" for number in range(240)]
+        assert [found.id for found in rest.products] == [f"p{number:03}" for number in range(240, 250)]
+        assert not rest.next_page_token
+
     @pytest.mark.parametrize(
         ("request_", "reason"),
         [

@@ -205,7 +205,7 @@ class ListProductsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 1,000; 0 means 50."""
+    """1 to 1,000; 0 means 50. A page may have fewer and a successor all the same: it ends before 4 MiB."""
     page_token: _builtins.str
     """next_page_token of the page before."""
     def __init__(

@@ -33,7 +33,7 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     ACTIVE: _ModelState.ValueType  # 3
     """Serving."""
     REJECTED: _ModelState.ValueType  # 4
-    """Trained, and worse than what serves."""
+    """Reserved for an evaluation before activation; nothing gives it yet."""
     FAILED: _ModelState.ValueType  # 5
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper): ...
@@ -45,7 +45,7 @@ READY: ModelState.ValueType  # 2
 ACTIVE: ModelState.ValueType  # 3
 """Serving."""
 REJECTED: ModelState.ValueType  # 4
-"""Trained, and worse than what serves."""
+"""Reserved for an evaluation before activation; nothing gives it yet."""
 FAILED: ModelState.ValueType  # 5
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
@@ -85,7 +85,7 @@ class Model(_message.Message):
     progress: _builtins.float
     """0 to 1."""
     reason: _builtins.str
-    """Why the state is what it is, for REJECTED and FAILED."""
+    """Why the state is FAILED."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

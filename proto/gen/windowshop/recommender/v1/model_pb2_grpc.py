@@ -81,7 +81,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateModel(self, request, context):
-        """Makes a READY model the one that serves. FAILED_PRECONDITION in any other state.
+        """Makes a READY model the one that serves, FAILED_PRECONDITION in any other state. A rollback lasts until the next
+        run: TrainModel, or the schedule once the event log has news.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

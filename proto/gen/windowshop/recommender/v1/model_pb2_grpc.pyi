@@ -39,7 +39,9 @@ class ModelServiceStub:
     is under way already.
     """
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.ActivateModelRequest, _model_pb2.Model]
-    """Makes a READY model the one that serves. FAILED_PRECONDITION in any other state."""
+    """Makes a READY model the one that serves, FAILED_PRECONDITION in any other state. A rollback lasts until the next
+    run: TrainModel, or the schedule once the event log has news.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -52,7 +54,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
     is under way already.
     """
     ActivateModel: _aio.UnaryUnaryMultiCallable[_model_pb2.ActivateModelRequest, _model_pb2.Model]  # type: ignore[assignment]
-    """Makes a READY model the one that serves. FAILED_PRECONDITION in any other state."""
+    """Makes a READY model the one that serves, FAILED_PRECONDITION in any other state. A rollback lasts until the next
+    run: TrainModel, or the schedule once the event log has news.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -86,6 +90,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.ActivateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
-        """Makes a READY model the one that serves. FAILED_PRECONDITION in any other state."""
+        """Makes a READY model the one that serves, FAILED_PRECONDITION in any other state. A rollback lasts until the next
+        run: TrainModel, or the schedule once the event log has news.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -35,10 +35,11 @@ class RecommendRequest(_message.Message):
     user_id: _builtins.str
     """Empty: a guest."""
     visitor_id: _builtins.str
+    """The guest; not looked at beside a user_id. Empty as well: nobody known."""
     page_size: _builtins.int
     """1 to 100; 0 means 10."""
     device: _builtins.str
-    """For example desktop, mobile, tablet, app."""
+    """For example desktop, mobile, tablet, app. At most 32 characters; nothing depends on it yet."""
     @_builtins.property
     def product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The product, or the products of the cart, on the page; at most 20. similar-items needs one."""
