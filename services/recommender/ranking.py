@@ -39,13 +39,10 @@ from services.recommender.training.scores import ScoreRefresher
 from services.recommender.training.trainer import Trainer
 from services.runtime.errors import ServiceError
 
-# The usual times are 2 to 5 ms. These are for the bad day: twice the promise of 50 ms once, then the breaker
-# answers at once. Shorter ones would drop a shopper's last click on every hiccup of a busy machine.
-_FEATURES_SECONDS = 0.1
-_STORE_SECONDS = 0.15
-# One request asks the store for up to ten things at once: a single bad moment must not open it.
-_STORE_FAILURES = 20
-_FEATURES_FAILURES = 4
+# The usual times are 1 to 5 ms. These are for the bad day, when the breaker soon answers at once; shorter ones would
+# drop a shopper's last click whenever the machine is busy.
+_FEATURES_SECONDS = 0.2
+_CARDS_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +65,18 @@ async def assemble(
 ) -> Ranking:
     """Builds it; ``Ranking.catalog`` is ``catalog`` for those who change products."""
     retrieval = PostgresRetrieval(database)
-    store_breaker = Breaker("postgres", threshold=_STORE_FAILURES)
-    feature_breaker = Breaker("features", threshold=_FEATURES_FAILURES)
+    store_breaker = Breaker("postgres")
+    feature_breaker = Breaker("features")
     showcase = Showcase(retrieval, catalog, clock)
     sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
     active_model = ActiveModel(models)
     stages = Stages(
         shoppers=Shoppers(features, feature_breaker, _FEATURES_SECONDS),
-        cards=Cards(retrieval, store_breaker, _STORE_SECONDS),
+        cards=Cards(retrieval, _CARDS_SECONDS),
         sources=sources,
-        hydrator=Hydrator(retrieval, features, store_breaker, feature_breaker, _STORE_SECONDS),
-        finisher=Finisher(catalog, retrieval, store_breaker, _STORE_SECONDS, clock),
+        hydrator=Hydrator(retrieval, features, feature_breaker, _FEATURES_SECONDS),
+        finisher=Finisher(catalog, retrieval, clock),
         showcase=showcase,
         store_breaker=store_breaker,
     )

@@ -120,10 +120,6 @@ class Retrieval(Protocol):
         """Largest inner products with the user's embedding; empty when the model does not know the user."""
         ...
 
-    async def of_these(self, ids: Sequence[str], limit: int) -> list[Hit]:
-        """The available ones, in the given order."""
-        ...
-
     async def anything(self, limit: int, excluded: Sequence[str]) -> list[Hit]:
         """Any products in stock, the popular ones first, then the newest."""
         ...

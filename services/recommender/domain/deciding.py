@@ -37,12 +37,12 @@ def decide(
     """
     if not candidates:
         return []
-    scores = score(assemble(candidates, facts, signals, tastes), config.weights)
+    scores = np.round(score(assemble(candidates, facts, signals, tastes), config.weights), 6).tolist()
     newest_view = signals.recent_views[0] if signals.in_session else None
     scored = [
         Scored(
             candidate.id,
-            float(np.round(scores[row], 6)),
+            scores[row],
             facts.top_categories[row],
             facts.brands[row],
             newest_view is not None and candidate.came_from(newest_view),

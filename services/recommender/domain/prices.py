@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 
 def percentile(category: str, price: float | None, bands: Mapping[str, Sequence[float]]) -> float:
@@ -14,5 +14,10 @@ def percentile(category: str, price: float | None, bands: Mapping[str, Sequence[
     """
     quantiles = bands.get(category)
     if price is None or quantiles is None or len(quantiles) < 2 or quantiles[0] == quantiles[-1]:
-        return float("nan")
-    return float(np.interp(price, quantiles, np.linspace(0.0, 1.0, len(quantiles))))
+        return math.nan
+    last = len(quantiles) - 1
+    above = bisect_right(quantiles, price)
+    if above == 0 or above > last:
+        return float(above > last)
+    low, high = quantiles[above - 1], quantiles[above]
+    return (above - 1 + (price - low) / (high - low)) / last

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from services.recommender.domain.signals import Card
-from services.recommender.pipeline.deadline import Breaker
+from services.recommender.pipeline.deadline import within
 from services.recommender.ranking_ports import Retrieval
 
 # Titles and categories in reasons and tastes may lag this much; stock is never read from here.
@@ -24,12 +24,10 @@ class Cards:
     def __init__(
         self,
         retrieval: Retrieval,
-        breaker: Breaker,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._retrieval = retrieval
-        self._breaker = breaker
         self._timeout = timeout
         self._clock = clock
         self._kept: OrderedDict[str, tuple[float, Card | None]] = OrderedDict()
@@ -39,7 +37,7 @@ class Cards:
         now = self._clock()
         missing = [id_ for id_ in ids if self._kept.get(id_, (0.0, None))[0] <= now]
         if missing:
-            found = await self._breaker.call(self._timeout, lambda: self._retrieval.cards(missing))
+            found = await within(self._timeout, self._retrieval.cards(missing))
             by_id = {card.id: card for card in found}
             for id_ in missing:
                 card = by_id.get(id_)

@@ -52,30 +52,29 @@ class CircuitOpenError(Exception):
 
 
 class Breaker:
-    """After ``threshold`` failures in a row, calls fail at once, but for one try every ``pause`` seconds.
+    """Once nothing has succeeded for ``patience`` seconds of failures, calls fail at once, but for one try every
+    ``pause`` seconds.
 
-    So a dependency that hangs costs its timeout once in a while, not on every request.
+    So a dependency that hangs costs its timeout once in a while, not on every request; and a busy moment, in which
+    some calls are late and others are not, does not count as an outage.
     """
 
     def __init__(
         self,
         dependency: str,
         *,
-        threshold: int,
+        patience: float = 0.5,
         pause: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dependency = dependency
-        self._threshold = threshold
+        self._patience = patience
         self._pause = pause
         self._clock = clock
-        self._failures = 0
+        # When the first call since the last success failed.
+        self._failing_since: float | None = None
         self._next_try = 0.0
-
-    @property
-    def open(self) -> bool:
-        """Whether the dependency counts as down."""
-        return self._failures >= self._threshold
+        self.open = False
 
     async def call(self, seconds: float, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of ``call()`` within ``seconds``; raises CircuitOpenError without asking while open."""
@@ -84,21 +83,27 @@ class Breaker:
             if now < self._next_try:
                 raise CircuitOpenError(self._dependency)
             self._next_try = now + self._pause
+        begun = self._clock()
         try:
             result = await within(seconds, call())
         except Exception:
-            self._fail()
+            self._fail(begun)
             raise
         self._succeed()
         return result
 
-    def _fail(self) -> None:
-        self._failures += 1
-        if self._failures == self._threshold:
-            self._next_try = self._clock() + self._pause
+    def _fail(self, begun: float) -> None:
+        now = self._clock()
+        if self._failing_since is None:
+            self._failing_since = now
+        # A call that began before the first failure tells nothing new.
+        if not self.open and begun >= self._failing_since and now - self._failing_since >= self._patience:
+            self.open = True
+            self._next_try = now + self._pause
             log.warning("dependency_down", dependency=self._dependency)
 
     def _succeed(self) -> None:
         if self.open:
             log.info("dependency_up", dependency=self._dependency)
-        self._failures = 0
+        self.open = False
+        self._failing_since = None

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from services.recommender.domain.candidates import Candidate, Trace
 from services.recommender.domain.deciding import Choice
 from services.recommender.domain.product import Product
-from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.metrics import DROPPED
 from services.recommender.ports import CatalogStore, Clock
 from services.recommender.ranking_ports import Retrieval
@@ -21,13 +20,9 @@ Placed = tuple[Choice, Product]
 class Finisher:
     """Asks the store of record, which sees every acknowledged change of stock, right before the answer."""
 
-    def __init__(
-        self, shelf: CatalogStore, retrieval: Retrieval, breaker: Breaker, timeout: float, clock: Clock
-    ) -> None:
+    def __init__(self, shelf: CatalogStore, retrieval: Retrieval, clock: Clock) -> None:
         self._shelf = shelf
         self._retrieval = retrieval
-        self._breaker = breaker
-        self._timeout = timeout
         self._clock = clock
 
     async def finish(self, choices: Sequence[Choice], page_size: int) -> list[Placed]:
@@ -44,7 +39,7 @@ class Finisher:
 
     async def fill(self, count: int, excluded: Collection[str]) -> list[Placed]:
         """Up to ``count`` of anything in stock. Raises when the store is away."""
-        hits = await self._breaker.call(self._timeout, lambda: self._retrieval.anything(count + _SPARE, list(excluded)))
+        hits = await self._retrieval.anything(count + _SPARE, list(excluded))
         choices = [
             Choice(Candidate(hit.id, 0.0, (Trace("popular", rank, 0.0, None),)), 0.0, "")
             for rank, hit in enumerate(hits, start=1)
@@ -52,5 +47,5 @@ class Finisher:
         return await self.finish(choices, count)
 
     async def _available(self, ids: Sequence[str]) -> dict[str, Product]:
-        products = await self._breaker.call(self._timeout, lambda: self._shelf.available(ids, self._clock()))
+        products = await self._shelf.available(ids, self._clock())
         return {product.id: product for product in products}

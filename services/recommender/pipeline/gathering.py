@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.pipeline.context import Context, Degraded
-from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
+from services.recommender.pipeline.deadline import within
 from services.recommender.pipeline.metrics import CANDIDATES, SOURCE_FAILURES, SOURCE_SECONDS
 from services.recommender.pipeline.sources import CandidateSource
 from services.runtime.errors import ServiceError
@@ -23,7 +23,6 @@ async def gather(
     sources: Mapping[str, CandidateSource],
     context: Context,
     page_size: int,
-    breaker: Breaker,
     degraded: Degraded,
 ) -> dict[str, list[Hit]]:
     """The hits of each source that answered; the others are in ``degraded`` as candidates:NAME."""
@@ -34,7 +33,7 @@ async def gather(
         limit = max(spec.limit, 2 * page_size)
         started = time.perf_counter()
         try:
-            hits = await breaker.call(spec.deadline, lambda: sources[spec.name].fetch(context, limit))
+            hits = await within(spec.deadline, sources[spec.name].fetch(context, limit))
         except Exception as error:
             degraded.add(f"candidates:{spec.name}")
             cause = _cause(error)
@@ -54,8 +53,6 @@ async def gather(
 
 
 def _cause(error: Exception) -> str:
-    if isinstance(error, CircuitOpenError):
-        return "open"
     if isinstance(error, TimeoutError):
         return "late"
     return "away" if isinstance(error, ServiceError) else "bug"

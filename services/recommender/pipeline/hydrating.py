@@ -36,13 +36,11 @@ class Hydrator:
         self,
         retrieval: Retrieval,
         features: FeatureReader,
-        store_breaker: Breaker,
         feature_breaker: Breaker,
         timeout: float,
     ) -> None:
         self._retrieval = retrieval
         self._features = features
-        self._store_breaker = store_breaker
         self._feature_breaker = feature_breaker
         self._timeout = timeout
 
@@ -57,10 +55,7 @@ class Hydrator:
         ids = [candidate.id for candidate in candidates]
         reading = asyncio.create_task(self._product_features(ids, degraded))
         try:
-            rows = await self._store_breaker.call(
-                self._timeout,
-                lambda: self._retrieval.facts(ids, context.anchors, context.model_id, context.user_id),
-            )
+            rows = await self._retrieval.facts(ids, context.anchors, context.model_id, context.user_id)
             features = await reading
         finally:
             reading.cancel()

@@ -40,6 +40,10 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
+# For everything that needs the store; the usual time is 10 ms. With the other deadlines a request ends within a
+# second, which is what the callers wait, and an overloaded machine gets relief from cheaper pages.
+_PAGE_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Stages:
@@ -78,7 +82,9 @@ class Recommender:
             signals = await self._stages.shoppers.signals(ask.user_id, degraded)
             context = await self._context(ask, config, signals, model_id, degraded)
         try:
-            placed = await self._page(ask, config, context, degraded)
+            placed = await self._stages.store_breaker.call(
+                _PAGE_SECONDS, lambda: self._page(ask, config, context, degraded)
+            )
         except Exception as error:
             degraded.add("catalogue")
             # A bug must not look like an outage.
@@ -109,6 +115,8 @@ class Recommender:
     ) -> Context:
         wanted = (*ask.product_ids, *signals.history())
         try:
+            if self._stages.store_breaker.open:
+                raise CircuitOpenError
             cards = await self._stages.cards.of(wanted)
         except Exception:
             degraded.add("catalogue")
@@ -128,7 +136,7 @@ class Recommender:
     async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
         stages = self._stages
         with _timed("candidates"):
-            found = await gather(config, stages.sources, context, ask.page_size, stages.store_breaker, degraded)
+            found = await gather(config, stages.sources, context, ask.page_size, degraded)
         excluded = _excluded(ask, config, context.signals)
         weights = {spec.name: spec.weight for spec in config.sources}
         candidates = merge(found, weights, excluded, max(CANDIDATES, 3 * ask.page_size))

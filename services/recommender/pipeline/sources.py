@@ -13,12 +13,12 @@ from services.recommender.domain.candidates import Hit
 from services.recommender.pipeline.context import Context
 from services.recommender.ranking_ports import Lists, Retrieval
 
-# Each anchor costs an index search and brings its own neighbours; this many of them fill any page.
-_PER_ANCHOR = 30
+# Each anchor costs an index search that grows with this; so many neighbours of each fill a page of mixed ones.
+_PER_ANCHOR = 20
 
 
 class CandidateSource(Protocol):
-    """Finds available products for a context. May fail or be late: the page is made without it then."""
+    """Finds products for a context. May fail or be late: the page is made without it then."""
 
     name: ClassVar[str]
 
@@ -70,15 +70,12 @@ class Collaborative:
 
 @dataclass(frozen=True, slots=True)
 class BuyAgain:
-    """What the user bought, the most habitual first."""
+    """What the user bought, the most habitual first. Asks nobody: what is sold out falls out with the facts."""
 
     name: ClassVar[str] = "buy_again"
-    retrieval: Retrieval
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        if not context.signals.purchases:
-            return []
-        return await self.retrieval.of_these(context.signals.purchases, limit)
+        return [Hit(id_, float(-place)) for place, id_ in enumerate(context.signals.purchases[:limit])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,7 @@ def all_sources(retrieval: Retrieval, lists: Lists) -> Mapping[str, CandidateSou
         Semantic(retrieval),
         CoChosen(retrieval),
         Collaborative(retrieval),
-        BuyAgain(retrieval),
+        BuyAgain(),
         PopularInCategories(lists),
         Popular(lists),
         Trending(lists),

@@ -42,8 +42,8 @@ class Time:
         return self.now
 
 
-def breaker(threshold: int = 100, clock: Time | None = None) -> Breaker:
-    return Breaker("test", threshold=threshold, clock=clock or Time())
+def breaker(clock: Time | None = None) -> Breaker:
+    return Breaker("test", clock=clock or Time())
 
 
 async def never() -> str:
@@ -91,12 +91,17 @@ async def test_a_caller_that_gives_up_takes_its_call_along() -> None:
     await asyncio.wait_for(cancelled.wait(), 5)
 
 
-async def test_a_breaker_opens_after_failures_in_a_row_and_tries_again_after_a_pause() -> None:
-    clock = Time()
-    guarded = breaker(2, clock)
-    for call in (failing, fine, failing, failing):
+async def failing_twice(guarded: Breaker, clock: Time, apart: float) -> None:
+    for _ in range(2):
         with contextlib.suppress(ServiceError):
-            await guarded.call(1, call)
+            await guarded.call(1, failing)
+        clock.now += apart
+
+
+async def test_a_breaker_opens_when_nothing_succeeds_for_a_while_and_tries_again_after_a_pause() -> None:
+    clock = Time()
+    guarded = breaker(clock)
+    await failing_twice(guarded, clock, 0.6)
     assert guarded.open
     with pytest.raises(CircuitOpenError):
         await guarded.call(1, fine)
@@ -105,11 +110,27 @@ async def test_a_breaker_opens_after_failures_in_a_row_and_tries_again_after_a_p
     assert not guarded.open
 
 
+async def test_failures_among_successes_open_no_breaker() -> None:
+    clock = Time()
+    guarded = breaker(clock)
+    for _ in range(5):
+        await failing_twice(guarded, clock, 0.2)
+        await guarded.call(1, fine)
+    assert not guarded.open
+
+
+async def test_many_failures_at_once_open_no_breaker() -> None:
+    guarded = breaker()
+    for _ in range(100):
+        with contextlib.suppress(ServiceError):
+            await guarded.call(1, failing)
+    assert not guarded.open
+
+
 async def test_an_open_breaker_lets_one_try_through_per_pause() -> None:
     clock = Time()
-    guarded = breaker(1, clock)
-    with pytest.raises(TimeoutError):
-        await guarded.call(0.01, never)
+    guarded = breaker(clock)
+    await failing_twice(guarded, clock, 0.6)
     clock.now += 1.1
     with pytest.raises(TimeoutError):
         await guarded.call(0.01, never)
@@ -140,14 +161,14 @@ async def test_sources_that_fail_or_hang_are_left_out_visibly() -> None:
     config = ServingConfig("test", tuple(SourceSpec(name, 10, 0.02, 1.0) for name in ("good", "hung", "broken")))
     degraded = Degraded()
     sources = {"good": Source([Hit("x", 1)]), "hung": Source(mood="hang"), "broken": Source(mood="broken")}
-    found = await gather(config, sources, CONTEXT, 10, breaker(), degraded)
+    found = await gather(config, sources, CONTEXT, 10, degraded)
     assert found == {"good": [Hit("x", 1)]}
     assert degraded.names() == ("candidates:broken", "candidates:hung")
 
 
 async def test_found_candidates_stand_in_the_order_of_the_config() -> None:
     config = ServingConfig("test", tuple(SourceSpec(name, 10, 1.0, 1.0) for name in "abc"))
-    found = await gather(config, {name: Source() for name in "cba"}, CONTEXT, 10, breaker(), Degraded())
+    found = await gather(config, {name: Source() for name in "cba"}, CONTEXT, 10, Degraded())
     assert list(found) == ["a", "b", "c"]
 
 
@@ -201,7 +222,7 @@ class Store:
 
 async def test_cards_are_asked_for_once_and_known_when_the_store_is_down() -> None:
     store, clock = Store({"a": Product("a", "A"), "b": Product("b", "B")}), Time()
-    cards = Cards(store, breaker(), 1.0, clock)  # type: ignore[arg-type]  # the methods that matter
+    cards = Cards(store, 1.0, clock)  # type: ignore[arg-type]  # the methods that matter
     assert set(await cards.of(["a", "b", "unknown"])) == {"a", "b"}
     assert set(await cards.of(["a", "unknown"])) == {"a"}
     assert store.calls == [("a", "b", "unknown")]
