@@ -12,8 +12,9 @@ from windowshop.features.v1 import features_pb2_grpc as rpc
 
 from services.features import transcoding
 from services.features.definitions import Definitions
-from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE
+from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE, guest
 from services.features.domain.features import Entity, Feature, Reading, Status
+from services.features.marking import USER
 from services.features.ports import EventLog, StoreDownError
 from services.features.reading import Answer, Reader
 from services.features.writing import Writer
@@ -30,6 +31,9 @@ REJECTED_SAMPLES = 100
 # About 0.5 MB a message.
 TRAINING_CHUNK = 10_000
 DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
+
+# The entity type of guests: users in all but their ids.
+VISITOR = "Visitor"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -50,8 +54,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         """See the contract."""
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
-        answer = await self._reader.read(entity, [request.id], features)
-        response = pb.GetFeaturesResponse(entity=entity.name, id=request.id, degraded=answer.degraded)
+        answer = await self._reader.read(entity, _subjects(request.entity, [request.id]), features)
+        response = pb.GetFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
         return response
 
@@ -59,8 +63,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         """See the contract."""
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
-        answer = await self._reader.read(entity, [request.id], features, fresh=True)
-        response = pb.RefreshFeaturesResponse(entity=entity.name, id=request.id, degraded=answer.degraded)
+        answer = await self._reader.read(entity, _subjects(request.entity, [request.id]), features, fresh=True)
+        response = pb.RefreshFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
         return response
 
@@ -74,9 +78,9 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
         for place, entity_id in enumerate(ids):
             check_id(entity_id, f"ids[{place}]")
-        answer = await self._reader.read(entity, ids, features)
+        answer = await self._reader.read(entity, _subjects(request.entity, ids), features)
         return pb.BatchGetFeaturesResponse(
-            entity=entity.name,
+            entity=request.entity,
             ids=ids,
             columns=[transcoding.feature_column(f, answer.readings[f.name]) for f in features],
             degraded=answer.degraded,
@@ -158,9 +162,10 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     def _asked(self, entity_name: str, names: Sequence[str]) -> tuple[Entity, list[Feature]]:
         """The entity type and its features that a request names; each once, in its order."""
-        entity = self._definitions.entities.get(entity_name)
+        entities = self._definitions.entities
+        entity = entities.get(USER if entity_name == VISITOR else entity_name)
         if entity is None:
-            known = ", ".join(self._definitions.entities)
+            known = ", ".join([*entities, *([VISITOR] if USER in entities else [])])
             raise not_found("ENTITY_TYPE_NOT_FOUND", f"there is no such entity type; there are {known}")
         if len(names) > MAX_FEATURES:
             raise invalid_field("features", f"at most {MAX_FEATURES}")
@@ -170,7 +175,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         for place, name in enumerate(dict.fromkeys(names)):
             feature = entity.features.get(name)
             if feature is None:
-                raise _no_feature(entity, name, place)
+                raise _no_feature(entity_name, name, place)
             features.append(feature)
         return entity, features
 
@@ -198,11 +203,16 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             response.features[feature.name].CopyFrom(value)
 
 
-def _no_feature(entity: Entity, name: str, place: int) -> ServiceError:
+def _subjects(entity_name: str, ids: Sequence[str]) -> Sequence[str]:
+    """The ids under which the log and the records know what a request names."""
+    return [guest(visitor_id) for visitor_id in ids] if entity_name == VISITOR else ids
+
+
+def _no_feature(entity_name: str, name: str, place: int) -> ServiceError:
     """A name that could be a feature's is repeated in the error; anything else is not."""
     if not (len(name) <= 64 and name.isidentifier() and name.isascii()):
         return invalid_argument(f"features[{place}] is not a feature name", reason="INVALID_FEATURE_NAME")
-    return not_found("FEATURE_NOT_FOUND", f"{entity.name} has no feature {name}", entity=entity.name, feature=name)
+    return not_found("FEATURE_NOT_FOUND", f"{entity_name} has no feature {name}", entity=entity_name, feature=name)
 
 
 def _down(error: StoreDownError) -> ServiceError:

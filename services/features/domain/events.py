@@ -25,6 +25,9 @@ EVENT_TYPES: Final[Mapping[str, bool]] = {
     "click": True,
 }
 
+# Marks the ids of guests: outside the alphabet of ids, so that no guest can pass for a user.
+GUEST_MARK: Final = "~"
+
 # Clocks of senders run ahead; further than this is a mistake, not skew. Microseconds.
 MAX_FUTURE_US: Final = 5 * 60 * 1_000_000
 # 2000-01-01 UTC. Before it: a unit mistaken or a clock never set.
@@ -76,7 +79,12 @@ class Event(NamedTuple):
     @property
     def subject_id(self) -> str:
         """Whose event it is: the user, or the guest when nobody is signed in."""
-        return self.user_id or self.visitor_id
+        return self.user_id or guest(self.visitor_id)
+
+
+def guest(visitor_id: str) -> str:
+    """The id of a guest among users. Visitor ids are chosen by browsers: one may equal a user's id."""
+    return GUEST_MARK + visitor_id
 
 
 class Rejection(NamedTuple):

@@ -14,13 +14,13 @@ _INSERT_EVENTS = """
 INSERT INTO events (event_id, event_type, user_id, visitor_id, subject_id, session_id, event_time, revenue, rating,
                     position, attribution_token, device, attributes)
 SELECT event_id, event_type::event_type, nullif(user_id, ''), nullif(visitor_id, ''),
-       coalesce(nullif(user_id, ''), visitor_id),
+       subject_id,
        nullif(session_id, ''), timestamptz 'epoch' + time_us * interval '1 microsecond', revenue, rating,
        position, nullif(attribution_token, ''), nullif(device, ''), attributes::jsonb
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::float8[], $8::float8[],
-            $9::int[], $10::text[], $11::text[], $12::text[])
+            $9::int[], $10::text[], $11::text[], $12::text[], $13::text[])
   WITH ORDINALITY AS e (event_id, event_type, user_id, visitor_id, session_id, time_us, revenue, rating,
-                        position, attribution_token, device, attributes, place)
+                        position, attribution_token, device, attributes, subject_id, place)
 ORDER BY place
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id, seq, ingest_xid::text::bigint AS transaction
@@ -157,7 +157,22 @@ def _event_columns(events: Sequence[Event]) -> list[list[Any]]:
     columns = zip(*events, strict=True)
     ids, types, users, visitors, sessions, times, _, revenues, ratings, positions, tokens, devices, attributes = columns
     texts = [json.dumps(dict(entry)) if entry else None for entry in attributes]
-    kept = (ids, types, users, visitors, sessions, times, revenues, ratings, positions, tokens, devices, texts)
+    subjects = [event.subject_id for event in events]
+    kept = (
+        ids,
+        types,
+        users,
+        visitors,
+        sessions,
+        times,
+        revenues,
+        ratings,
+        positions,
+        tokens,
+        devices,
+        texts,
+        subjects,
+    )
     return [list(column) for column in kept]
 
 
@@ -166,7 +181,7 @@ def _line_columns(lines: Sequence[tuple[int, int, Event, Any]]) -> list[list[Any
         [seq for seq, _, _, _ in lines],
         [number for _, number, _, _ in lines],
         [event.event_type for _, _, event, _ in lines],
-        [event.user_id or event.visitor_id for _, _, event, _ in lines],
+        [event.subject_id for _, _, event, _ in lines],
         [not event.user_id for _, _, event, _ in lines],
         [line.product_id for _, _, _, line in lines],
         [line.quantity for _, _, _, line in lines],

@@ -53,7 +53,7 @@ class TestEventLog:
         assert full["event_time"].microsecond == 7
         assert '"v\\"\\\\ü"' in full["attributes"]
         assert (sparse["subject_id"], sparse["user_id"], sparse["attributes"], sparse["session_id"]) == (
-            "v",
+            "~v",
             None,
             None,
             None,

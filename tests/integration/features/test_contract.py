@@ -46,8 +46,10 @@ async def test_exactly_the_features_asked_for(server: FeatureServer) -> None:
 async def test_a_guest_is_served_under_the_visitor_id(server: FeatureServer) -> None:
     await server.write(event("purchase-complete", "", "p1", visitor_id="v1"))
     await server.write(event("purchase-complete", "u1", "p1", visitor_id="v2"))
-    assert (await server.get("User", "v1")).features["user_purchase_count_30d"].int_value == 1
-    assert (await error_of(server.get("User", "v2"))).reason == "ENTITY_NOT_FOUND"
+    answer = await server.get("Visitor", "v1")
+    assert (answer.entity, answer.id, answer.features["user_purchase_count_30d"].int_value) == ("Visitor", "v1", 1)
+    for entity, entity_id in (("User", "v1"), ("Visitor", "v2")):
+        assert (await error_of(server.get(entity, entity_id))).reason == "ENTITY_NOT_FOUND"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_missing_time_is_now_in_the_resolution_of_features() -> None:
 
 
 def test_a_guest_is_the_subject_until_somebody_signs_in() -> None:
-    assert event(user_id="", visitor_id="v1").subject_id == "v1"
+    assert event(user_id="", visitor_id="v1").subject_id == "~v1"
     assert event(user_id="u1", visitor_id="v1").subject_id == "u1"
 
 

@@ -198,7 +198,10 @@ class GetFeaturesRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     entity: _builtins.str
-    """Entity type: "User" or "Product", as in the feature definitions."""
+    """Entity type: "User" or "Product", as in the feature definitions, or "Visitor": a guest by visitor id, with the
+    features of a user. Events with a user_id are the user's alone, those without are the visitor's: a visitor id that
+    equals a user id is somebody else.
+    """
     id: _builtins.str
     """1 to 128 characters of A-Z a-z 0-9 _ . : @ -"""
     @_builtins.property
@@ -283,6 +286,7 @@ class BatchGetFeaturesRequest(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     entity: _builtins.str
+    """As in GetFeaturesRequest."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """1 to 1,000 ids; repeats are answered as often as they are asked."""
@@ -509,6 +513,7 @@ class RefreshFeaturesRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     entity: _builtins.str
+    """As in GetFeaturesRequest."""
     id: _builtins.str
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -660,7 +665,7 @@ class Event(_message.Message):
     """
     user_id: _builtins.str
     visitor_id: _builtins.str
-    """A guest, before sign-in."""
+    """A guest, before sign-in. Beside a user_id it is kept, and counts for no feature."""
     session_id: _builtins.str
     revenue: _builtins.float
     """Total of a purchase-complete, >= 0; left out: the sum of price x quantity of its lines."""
