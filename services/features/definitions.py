@@ -96,6 +96,7 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
     events = table.get("events", [])
     if not isinstance(events, list) or not set(events) <= set(EVENT_TYPES):
         raise DefinitionError(f"{place}: events must be a list of event types")
+    sql = _statement(table, "sql", path, place)
     return Feature(
         name=name,
         entity=_text(table, "entity", place),
@@ -108,8 +109,9 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
         on_event=_choice(OnEvent, table, "on_event", place),
         on_request=_flag(table, "on_request", place),
         events=frozenset(events),
-        sql=_statement(table, "sql", path, place),
-        number=zlib.crc32(name.encode()),
+        sql=sql,
+        # What another type or statement has left in records is not this feature's: it counts as missing.
+        number=zlib.crc32("\0".join((name, kind.value, sql)).encode()),
     )
 
 

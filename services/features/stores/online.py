@@ -14,7 +14,8 @@ from services.features.ports import Touched
 from services.features.stores.redis import RedisStore
 
 PREFIX = "ws:1:"
-# Hash tags: a batch is at most this many MGETs on Redis Cluster, and stays one on a single server.
+# Hash tags: a batch is one MGET on a single server, and at most this many on Redis Cluster, which the client does not
+# speak yet.
 _BUCKETS = 32
 TOKEN_LENGTH = len(NO_TOKEN)
 
