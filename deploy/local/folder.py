@@ -36,8 +36,10 @@ def locked(folder: Path) -> Iterator[bool]:
             ) from None
         untidy = bool(file.read().strip())
         _write(file.fileno(), f"{os.getpid()}\n")
-        yield untidy
-        _write(file.fileno(), "")
+        try:
+            yield untidy
+        finally:  # a failed start is no death: nothing of ours holds a port
+            _write(file.fileno(), "")
 
 
 def fresh_log(folder: Path, name: str) -> Path:
