@@ -34,7 +34,7 @@ async def run(settings: StackSettings, report: Report, services: Services = serv
             if complaints:
                 raise StartError("\n".join(complaints.values()))
             return await _run(settings, data, report, services)
-    except (StartError, folder.FolderError) as error:
+    except (StartError, folder.FolderError, OSError) as error:
         report.say(str(error))
         return 1
 

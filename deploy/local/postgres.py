@@ -93,8 +93,12 @@ class Postgres:
             if loop.time() > patience or not any(words in said for words in _FOLDER_IN_USE):
                 raise StartError(f"PostgreSQL does not start:\n{tail(self._log)}")
             await asyncio.sleep(0.2)
-        for name in self._databases:
-            await self.ensure_database(name)
+        try:
+            for name in self._databases:
+                await self.ensure_database(name)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self.stop(grace=5.0)
+            raise StartError(f"PostgreSQL has not its databases ({type(error).__name__}: {error})") from error
 
     async def stop(self, grace: float = 20.0) -> None:
         """Disconnect clients, write what is open, end."""

@@ -1,7 +1,7 @@
 """Keeps parts running: starts them in order, restarts what dies, stops everything in reverse."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._keepers.extend(asyncio.create_task(self._keep(part)) for part in parts)
 
-    async def stop(self, stopped: Callable[[str], None] = lambda name: None) -> None:
+    async def stop(self) -> None:
         """End all parts, the last started first. Nothing is left, even when this is hurried."""
         for keeper in self._keepers:
             keeper.cancel()
@@ -64,7 +64,6 @@ class Supervisor:
             if self._hurried:
                 self._kill(part)
             await part.stop()
-            stopped(part.name)
 
     def hurry(self) -> None:
         """Turn a `stop` under way into killing; for people who cannot wait."""
@@ -91,6 +90,9 @@ class Supervisor:
                 await part.start()
             except StartError as error:
                 self._report.say(str(error))
+            except Exception as error:  # whatever it was: a keeper that gives up leaves the part down for good
+                self._report.say(f"{part.name} does not start: {type(error).__name__}: {error}")
+                await part.stop()  # it may run by now, half made
             else:
                 self._report.say(f"{part.name} is back")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from deploy.local.child import StartError
 from deploy.local.postgres import Postgres
 from tests.support.stack import free_port, temporary_folder
 
@@ -72,6 +73,19 @@ async def test_a_database_is_closed_to_other_roles(folder: Path) -> None:
             await asyncpg.connect(postgres.dsn("features", role="recommender"))
     finally:
         await postgres.stop()
+
+
+async def test_a_database_that_cannot_be_had_is_a_failed_start_that_leaves_nothing(folder: Path) -> None:
+    first = server(folder)
+    await first.start()
+    admin = await asyncpg.connect(first.admin_dsn)
+    await admin.execute("ALTER DATABASE features ALLOW_CONNECTIONS false")
+    await admin.close()
+    await first.stop()
+    again = server(folder)
+    with pytest.raises(StartError, match="not currently accepting connections"):
+        await again.start()
+    assert again.child.returncode is not None
 
 
 async def test_names_are_no_place_for_sql(folder: Path) -> None:
