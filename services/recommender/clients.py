@@ -21,8 +21,6 @@ from services.runtime.errors import from_rpc
 
 USER_FEATURES = (
     "user_browsing_category",
-    "user_purchase_count_30d",
-    "user_avg_order_value",
     "user_price_sensitivity",
     "user_recent_views",
     "user_recent_carts",
@@ -99,17 +97,12 @@ class FeatureClient:
 
 
 def _signals(features: Mapping[str, features_pb2.FeatureValue]) -> UserSignals:
-    def present(name: str) -> bool:
-        return features[name].WhichOneof("kind") is not None
-
     def ids(name: str) -> tuple[str, ...]:
         return tuple(features[name].string_list_value.values)
 
-    category, average = "user_browsing_category", "user_avg_order_value"
+    browsing = features["user_browsing_category"]
     return UserSignals(
-        browsing_category=features[category].string_value if present(category) else None,
-        purchase_count_30d=features["user_purchase_count_30d"].int_value,
-        avg_order_value=features[average].double_value if present(average) else None,
+        browsing_category=browsing.string_value if browsing.WhichOneof("kind") is not None else None,
         price_sensitivity=features["user_price_sensitivity"].string_value or "medium",
         recent_views=ids("user_recent_views"),
         recent_carts=ids("user_recent_carts"),

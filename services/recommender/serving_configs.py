@@ -31,7 +31,6 @@ class _Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     empty_reason: str
     anchors: str = "session"
     needs_products: bool = False
-    exclude_purchased: bool = False
     fill: bool = True
     diversity: _Diversity = _Diversity()
     weights: dict[str, float] = {}
@@ -75,7 +74,6 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
         ),
         anchors=config.anchors,
         needs_products=config.needs_products,
-        exclude_purchased=config.exclude_purchased,
         fill=config.fill,
         empty_reason=config.empty_reason,
         diversity=Diversity(config.diversity.category_cap, config.diversity.brand_cap, config.diversity.session_share),

@@ -65,8 +65,6 @@ class FakeFeatures(rpc.FeatureServiceServicer):
             raise not_found("ENTITY_NOT_FOUND", "no such user")
         values = {
             "user_browsing_category": _text(user.browsing_category),
-            "user_purchase_count_30d": pb.FeatureValue(int_value=len(user.purchases), status=pb.PRESENT),
-            "user_avg_order_value": pb.FeatureValue(status=pb.NULL),
             "user_price_sensitivity": _text(user.price_sensitivity),
             "user_recent_views": _list(user.views),
             "user_recent_carts": _list(user.carts),

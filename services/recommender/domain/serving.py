@@ -41,7 +41,6 @@ class ServingConfig:
     # "session": around what the shopper did lately; "page": around the products of the request only.
     anchors: str = "session"
     needs_products: bool = False
-    exclude_purchased: bool = False
     # Whether anything in stock is better than a short page.
     fill: bool = True
     empty_reason: str = "no product is in stock"

@@ -27,8 +27,6 @@ class UserSignals:
     """
 
     browsing_category: str | None = None
-    purchase_count_30d: int = 0
-    avg_order_value: float | None = None
     price_sensitivity: str = "medium"
     recent_views: tuple[str, ...] = ()
     recent_carts: tuple[str, ...] = ()

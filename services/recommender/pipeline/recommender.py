@@ -137,7 +137,7 @@ class Recommender:
         stages = self._stages
         with _timed("candidates"):
             found = await gather(config, stages.sources, context, ask.page_size, degraded)
-        excluded = _excluded(ask, config, context.signals)
+        excluded = _excluded(ask)
         weights = {spec.name: spec.weight for spec in config.sources}
         candidates = merge(found, weights, excluded, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
@@ -155,7 +155,7 @@ class Recommender:
 
     def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
         showcase = self._stages.showcase
-        excluded = _excluded(ask, config, context.signals)
+        excluded = _excluded(ask)
         if config.fill:
             products = showcase.choose(context.categories, excluded, ask.page_size)
         else:
@@ -188,9 +188,8 @@ class Recommender:
         return Answer(results, token, config.id, model_id, parts, empty_reason)
 
 
-def _excluded(ask: Ask, config: ServingConfig, signals: UserSignals) -> frozenset[str]:
-    purchased = signals.purchases if config.exclude_purchased else ()
-    return frozenset((*ask.excluded, *ask.product_ids, *purchased))
+def _excluded(ask: Ask) -> frozenset[str]:
+    return frozenset((*ask.excluded, *ask.product_ids))
 
 
 def _results(placed: Sequence[Placed], context: Context) -> tuple[Result, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.recommender.domain.attribution import Attribution, decode, encode
+from services.recommender.domain.attribution import Attribution, encode
 from services.recommender.domain.candidates import RANK_CONSTANT, Candidate, Hit, Trace, merge
 from services.recommender.domain.deciding import decide
 from services.recommender.domain.interactions import confidences
@@ -235,14 +236,9 @@ def test_there_is_always_a_reason() -> None:
 def test_a_token_says_what_it_was_made_of(model: str) -> None:
     said = Attribution("recommended-for-you", model, "0011223344556677")
     token = encode(said)
-    assert decode(token) == said
+    parts = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().split("~")
+    assert parts == ["1", said.serving_config, said.model_version, said.answer_id]
     assert set(token) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-
-
-@given(st.text(max_size=60))
-def test_no_text_breaks_the_reading_of_tokens(text: str) -> None:
-    decoded = decode(text)
-    assert decoded is None or isinstance(decoded, Attribution)
 
 
 def test_tastes_are_shares_of_what_was_done_most_and_last() -> None:
