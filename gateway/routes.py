@@ -145,10 +145,13 @@ ROUTES: tuple[Route, ...] = (
             query={
                 "allowMissing": Query("allow_missing", description="true: create a product that is not there."),
                 "updateMask": Query(
-                    "update_mask", comma=True, description="Fields to change; left out: those in the body."
+                    "update_mask",
+                    comma=True,
+                    description="Fields to change, those not in the body to their defaults; "
+                    "left out: those in the body, of which null and what is empty clear.",
                 ),
             },
-            body="product",
+            body="product", mask="update_mask",
         ),
     ),
     Route(

@@ -51,12 +51,15 @@ class Binding:
     """Where the fields of the request come from.
 
     ``path`` maps variables of the template to fields when their names differ. ``body`` is "" (none), "*"
-    (its fields are the request's) or the name of the one field that it is. With ``lines`` the body is NDJSON.
+    (its fields are the request's) or the name of the one field that it is. ``mask`` is the field mask that, left
+    out of the query, names what the body does: a message alone does not tell an emptied text from one left out.
+    With ``lines`` the body is NDJSON.
     """
 
     path: dict[str, str] = field(default_factory=dict)
     query: dict[str, Query] = field(default_factory=dict)
     body: str = ""
+    mask: str = ""
     lines: Lines | None = None
 
 
@@ -67,16 +70,21 @@ class RequestBinder:
         self._message: type[Message] = GetMessageClass(descriptor)
         self._paths = [(name, _Target(descriptor, binding.path.get(name, name))) for name in variables]
         self._queries = QueryReader(descriptor, binding.query)
-        self._body = _body_filler(descriptor, binding.body) if binding.body else None
+        self._body = _body_decoder(descriptor, binding.body) if binding.body else None
+        self._inner = "" if binding.body == "*" else binding.body
+        self._mask = binding.mask
 
     def bind(self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes) -> Message:
         """The request; raises INVALID_ARGUMENT naming the first field or parameter that is wrong."""
         message = self._message()
+        said: list[str] = []
         if self._body is not None and body:
-            self._body(parse_json(body), message)
+            said = self._body.decode(parse_json(body), getattr(message, self._inner) if self._inner else message)
         for name, target in self._paths:
             target.set_from_path(message, check_id(path[name], name), name)
         self._queries.read(query, message)
+        if self._mask and not message.HasField(self._mask):
+            getattr(message, self._mask).paths.extend(said)
         return message
 
 
@@ -117,15 +125,8 @@ class _Target:
         setattr(message, self._name, value)
 
 
-def _body_filler(descriptor: Descriptor, body: str) -> Callable[[Any, Message], None]:
-    if body == "*":
-        return Decoder(descriptor).decode
-    decoder = Decoder(message_type(descriptor.fields_by_name[body]))
-
-    def fill(value: Any, message: Message) -> None:
-        decoder.decode(value, getattr(message, body))
-
-    return fill
+def _body_decoder(descriptor: Descriptor, body: str) -> Decoder:
+    return Decoder(descriptor if body == "*" else message_type(descriptor.fields_by_name[body]))
 
 
 def _query_setter(descriptor: Descriptor, name: str, query: Query) -> Callable[[Message, list[str]], None]:

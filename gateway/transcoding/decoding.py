@@ -59,12 +59,15 @@ class Decoder:
             # proto3 JSON reads the original names as well; what goes out is lowerCamelCase.
             self._setters[field.name] = self._setters[field.json_name] = entry
 
-    def decode(self, value: Json, message: Message, path: str = "") -> None:
-        """Sets the fields of ``value`` on ``message``; ``path`` is where ``value`` stands in the request."""
+    def decode(self, value: Json, message: Message, path: str = "") -> list[str]:
+        """Sets the fields of ``value`` on ``message``; ``path`` is where ``value`` stands in the request.
+
+        Returns the original names of the fields that ``value`` names, those that are null among them.
+        """
         if type(value) is not dict:
             raise invalid_value(path or "(body)", "must be an object")
         setters = self._setters
-        seen: set[str] = set()
+        seen: dict[str, None] = {}
         for key, item in value.items():
             entry = setters.get(key)
             if entry is None:
@@ -73,9 +76,10 @@ class Decoder:
             name, setter = entry
             if name in seen:
                 raise invalid_value(_join(path, key), "is given twice")
-            seen.add(name)
+            seen[name] = None
             if item is not None:  # null is "left out"
                 setter(message, item, _join(path, key))
+        return list(seen)
 
 
 def _join(path: str, key: str) -> str:
@@ -147,7 +151,7 @@ def _map_setter(field: FieldDescriptor) -> Setter:
     return set_map
 
 
-def _filler(descriptor: Descriptor) -> Callable[[Json, Message, str], None]:
+def _filler(descriptor: Descriptor) -> Callable[[Json, Message, str], object]:
     if descriptor.full_name == TIMESTAMP:
         return _fill_timestamp
     if descriptor.full_name.startswith("google.protobuf."):

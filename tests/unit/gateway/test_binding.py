@@ -67,6 +67,22 @@ def test_update_with_mask_and_body() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "paths"),
+    [
+        (b'{"brand": "", "tags": [], "price": null, "title": "t"}', ["brand", "tags", "price", "title"]),
+        (b'{"availableQuantity": 0, "available_time": null}', ["available_quantity", "available_time"]),
+        (b"{}", []),
+        (b"", []),
+    ],
+)
+def test_an_update_without_a_mask_changes_what_the_body_names(body: bytes, paths: list[str]) -> None:
+    """Also what it empties, which a message cannot tell from what was left out."""
+    assert list(bind("UpdateProduct", {"id": "p"}, {}, body).update_mask.paths) == paths
+    masked = bind("UpdateProduct", {"id": "p"}, {"updateMask": ["title"]}, body)
+    assert list(masked.update_mask.paths) == ["title"]
+
+
+@pytest.mark.parametrize(
     ("operation", "path", "query", "body", "expected"),
     [
         ("GetFeatures", {"entity": "User", "id": "a b"}, {}, b"", ("INVALID_ID", "id")),
