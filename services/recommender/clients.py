@@ -47,7 +47,14 @@ class FeatureClient:
 
     async def user(self, user_id: str, timeout: float) -> UserReading:
         """The user's signals; empty ones for a user nobody has heard of."""
-        request = features_pb2.GetFeaturesRequest(entity="User", id=user_id, features=USER_FEATURES)
+        return await self._shopper("User", user_id, timeout)
+
+    async def guest(self, visitor_id: str, timeout: float) -> UserReading:
+        """The same of somebody who is not signed in."""
+        return await self._shopper("Visitor", visitor_id, timeout)
+
+    async def _shopper(self, entity: str, id_: str, timeout: float) -> UserReading:
+        request = features_pb2.GetFeaturesRequest(entity=entity, id=id_, features=USER_FEATURES)
         try:
             response = await self._stub.GetFeatures(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:

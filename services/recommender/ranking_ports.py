@@ -61,6 +61,10 @@ class FeatureReader(Protocol):
         """A user nobody has heard of has empty signals."""
         ...
 
+    async def guest(self, visitor_id: str, timeout: float) -> UserReading:
+        """As ``user``, of somebody who is not signed in; a user of the same id is somebody else."""
+        ...
+
     async def products(self, ids: Sequence[str], timeout: float) -> ProductReading: ...
 
 

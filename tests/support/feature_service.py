@@ -45,6 +45,8 @@ class FakeFeatures(rpc.FeatureServiceServicer):
 
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
+        # By visitor id.
+        self.guests: dict[str, User] = {}
         self.items: dict[str, Item] = {}
         # user, product, event type, milliseconds
         self.rows: list[tuple[str, str, str, int]] = []
@@ -60,7 +62,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
 
     async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Any) -> pb.GetFeaturesResponse:
         await self._maybe_hang()
-        user = self.users.get(request.id)
+        user = {"User": self.users, "Visitor": self.guests}[request.entity].get(request.id)
         if user is None:
             raise not_found("ENTITY_NOT_FOUND", "no such user")
         values = {
@@ -71,7 +73,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
             "user_purchased_products": _list(user.purchases),
         }
         features = {name: values[name] for name in request.features}
-        return pb.GetFeaturesResponse(entity="User", id=request.id, features=features, degraded=self.degraded)
+        return pb.GetFeaturesResponse(entity=request.entity, id=request.id, features=features, degraded=self.degraded)
 
     async def BatchGetFeatures(self, request: pb.BatchGetFeaturesRequest, context: Any) -> pb.BatchGetFeaturesResponse:
         await self._maybe_hang()

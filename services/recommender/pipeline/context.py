@@ -14,7 +14,9 @@ class Ask:
     """A checked request for a page."""
 
     serving_config: str
+    # Empty: a guest, whom ``visitor_id`` names.
     user_id: str = ""
+    visitor_id: str = ""
     product_ids: tuple[str, ...] = ()
     page_size: int = 10
     excluded: tuple[str, ...] = ()

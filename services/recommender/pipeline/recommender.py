@@ -79,7 +79,7 @@ class Recommender:
         degraded = Degraded()
         model_id = self._active_model.id
         with _timed("signals"):
-            signals = await self._stages.shoppers.signals(ask.user_id, degraded)
+            signals = await self._stages.shoppers.signals(ask.user_id, ask.visitor_id, degraded)
             context = await self._context(ask, config, signals, model_id, degraded)
         try:
             placed = await self._stages.store_breaker.call(

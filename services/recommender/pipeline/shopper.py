@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from services.recommender.domain.signals import UserSignals
 from services.recommender.pipeline.context import Degraded
@@ -23,22 +24,26 @@ class Shoppers:
         self._features = features
         self._breaker = breaker
         self._timeout = timeout
-        self._last: OrderedDict[str, UserSignals] = OrderedDict()
+        self._last: OrderedDict[tuple[str, str], UserSignals] = OrderedDict()
 
-    async def signals(self, user_id: str, degraded: Degraded) -> UserSignals:
-        """The user's signals; a guest (no id) and a stranger have empty ones. Never raises."""
-        if not user_id:
+    async def signals(self, user_id: str, visitor_id: str, degraded: Degraded) -> UserSignals:
+        """The user's signals, without a user the visitor's; nobody and a stranger have empty ones. Never raises."""
+        if user_id:
+            shopper, call = ("user", user_id), partial(self._features.user, user_id, self._timeout)
+        elif visitor_id:
+            shopper, call = ("guest", visitor_id), partial(self._features.guest, visitor_id, self._timeout)
+        else:
             return UserSignals()
         try:
-            reading = await self._breaker.call(self._timeout, lambda: self._features.user(user_id, self._timeout))
+            reading = await self._breaker.call(self._timeout, call)
         except Exception as error:
             log.debug("features_failed", error=type(error).__name__)
             degraded.add("features")
-            return self._last.get(user_id, UserSignals())
+            return self._last.get(shopper, UserSignals())
         if not reading.complete:
             degraded.add("features")
-        self._last[user_id] = reading.signals
-        self._last.move_to_end(user_id)
+        self._last[shopper] = reading.signals
+        self._last.move_to_end(shopper)
         if len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
         return reading.signals

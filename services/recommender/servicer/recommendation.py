@@ -51,7 +51,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
         if not await self._recommender.knows(product_id):
             raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
-        return _write(await self._recommender.recommend(Ask(SIMILAR_CONFIG, "", (product_id,), size)))
+        return _write(await self._recommender.recommend(Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size)))
 
 
 def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
@@ -72,6 +72,7 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
     return Ask(
         serving_config=request.serving_config or DEFAULT_CONFIG,
         user_id=request.user_id,
+        visitor_id=request.visitor_id,
         product_ids=tuple(dict.fromkeys(request.product_ids)),
         page_size=page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE),
         excluded=tuple(request.exclude_product_ids),

@@ -131,6 +131,17 @@ async def test_strangers_and_guests_get_popular_products(shop: Shop) -> None:
     assert not stranger.degraded
 
 
+async def test_what_a_guest_looks_at_counts(shop: Shop) -> None:
+    shop.features.guests["audio-fan-9"] = User("Books", views=["books-20", "books-21"])
+    page = await shop.service.recommend("", visitor_id="audio-fan-9")
+    assert sum(id_.startswith("books") for id_ in ids(page)) >= 5
+    assert any("Because you viewed Poetry album model 20" in result.reasons for result in page.results)
+    assert not any(id_.startswith("audio") for id_ in ids(page)[:3]), "the user of the same id is somebody else"
+    assert not page.degraded
+    again = await shop.service.recommend("audio-fan-9", visitor_id="audio-fan-9")
+    assert sum(id_.startswith("audio") for id_ in ids(again)) >= 5, "who is signed in is no guest"
+
+
 @pytest.mark.parametrize("config", ["recommended-for-you", "trending"])
 @pytest.mark.parametrize("size", [1, 3, 100])
 async def test_pages_have_the_size_that_was_asked_for(shop: Shop, config: str, size: int) -> None:

@@ -282,6 +282,9 @@ class Features:
     async def user(self, user_id: str, timeout: float) -> UserReading:
         return await (failing() if self.down else self._answer())  # type: ignore[return-value]  # failing never returns
 
+    async def guest(self, visitor_id: str, timeout: float) -> UserReading:
+        return UserReading(UserSignals("Garden")) if not self.down else await self.user("", timeout)
+
     async def _answer(self) -> UserReading:
         return self.reading
 
@@ -290,13 +293,13 @@ async def test_the_last_known_signals_stand_in_for_the_feature_service() -> None
     features = Features()
     shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
     degraded = Degraded()
-    known = await shoppers.signals("u", degraded)
+    known = await shoppers.signals("u", "v", degraded)
     assert known.recent_views == ("v",)
     assert not degraded.names()
     features.down = True
-    assert await shoppers.signals("u", degraded) == known
+    assert await shoppers.signals("u", "v", degraded) == known
     assert degraded.names() == ("features",)
-    assert await shoppers.signals("other", degraded) == UserSignals()
+    assert await shoppers.signals("other", "", degraded) == UserSignals()
 
 
 async def test_signals_of_a_degraded_feature_service_are_used_and_marked() -> None:
@@ -304,16 +307,25 @@ async def test_signals_of_a_degraded_feature_service_are_used_and_marked() -> No
     features.reading = UserReading(UserSignals("Audio"), complete=False)
     degraded = Degraded()
     shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
-    assert (await shoppers.signals("u", degraded)).browsing_category == "Audio"
+    assert (await shoppers.signals("u", "v", degraded)).browsing_category == "Audio"
     assert degraded.names() == ("features",)
 
 
-async def test_a_guest_is_nobody_to_ask_about() -> None:
+async def test_a_guest_and_a_user_of_one_id_are_two() -> None:
+    features = Features()
+    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the methods that matter
+    for _ in range(2):
+        assert (await shoppers.signals("same", "", Degraded())).browsing_category == "Audio"
+        assert (await shoppers.signals("", "same", Degraded())).browsing_category == "Garden"
+        features.down = True
+
+
+async def test_nobody_is_nobody_to_ask_about() -> None:
     degraded = Degraded()
     features = Features()
     features.down = True
     shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
-    assert await shoppers.signals("", degraded) == UserSignals()
+    assert await shoppers.signals("", "", degraded) == UserSignals()
     assert not degraded.names()
 
 
