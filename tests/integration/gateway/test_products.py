@@ -35,7 +35,14 @@ async def shop(postgres: PostgresServer) -> AsyncIterator[Gateway]:
 async def test_an_update_clears_what_it_names_as_empty_and_keeps_what_it_leaves_out(shop: Gateway) -> None:
     status, made = await shop.json("PATCH", "/v1/products/a?allowMissing=true", json=FULL)
     assert (status, made["brand"], made["price"]) == (200, "Lux", 19.5)
-    cleared = {"description": "", "brand": "", "tags": [], "categories": [], "attributes": {}, "price": None}
+    cleared: dict[str, object] = {
+        "description": "",
+        "brand": "",
+        "tags": [],
+        "categories": [],
+        "attributes": {},
+        "price": None,
+    }
     status, product = await shop.json("PATCH", "/v1/products/a", json=cleared)
     assert status == 200
     assert "price" not in product
