@@ -1,4 +1,4 @@
-"""Tells the showcase of every change of stock made through this process before the change is acknowledged."""
+"""Tells what is kept in memory of every change made through this process before the change is acknowledged."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from services.recommender.domain.product import Product
+from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.showcase import Showcase
 from services.recommender.ports import CatalogStore, StockOutcome, UpsertOutcome
-
-StockChanged = Callable[[str, int], None]
 
 
 class AnnouncingCatalog:
@@ -18,9 +18,10 @@ class AnnouncingCatalog:
     milliseconds, pages are made from memory, and the memory must know already.
     """
 
-    def __init__(self, store: CatalogStore, stock_changed: StockChanged) -> None:
+    def __init__(self, store: CatalogStore, showcase: Showcase, cards: Cards) -> None:
         self._store = store
-        self._stock_changed = stock_changed
+        self._showcase = showcase
+        self._cards = cards
 
     async def get(self, product_id: str) -> Product | None:
         return await self._store.get(product_id)
@@ -34,19 +35,22 @@ class AnnouncingCatalog:
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         outcome = await self._store.upsert(products, now, counted)
         for product in products:
-            self._stock_changed(product.id, product.available_quantity)
+            self._cards.changed(product.id)
+            self._showcase.changed(product)
         return outcome
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
     ) -> Product:
         product = await self._store.change(product_id, decide, now)
-        self._stock_changed(product_id, product.available_quantity)
+        self._cards.changed(product_id)
+        self._showcase.changed(product)
         return product
 
     async def delete(self, product_id: str) -> bool:
         deleted = await self._store.delete(product_id)
-        self._stock_changed(product_id, 0)
+        self._cards.deleted(product_id)
+        self._showcase.stock_changed(product_id, 0)
         return deleted
 
     async def delete_others(self, named: Collection[str], created_until: datetime) -> int:
@@ -58,5 +62,5 @@ class AnnouncingCatalog:
     ) -> StockOutcome | None:
         outcome = await self._store.set_inventory(product_id, quantity, counted, now)
         if outcome is not None:
-            self._stock_changed(product_id, outcome.available_quantity)
+            self._showcase.stock_changed(product_id, outcome.available_quantity)
         return outcome

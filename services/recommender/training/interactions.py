@@ -33,14 +33,11 @@ class Interactions:
         self._products = array("i")
         self._weights = array("f")
         self._times = array("q")
+        # Time of the newest row, in milliseconds; 0 when there is none.
+        self.newest_ms = 0
 
     def __len__(self) -> int:
         return len(self._users)
-
-    @property
-    def newest_ms(self) -> int:
-        """Time of the newest row; 0 when there is none."""
-        return max(self._times, default=0)
 
     def add(self, chunk: InteractionChunk) -> None:
         """Appends a chunk; event types without a weight are passed over."""
@@ -54,6 +51,7 @@ class Interactions:
             self._products.append(products.setdefault(product_id, len(products)))
             self._weights.append(weight)
             self._times.append(time)
+            self.newest_ms = max(self.newest_ms, time)
 
     def matrix(self, now_ms: int) -> Matrix:
         """The confidences as of ``now_ms``."""

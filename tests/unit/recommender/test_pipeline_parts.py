@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from services.recommender import serving_configs
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.product import Product
 from services.recommender.domain.serving import ServingConfig, SourceSpec
@@ -20,14 +17,14 @@ from services.recommender.domain.signals import Card, UserSignals
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.context import Context, Degraded
-from services.recommender.pipeline.deadline import Breaker, CircuitOpenError, within
+from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.gathering import gather
 from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
 from services.recommender.ranking_ports import UserReading
-from services.runtime.errors import ServiceError, unavailable
+from services.runtime.errors import unavailable
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -57,85 +54,6 @@ async def failing() -> str:
 
 async def fine() -> str:
     return "fine"
-
-
-async def test_a_call_that_does_not_even_stop_when_cancelled_costs_its_deadline_only() -> None:
-    released = asyncio.Event()
-
-    async def stubborn() -> str:
-        try:
-            return await never()
-        finally:
-            await released.wait()
-
-    with pytest.raises(TimeoutError):
-        await within(0.01, stubborn())
-    released.set()
-
-
-async def test_a_caller_that_gives_up_takes_its_call_along() -> None:
-    cancelled = asyncio.Event()
-
-    async def call() -> None:
-        try:
-            await never()
-        finally:
-            cancelled.set()
-
-    caller = asyncio.create_task(within(60, call()))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-    await asyncio.wait_for(cancelled.wait(), 5)
-
-
-async def failing_twice(guarded: Breaker, clock: Time, apart: float) -> None:
-    for _ in range(2):
-        with contextlib.suppress(ServiceError):
-            await guarded.call(1, failing)
-        clock.now += apart
-
-
-async def test_a_breaker_opens_when_nothing_succeeds_for_a_while_and_tries_again_after_a_pause() -> None:
-    clock = Time()
-    guarded = breaker(clock)
-    await failing_twice(guarded, clock, 0.6)
-    assert guarded.open
-    with pytest.raises(CircuitOpenError):
-        await guarded.call(1, fine)
-    clock.now += 1.1
-    assert await guarded.call(1, fine) == "fine"
-    assert not guarded.open
-
-
-async def test_failures_among_successes_open_no_breaker() -> None:
-    clock = Time()
-    guarded = breaker(clock)
-    for _ in range(5):
-        await failing_twice(guarded, clock, 0.2)
-        await guarded.call(1, fine)
-    assert not guarded.open
-
-
-async def test_many_failures_at_once_open_no_breaker() -> None:
-    guarded = breaker()
-    for _ in range(100):
-        with contextlib.suppress(ServiceError):
-            await guarded.call(1, failing)
-    assert not guarded.open
-
-
-async def test_an_open_breaker_lets_one_try_through_per_pause() -> None:
-    clock = Time()
-    guarded = breaker(clock)
-    await failing_twice(guarded, clock, 0.6)
-    clock.now += 1.1
-    with pytest.raises(TimeoutError):
-        await guarded.call(0.01, never)
-    with pytest.raises(CircuitOpenError):
-        await guarded.call(0.01, never)
 
 
 @dataclass(frozen=True)
@@ -378,37 +296,3 @@ async def test_a_showcase_survives_the_store() -> None:
     with pytest.raises(Exception, match="down"):
         await showcase.refresh()
     assert [product.id for product in showcase.choose((), (), 10)] == ["a"]
-
-
-def test_the_bundled_serving_configs_are_sound() -> None:
-    store = Store()
-    configs = serving_configs.load(all_sources(store, store))  # type: ignore[arg-type]  # only the names matter
-    assert set(configs) == {"recommended-for-you", "similar-items", "buy-it-again", "trending"}
-
-
-@pytest.mark.parametrize(
-    ("text", "mistake"),
-    [
-        ("[x]\nsources = []\nempty_reason = ''", "no source"),
-        ("[x]\nempty_reason = ''", "sources"),
-        (
-            "[x]\nsources = [{name='nope', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''",
-            "unknown source nope",
-        ),
-        ("[x]\nsources = [{name='a', limit=0, deadline_ms=1, weight=1.0}]\nempty_reason = ''", "at least 1"),
-        ("[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0, x=1}]\nempty_reason = ''", "x"),
-        (
-            "[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''\nweights = {x = 1.0}",
-            "unknown weight x",
-        ),
-        (
-            "[x]\nsources = [{name='a', limit=1, deadline_ms=1, weight=1.0}]\nempty_reason = ''\nanchors = 'moon'",
-            "anchors",
-        ),
-    ],
-)
-def test_a_mistake_in_a_serving_config_is_named(text: str, mistake: str, tmp_path: Path) -> None:
-    file = tmp_path / "configs.toml"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=mistake):
-        serving_configs.load({"a"}, file)
