@@ -63,3 +63,10 @@ def test_the_readme_has_the_two_commands_and_the_documented_urls() -> None:
 
     for line in ("make run", "make test", *DOCUMENTED_URLS):
         assert line in readme, line
+
+
+def test_the_paths_that_contributors_are_sent_to_are_there() -> None:
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?|\.\w+)`", text_of("CONTRIBUTING.md"))
+
+    assert "gateway/routes.py" in named
+    assert [path for path in named if not (ROOT / path).exists()] == []

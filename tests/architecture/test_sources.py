@@ -90,6 +90,22 @@ def test_no_line_says(what: str, pattern: str, suffixes: tuple[str, ...]) -> Non
     assert not found, what + ":\n" + "\n".join(found)
 
 
+def test_a_test_that_sleeps_says_why() -> None:
+    """Waiting is for a condition (tests/support/waiting.py); what time alone can show is rare and explained."""
+    silent = [
+        f"{path}:{node.lineno}"
+        for path in python_files("tests")
+        if path.rpartition("/")[2].startswith("test_")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"asyncio.sleep", "time.sleep", "sleep"}
+        and [ast.unparse(argument) for argument in node.args] != ["0"]  # a turn for the others, no time
+        and "#" not in text_of(path).splitlines()[node.lineno - 1]
+    ]
+
+    assert silent == []
+
+
 def test_generated_code_is_what_the_protos_make() -> None:
     """That its content is fresh is checked by `make proto-check`; that nothing else lies there, here."""
     protos = [p.removeprefix("proto/").removesuffix(".proto") for p in repository_files() if p.endswith(".proto")]

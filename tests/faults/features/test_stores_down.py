@@ -208,7 +208,7 @@ async def test_killed_postgres_amid_writes_loses_nothing(
                     refused[0] += 1
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:
                         raise
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(0.02)  # as a sender that was refused does
                     continue  # sends it again: whether it was stored is unknown
                 acknowledged.append(message)
                 number += 1

@@ -217,7 +217,7 @@ async def test_a_service_that_stands_still_stops_the_sender(gateway: Gateway) ->
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield PRODUCT * 1000
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a sender with an end to its speed
 
 
 async def status_and_reason(request: Any) -> tuple[int, str]:
