@@ -35,6 +35,8 @@ class StreamProductSignals:
                 except StopAsyncIteration:
                     return
                 except grpc.aio.AioRpcError as error:
+                    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # its lifetime: the next one goes on
+                        return
                     raise SourceDownError(error.code().name) from error
                 except TimeoutError as error:
                     raise SourceDownError("silent") from error
