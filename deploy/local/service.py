@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local import probes
 from deploy.local.child import Child, StartError, tail
-from deploy.local.settings import StackSettings
+from deploy.local.settings import STORES, StackSettings
 
 # The first start migrates a database; everything starts at once on perhaps two cores.
 _START_TIMEOUT = 60.0
@@ -55,10 +55,13 @@ class Service:
 def services(
     settings: StackSettings, environment: Mapping[str, str], urls: Mapping[str, str], log: Callable[[str], Path]
 ) -> list[Service]:
-    """Our four processes in the order of starting. `urls`: the stores' environment names -> URLs."""
-    env = {
-        **environment,
-        **urls,
+    """Our four processes in the order of starting. `urls`: the stores' environment names -> URLs.
+
+    A process gets the URLs, and so the passwords, of its own stores alone.
+    """
+    stores = {name: value for name, value in {**environment, **urls}.items() if name in STORES}
+    common = {
+        **{name: value for name, value in environment.items() if name not in STORES},
         **{name: str(port) for name, port in settings.ports().items()},
         "FEATURES_RECOMMENDER_ADDRESS": f"127.0.0.1:{settings.recommender_port}",
         "RECOMMENDER_FEATURES_ADDRESS": f"127.0.0.1:{settings.features_port}",
@@ -66,14 +69,18 @@ def services(
         "GATEWAY_RECOMMENDER_ADDRESS": f"127.0.0.1:{settings.recommender_port}",
         "PYTHONUNBUFFERED": "1",  # the last words before a crash reach the log
     }
+
+    def env(service: str) -> dict[str, str]:
+        return {**common, **{name: url for name, url in stores.items() if name.startswith(f"{service}_")}}
+
     python = sys.executable
     return [
-        Service("recommender", [python, "-m", "services.recommender"], env, log("recommender"),
+        Service("recommender", [python, "-m", "services.recommender"], env("RECOMMENDER"), log("recommender"),
                 lambda: probes.serving(settings.recommender_port)),
-        Service("features", [python, "-m", "services.features"], env, log("features"),
+        Service("features", [python, "-m", "services.features"], env("FEATURES"), log("features"),
                 lambda: probes.serving(settings.features_port)),
-        Service("features-worker", [python, "-m", "services.features", "worker"], env, log("features-worker"),
-                lambda: probes.ready(settings.worker_ops_port)),
-        Service("gateway", [python, "-m", "gateway"], env, log("gateway"),
+        Service("features-worker", [python, "-m", "services.features", "worker"], env("FEATURES"),
+                log("features-worker"), lambda: probes.ready(settings.worker_ops_port)),
+        Service("gateway", [python, "-m", "gateway"], env("GATEWAY"), log("gateway"),
                 lambda: probes.ready(settings.gateway_port)),
     ]  # fmt: skip

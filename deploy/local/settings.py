@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.settings import Port
 
+# Where stores are, as the services' environment says it. The name begins with the service that owns the store.
+STORES = ("FEATURES_DATABASE_URL", "FEATURES_REDIS_URL", "RECOMMENDER_DATABASE_URL")
+
 
 class StackSettings(BaseSettings):
     """Ports, the data folder, and outside servers to use instead of embedded ones."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from deploy.local.settings import StackSettings
+from deploy.local.service import services
+from deploy.local.settings import STORES, StackSettings
 from tests.support.stack import temporary_folder
 from tests.support.waiting import eventually
 
@@ -278,3 +279,19 @@ def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for field in StackSettings.model_fields.values():
         assert str(field.alias) in text
+
+
+def test_each_process_gets_the_passwords_of_its_own_stores() -> None:
+    given = {name: f"secret of {name}" for name in STORES}
+    own: dict[str, set[str]] = {
+        "recommender": {"RECOMMENDER_DATABASE_URL"},
+        "features": {"FEATURES_DATABASE_URL", "FEATURES_REDIS_URL"},
+        "features-worker": {"FEATURES_DATABASE_URL", "FEATURES_REDIS_URL"},
+        "gateway": set(),
+    }
+    settings = StackSettings.model_validate({})
+    outside, embedded = services(settings, given, {}, Path), services(settings, {"A": "b"}, given, Path)
+    for made in (outside, embedded):
+        secrets = {one.name: {k for k, v in one.env.items() if v.startswith("secret")} for one in made}
+        assert secrets == own
+    assert {one.env["A"] for one in embedded} == {"b"}
