@@ -68,12 +68,13 @@ async def assemble(
     store_breaker = Breaker("postgres")
     feature_breaker = Breaker("features")
     showcase = Showcase(retrieval, catalog, clock)
+    cards = Cards(retrieval, _CARDS_SECONDS)
     sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
     active_model = ActiveModel(models)
     stages = Stages(
         shoppers=Shoppers(features, feature_breaker, _FEATURES_SECONDS),
-        cards=Cards(retrieval, _CARDS_SECONDS),
+        cards=cards,
         sources=sources,
         hydrator=Hydrator(retrieval, features, feature_breaker, _FEATURES_SECONDS),
         finisher=Finisher(catalog, retrieval, clock),
@@ -91,7 +92,7 @@ async def assemble(
     closers.push_async_callback(trainer.close)
     await _warm(active_model, showcase)
     return Ranking(
-        catalog=AnnouncingCatalog(catalog, showcase.stock_changed),
+        catalog=AnnouncingCatalog(catalog, showcase, cards),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
@@ -101,7 +102,7 @@ async def assemble(
                 _all,
                 active_model.follow,
                 showcase.follow,
-                partial(showcase.follow_stock, changes),
+                partial(showcase.follow_stock, changes, cards.deleted),
                 scores.follow,
                 trainer.follow,
             )

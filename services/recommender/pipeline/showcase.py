@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.metrics import SHOWCASE
@@ -49,18 +51,32 @@ class Showcase:
             if len(self._products) < _OVERALL:
                 self._wanted.set()
 
+    def changed(self, product: Product) -> None:
+        """A product, just committed, with the stock that was sent for it: perhaps more than a newer count left, so it
+        brings nothing back. What came into stock is in the change log."""
+        kept = self._products.get(product.id)
+        if not _usable(product, self._clock()):
+            self.stock_changed(product.id, 0)
+        elif kept is not None:
+            self._products[product.id] = replace(
+                product,
+                create_time=product.create_time or kept.create_time,
+                update_time=product.update_time or kept.update_time,
+            )
+
     def choose(self, categories: Sequence[str], excluded: Collection[str], count: int) -> list[Product]:
         """Up to ``count`` products: those of ``categories`` first, in at most half of the places, then the others."""
         now = self._clock()
-        usable = [product for product in self._products.values() if product.id not in excluded]
-        usable = [p for p in usable if p.expire_time is None or p.expire_time > now]
+        usable = [p for p in self._products.values() if p.id not in excluded and _usable(p, now)]
         fitting = [product for product in usable if product.top_category in categories][: (count + 1) // 2]
         chosen = {product.id for product in fitting}
         return (fitting + [product for product in usable if product.id not in chosen])[:count]
 
     def among(self, ids: Sequence[str]) -> list[Product]:
-        """Those of ``ids`` that are kept, in that order."""
-        return [self._products[product_id] for product_id in ids if product_id in self._products]
+        """Those of ``ids`` that are kept and may be shown, in that order."""
+        now = self._clock()
+        kept = (self._products.get(product_id) for product_id in ids)
+        return [product for product in kept if product is not None and _usable(product, now)]
 
     async def refresh(self) -> None:
         """Reads the store anew. Raises UNAVAILABLE when it is away; what is kept stays then."""
@@ -76,8 +92,11 @@ class Showcase:
         SHOWCASE.set(len(self._products))
         self.bands = await self._retrieval.price_bands()
 
-    async def follow_stock(self, changes: ChangeLog) -> None:
-        """Follows the catalogue's changes for ever, also those made through other processes."""
+    async def follow_stock(self, changes: ChangeLog, deleted: Callable[[str], None]) -> None:
+        """Follows the catalogue's changes for ever, also those made through other processes.
+
+        ``deleted`` is told each product that left the catalogue.
+        """
         position: int | None = None
         while True:
             try:
@@ -86,6 +105,8 @@ class Showcase:
                 if await changes.wait_past(position, _REFRESH_SECONDS):
                     for change in await changes.changes(position, _CHUNK):
                         self.stock_changed(change.product_id, 0 if change.deleted else change.available_quantity)
+                        if change.deleted:
+                            deleted(change.product_id)
                         position = change.change_seq
             except ServiceError:
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -101,3 +122,12 @@ class Showcase:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_REFRESH_SECONDS):
                     await self._wanted.wait()
+
+
+def _usable(product: Product, now: datetime) -> bool:
+    """Whether it may be shown at this moment, as the store's ``is_available`` says of a row."""
+    return (
+        product.available_quantity > 0
+        and (product.available_time is None or product.available_time <= now)
+        and (product.expire_time is None or product.expire_time > now)
+    )

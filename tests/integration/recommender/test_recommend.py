@@ -250,3 +250,13 @@ async def test_a_new_product_is_found_by_its_text(shop: Shop) -> None:
         return "fresh-mic" in ids(await shop.service.recommendations.ListSimilarProducts(request, timeout=10))
 
     await eventually(found)
+
+
+async def test_a_deleted_product_has_no_similar_ones_and_a_new_one_has(shop: Shop) -> None:
+    request = pb.ListSimilarProductsRequest(product_id="short-lived")
+    similar = shop.service.recommendations.ListSimilarProducts
+    for _ in range(2):
+        assert (await error_of(similar(request, timeout=10))).reason == "PRODUCT_NOT_FOUND"
+        await import_products(shop.service.catalog, [product("short-lived", title="Travel guide model 98")])
+        assert (await similar(request, timeout=10)).results
+        await shop.service.catalog.DeleteProduct(catalog.DeleteProductRequest(id="short-lived"), timeout=10)

@@ -267,7 +267,7 @@ async def test_the_showcase_shows_the_users_categories_first_but_not_only() -> N
 async def test_what_is_sold_out_leaves_the_showcase_at_once() -> None:
     store = Store(stocked("a", "b"))
     showcase = await showcase_of(store)
-    catalog = AnnouncingCatalog(store, showcase.stock_changed)  # type: ignore[arg-type]  # the methods that matter
+    catalog = AnnouncingCatalog(store, showcase, Cards(store, 1.0))  # type: ignore[arg-type]  # what matters
     showcase.stock_changed("a", 0)
     await catalog.delete("b")
     assert showcase.choose((), (), 10) == []
