@@ -65,12 +65,7 @@ async def _bring_up(
     await supervisor.start(stores)
     await supervisor.start(services(settings, os.environ, urls, log))
     if settings.demo:
-        fresh = not await demo.loaded(settings)
-        if fresh:
-            report.say("loading the demo shop (once)")
-            await demo.load(settings)
-        with report.step("first answers"):
-            await demo.answers(settings, fresh=fresh)
+        await demo.ensure(settings, data, report)
     report.ready(settings.gateway_port)
     await asyncio.Event().wait()
 

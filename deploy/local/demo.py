@@ -2,12 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
-from deploy.local import probes
+from deploy.local import folder, probes
 from deploy.local.child import Child, StartError
 from deploy.local.probes import Answer
-from deploy.local.report import ending
+from deploy.local.report import Report, ending
 from deploy.local.settings import StackSettings
 
 # The two URLs that the documentation shows.
@@ -17,26 +19,6 @@ DOCUMENTED = (
 )
 # After a load only the worker's first round is missing; a slow machine computes it in seconds.
 _ANSWER_TIMEOUT = 60.0
-
-
-async def loaded(settings: StackSettings) -> bool:
-    """Whether the shop is complete: the load's first product, its last user, and the model that ends it."""
-    base = f"http://127.0.0.1:{settings.gateway_port}"
-    for path in ("/v1/products/prod_100", DOCUMENTED[0]):
-        if (await _settled(base + path)).status != 200:
-            return False
-    models = await _settled(f"{base}/v1/models")
-    return models.status == 200 and any(m.get("state") == "ACTIVE" for m in models.body.get("models", []))
-
-
-async def _settled(url: str) -> Answer:
-    """The first answer that is about the shop: the gateway is ready some moments before its connections are."""
-    deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
-    while True:
-        answer = await probes.get(url)
-        if answer.status in (200, 404) or asyncio.get_running_loop().time() > deadline:
-            return answer
-        await asyncio.sleep(0.1)
 
 
 async def load(settings: StackSettings) -> None:
@@ -53,6 +35,44 @@ async def load(settings: StackSettings) -> None:
         await child.stop(grace=2.0)
     if code:
         raise StartError(f"loading the demo shop {ending(code)}")
+
+
+async def ensure(
+    settings: StackSettings,
+    data: Path,
+    report: Report,
+    loading: Callable[[StackSettings], Awaitable[None]] = load,
+) -> None:
+    """Load the shop unless that was done before, return when the documented URLs answer.
+
+    The folder `data` remembers that it was done: what the owner deleted since then stays deleted, and a model that
+    cannot be trained any more is no reason to begin anew. Raises StartError.
+    """
+    # The load ends with this user's events, and events cannot be deleted.
+    known = (await _settled(settings, DOCUMENTED[0])).status == 200
+    if not known or not (folder.remembers(data, "demo") or await _trained(settings)):
+        report.say("loading the demo shop (once)")
+        await loading(settings)
+    folder.remember(data, "demo")
+    with report.step("first answers"):
+        await answers(settings, fresh=not known)
+
+
+async def _trained(settings: StackSettings) -> bool:
+    """Whether there is the model that ends a load."""
+    models = await _settled(settings, "/v1/models")
+    return models.status == 200 and any(m.get("state") == "ACTIVE" for m in models.body.get("models", []))
+
+
+async def _settled(settings: StackSettings, path: str) -> Answer:
+    """The first answer that is about the shop: the gateway is ready some moments before its connections are."""
+    url = f"http://127.0.0.1:{settings.gateway_port}{path}"
+    deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
+    while True:
+        answer = await probes.get(url)
+        if answer.status in (200, 404) or asyncio.get_running_loop().time() > deadline:
+            return answer
+        await asyncio.sleep(0.1)
 
 
 async def answers(settings: StackSettings, *, fresh: bool) -> None:
@@ -72,8 +92,10 @@ def is_real(answer: Answer, *, fresh: bool) -> bool:
     """Whether the features of an answer were computed from data: nothing degraded, every status a true one.
 
     Right after a load (`fresh`) every value has evidence, so one without is the worker still at work. A month
-    later the windows are empty, and saying so is the truth.
+    later the windows are empty, or the owner has deleted the product, and saying so is the truth.
     """
+    if answer.status == 404 and not fresh:
+        return True
     if answer.status != 200 or not isinstance(answer.body, dict) or answer.body.get("degraded"):
         return False
     metadata: dict[str, Any] = answer.body.get("metadata", {})

@@ -1,4 +1,4 @@
-"""The data folder: one stack at a time, logs of this run and the last one."""
+"""The data folder: one stack at a time, logs of this run and the last one, what need not be done again."""
 
 import fcntl
 import os
@@ -50,6 +50,16 @@ def fresh_log(folder: Path, name: str) -> Path:
     if log.exists():
         log.replace(logs / f"{name}.log.1")
     return log
+
+
+def remembers(folder: Path, what: str) -> bool:
+    """Whether `remember` was told so, by this run or one before."""
+    return (folder / f"{what}.done").exists()
+
+
+def remember(folder: Path, what: str) -> None:
+    """Note for later runs that something is done for good."""
+    (folder / f"{what}.done").touch()
 
 
 def _write(descriptor: int, text: str) -> None:
