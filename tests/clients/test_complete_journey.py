@@ -1,5 +1,6 @@
 """The Complete Journey's import against pandas over the package's own files."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 
@@ -131,6 +132,22 @@ async def test_importing_again_adds_nothing(state: State, address: str) -> None:
     assert (again.events.accepted, again.events.duplicates) == (0, 3_000)
     assert again.products.unchanged == len(state.products)
     assert state.events == before
+
+
+async def test_an_interrupted_import_is_completed_on_the_same_calendar(windowshop: Command, state: State) -> None:
+    limit = ("--limit", "1500")
+    state.fail_after_events = 1_000
+    cut = await windowshop("import", "complete-journey", *limit)
+    assert cut.exit_code == 1
+    assert len(state.events) == 1_000
+    state.fail_after_events = None
+    printed = re.search(r"go on with (--now) (\S+)", cut.stderr)
+    assert printed is not None, cut.stderr
+    done = await windowshop("import", "complete-journey", *limit, *printed.groups())
+    assert "events: 500 new, 1,000 there already" in done.stdout
+    baskets = read_journey(limit=1_500).baskets
+    times = [state.events[f"complete-journey-{basket}"].event_time.seconds for basket in baskets.basket_id]
+    assert set(np.array(times) - baskets.seconds) == {times[-1] - baskets.seconds[-1]}, "one shift for all"
 
 
 async def test_the_command_tells_what_it_did(windowshop: Command) -> None:

@@ -1,13 +1,13 @@
 """Commands about the demo shop."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 from rich.console import Console
 
 from windowshop_client.cli import tables
 from windowshop_client.cli.imports import events_line, products_line
-from windowshop_client.cli.options import Addresses, addressed_briefly
+from windowshop_client.cli.options import Addresses, addressed_briefly, now_option
 
 
 @click.group()
@@ -17,14 +17,10 @@ def demo() -> None:
 
 @demo.command("load")
 @click.option("--seed", type=click.IntRange(min=0), help="Another number, another shop.")
-@click.option(
-    "--now",
-    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]),
-    help="When the newest events happened [default: now].",
-)
+@now_option
 @click.option("--force", is_flag=True, help="Send everything again, even if the shop is there.")
 @addressed_briefly
-def load_demo(addresses: Addresses, seed: int | None, now: datetime | None, force: bool) -> None:
+def load_demo(addresses: Addresses, seed: int | None, now: datetime, force: bool) -> None:
     """Load 2,000 products and eight weeks of 500 users' events, and train a model.
 
     Does nothing when the shop is there already.
@@ -33,9 +29,8 @@ def load_demo(addresses: Addresses, seed: int | None, now: datetime | None, forc
     from windowshop_client.demo.generator import SEED  # noqa: PLC0415
     from windowshop_client.demo.load import load  # noqa: PLC0415
 
-    moment = datetime.now(UTC) if now is None else now.replace(tzinfo=now.tzinfo or UTC)
     chosen = SEED if seed is None else seed
-    report = addresses.call(lambda client: load(client, Console(stderr=True), now=moment, seed=chosen, force=force))
+    report = addresses.call(lambda client: load(client, Console(stderr=True), now=now, seed=chosen, force=force))
     if report.products is None or report.events is None:
         click.echo("the demo shop is there already")
     else:

@@ -1,6 +1,6 @@
 """Commands that load data."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -10,7 +10,7 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop.recommender.v1 import catalog_pb2 as c
 
 from windowshop_client.cli import tables
-from windowshop_client.cli.options import Addresses, addressed
+from windowshop_client.cli.options import Addresses, addressed, now_option
 from windowshop_client.cli.tables import json_option
 from windowshop_client.client import Client
 from windowshop_client.ndjson import BadLine, NdjsonFile
@@ -70,12 +70,15 @@ def import_events(addresses: Addresses, file: Path, as_json: bool) -> None:
 @import_group.command("complete-journey")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the newest baskets, and the products in them.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Leave out what came after this day of the data.")
+@now_option
 @json_option
 @addressed
-def import_complete_journey(addresses: Addresses, limit: int | None, until: datetime | None, as_json: bool) -> None:
+def import_complete_journey(
+    addresses: Addresses, limit: int | None, until: datetime | None, now: datetime, as_json: bool
+) -> None:
     """Load the Complete Journey: a year of real grocery baskets, the newest one moved to now.
 
-    Running it again adds nothing.
+    Running it again adds nothing. To go on after an interruption, give the --now that it printed.
     """
     # pandas takes half a second to import, which no other command should pay.
     from windowshop_client.complete_journey.load import Report, load_journey  # noqa: PLC0415
@@ -83,7 +86,7 @@ def import_complete_journey(addresses: Addresses, limit: int | None, until: date
     last: date | None = until.date() if until is not None else None
 
     async def work(client: Client) -> Report:
-        return await load_journey(client, Console(stderr=True), now=datetime.now(UTC), until=last, limit=limit)
+        return await load_journey(client, Console(stderr=True), now=now, until=last, limit=limit)
 
     try:
         report = addresses.call(work)

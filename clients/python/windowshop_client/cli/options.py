@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
@@ -55,6 +56,20 @@ def addressed(command: Command) -> Command:
 def addressed_briefly(command: Command) -> Command:
     """`addressed` with --features and --recommender as second names, where they mean nothing else."""
     return _addressed(command, brief=True)
+
+
+def now_option(command: Command) -> Command:
+    """Gives a command the option `now`, an aware instant."""
+    return click.option(
+        "--now",
+        type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]),
+        callback=_aware,
+        help="When the newest events happened [default: now].",
+    )(command)
+
+
+def _aware(_context: click.Context, _option: click.Parameter, given: datetime | None) -> datetime:
+    return datetime.now(UTC) if given is None else given.replace(tzinfo=given.tzinfo or UTC)
 
 
 def _addressed(command: Command, *, brief: bool) -> Command:

@@ -28,12 +28,20 @@ async def load_journey(
     """Products first, then one event a basket, the newest at `now`.
 
     Event ids come from basket ids, so a second import changes nothing: neither events, which keep the
-    times of the first import, nor products, which do not depend on `now`. Raises WindowshopError, and
-    ValueError when `until` leaves no data.
+    times of the first import, nor products, which do not depend on `now`. An import that was cut short is
+    completed by another one with the same `now`, which is shown for that: with a later one, the baskets
+    that were missing would move away from those that were not. Raises WindowshopError, and ValueError
+    when `until` leaves no data.
     """
     console.print("reading the Complete Journey ...", highlight=False)
     journey = read_journey(until=until, limit=limit)
     shift = time_shift(journey.baskets.newest, now)
+    newest = (journey.baskets.newest + shift).strftime("%Y-%m-%dT%H:%M:%SZ")
+    console.print(
+        f"the newest basket happens at {newest}; if this is interrupted, go on with --now {newest}",
+        highlight=False,
+        soft_wrap=True,
+    )
     with progress("products", len(journey.products), console=console) as advance:
         products = await client.import_products(product_chunks(journey.products), sent=advance)
     console.print("waiting until the feature service knows the products ...", highlight=False)
