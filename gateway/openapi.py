@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from gateway.clients import RPCS, Rpc
 from gateway.problems import CONTENT_TYPE
 from gateway.routes import PAGES, ROUTES, Page, Route, Shape, variables
-from gateway.schemas import DOCUMENTED, Schemas, reference
+from gateway.schemas import DOCUMENTED, Schemas, bounds, reference
 from gateway.transcoding.binding import Binding, Query
 from gateway.transcoding.descriptors import FIELD_MASK, is_type, message_type
 from services.runtime.identifiers import ID_PATTERN
@@ -79,7 +79,7 @@ def _body(route: Route, rpc: Rpc, schemas: Schemas) -> Json | None:
         schema = schemas.request(descriptor, without=_bound(route, binding))
     else:
         schema = schemas.request(message_type(descriptor.fields_by_name[binding.body]))
-    return {"required": False, "content": {"application/json": {"schema": schema}}}
+    return {"required": binding.required, "content": {"application/json": {"schema": schema}}}
 
 
 def _bound(route: Route, binding: Binding) -> frozenset[str]:
@@ -98,7 +98,7 @@ def _path_parameter(name: str) -> Json:
 
 def _query_parameter(name: str, query: Query, rpc: Rpc) -> Json:
     field = rpc.request.fields_by_name[query.field]
-    parameter: Json = {"name": name, "in": "query", "required": False, "schema": _query_schema(field)}
+    parameter: Json = {"name": name, "in": "query", "required": False, "schema": _query_schema(field) | bounds(field)}
     if query.description:
         parameter["description"] = query.description
     if parameter["schema"]["type"] == "array":

@@ -82,7 +82,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/features/{entity}:batchGet", "FeatureService.BatchGetFeatures", Timeout.READ,
         "BatchGetFeatures", "Feature values of up to 1,000 entities of one type, in columns.",
-        Binding(body="*"), Shape.FEATURE_COLUMNS,
+        Binding(body="*", required=True), Shape.FEATURE_COLUMNS,
     ),
     Route(
         "GET", "/v1/featureDefinitions", "FeatureService.ListFeatureDefinitions", Timeout.READ,
@@ -96,7 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/events:write", "FeatureService.WriteEvents", Timeout.WRITE,
         "WriteEvents", "Appends up to 1,000 events; durable when answered, idempotent by eventId.",
-        Binding(body="*"),
+        Binding(body="*", required=True),
     ),
     Route(
         "POST", "/v1/events:import", "FeatureService.ImportEvents", Timeout.IMPORT,
@@ -169,7 +169,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/products/{id}:setInventory", "CatalogService.SetInventory", Timeout.WRITE,
         "SetInventory", "Sets the stock of a product; an older setTime than the known one changes nothing.",
-        Binding(body="*"),
+        Binding(body="*", required=True),
     ),
     Route(
         "GET", "/v1/models", "ModelService.ListModels", Timeout.ADMIN,

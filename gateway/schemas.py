@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -13,6 +14,46 @@ Json = dict[str, Any]
 
 DOCUMENTED = ("Problem", "FeatureValues", "FeatureColumns")
 
+_FEATURES, _RECOMMENDER = "windowshop.features.v1", "windowshop.recommender.v1"
+_FEATURE_NAMES: Json = {"maxItems": 100}
+_SOME: Json = {"minItems": 1, "maxItems": 1000}
+_PAGE_OF_100: Json = {"minimum": 0, "maximum": 100}
+_PAGE_OF_1000: Json = {"minimum": 0, "maximum": 1000}
+_COUNT: Json = {"minimum": 0}
+# What the services refuse beyond, for those who fill a form or generate a client. A test holds them together.
+_BOUNDS: Mapping[str, Json] = {
+    f"{_FEATURES}.GetFeaturesRequest.features": _FEATURE_NAMES,
+    f"{_FEATURES}.RefreshFeaturesRequest.features": _FEATURE_NAMES,
+    f"{_FEATURES}.BatchGetFeaturesRequest.features": _FEATURE_NAMES,
+    f"{_FEATURES}.BatchGetFeaturesRequest.ids": _SOME,
+    f"{_FEATURES}.WriteEventsRequest.events": _SOME,
+    f"{_FEATURES}.ListFeatureDefinitionsRequest.page_size": _PAGE_OF_1000,
+    f"{_RECOMMENDER}.RecommendRequest.page_size": _PAGE_OF_100,
+    f"{_RECOMMENDER}.RecommendRequest.product_ids": {"maxItems": 20},
+    f"{_RECOMMENDER}.RecommendRequest.exclude_product_ids": {"maxItems": 500},
+    f"{_RECOMMENDER}.RecommendRequest.device": {"maxLength": 32},
+    f"{_RECOMMENDER}.ListSimilarProductsRequest.page_size": _PAGE_OF_100,
+    f"{_RECOMMENDER}.ListProductsRequest.page_size": _PAGE_OF_1000,
+    f"{_RECOMMENDER}.ListModelsRequest.page_size": _PAGE_OF_100,
+    f"{_RECOMMENDER}.SetInventoryRequest.available_quantity": _COUNT,
+    f"{_RECOMMENDER}.Product.title": {"maxLength": 500},
+    f"{_RECOMMENDER}.Product.description": {"maxLength": 10_000},
+    f"{_RECOMMENDER}.Product.categories": {"maxItems": 20},
+    f"{_RECOMMENDER}.Product.tags": {"maxItems": 50},
+    f"{_RECOMMENDER}.Product.attributes": {"maxProperties": 50},
+    f"{_RECOMMENDER}.Product.available_quantity": _COUNT,
+    f"{_RECOMMENDER}.Product.low_stock_threshold": _COUNT,
+    f"{_RECOMMENDER}.Product.rating_count": _COUNT,
+}
+# Without these the service refuses the request; each makes its route's body a required one.
+_NEEDED = frozenset(
+    {
+        f"{_FEATURES}.BatchGetFeaturesRequest.ids",
+        f"{_FEATURES}.WriteEventsRequest.events",
+        f"{_RECOMMENDER}.SetInventoryRequest.available_quantity",
+    }
+)
+
 _INSTANT: Json = {"type": "string", "format": "date-time"}
 _NULLABLE_INSTANT: Json = {"type": ["string", "null"], "format": "date-time"}
 _SPECIAL_NUMBERS = ["NaN", "Infinity", "-Infinity"]
@@ -23,6 +64,11 @@ _DEGRADED: Json = {
     "minItems": 1,
     "description": "What was not available while answering; left out on a good day.",
 }
+
+
+def bounds(field: FieldDescriptor) -> Json:
+    """What a request may hold in ``field``, as far as it is a matter of counting."""
+    return dict(_BOUNDS.get(field.full_name, {}))
 
 
 def reference(kind: str, name: str) -> Json:
@@ -49,7 +95,7 @@ class Schemas:
         return self._message(descriptor, descriptor.name, incoming=False)
 
     def request(self, descriptor: Descriptor, without: frozenset[str] = frozenset()) -> Json:
-        """A message that comes in: everything may be left out, nothing unknown may be there."""
+        """A message that comes in: most may be left out, nothing unknown may be there."""
         return self._message(descriptor, f"{descriptor.name}Input", incoming=True, without=without)
 
     def _message(
@@ -63,13 +109,26 @@ class Schemas:
                 "properties": {field.json_name: self._field(field, incoming) for field in fields},
                 "additionalProperties": False,
             }
-            required = [field.json_name for field in fields if not field.has_presence]
-            if required and not incoming:
+            required = [
+                field.json_name
+                for field in fields
+                if (field.full_name in _NEEDED if incoming else not field.has_presence)
+            ]
+            if required:
                 schema["required"] = required
             self._components[name] = schema
         return reference("schemas", name)
 
     def _field(self, field: FieldDescriptor, incoming: bool) -> Json:
+        schema = self._whole(field, incoming)
+        if not incoming:
+            return schema
+        schema |= bounds(field)
+        # null is "left out" of any field; these have no other way to say it, as "" and [] are for texts and lists.
+        clears = field.has_presence and field.full_name not in _NEEDED
+        return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]} if clears else schema
+
+    def _whole(self, field: FieldDescriptor, incoming: bool) -> Json:
         if is_map(field):
             return {"type": "object", "additionalProperties": self._value(message_type(field).fields[1], incoming)}
         value = self._value(field, incoming)

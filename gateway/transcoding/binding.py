@@ -13,7 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gateway.transcoding.decoding import Decoder, invalid_value, parse_json
 from gateway.transcoding.descriptors import FIELD_MASK, is_type, message_type
-from services.runtime.errors import invalid_field
+from services.runtime.errors import invalid_argument, invalid_field
 from services.runtime.identifiers import check_id
 
 _WHOLE = re.compile(r"-?[0-9]{1,10}")
@@ -51,7 +51,8 @@ class Binding:
     """Where the fields of the request come from.
 
     ``path`` maps variables of the template to fields when their names differ. ``body`` is "" (none), "*"
-    (its fields are the request's) or the name of the one field that it is. ``mask`` is the field mask that, left
+    (its fields are the request's) or the name of the one field that it is; one that is ``required`` and missing is
+    refused. ``mask`` is the field mask that, left
     out of the query, names what the body does: a message alone does not tell an emptied text from one left out.
     With ``lines`` the body is NDJSON.
     """
@@ -59,6 +60,7 @@ class Binding:
     path: dict[str, str] = field(default_factory=dict)
     query: dict[str, Query] = field(default_factory=dict)
     body: str = ""
+    required: bool = False
     mask: str = ""
     lines: Lines | None = None
 
@@ -72,11 +74,14 @@ class RequestBinder:
         self._queries = QueryReader(descriptor, binding.query)
         self._body = _body_decoder(descriptor, binding.body) if binding.body else None
         self._inner = "" if binding.body == "*" else binding.body
+        self._required = binding.required
         self._mask = binding.mask
 
     def bind(self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes) -> Message:
         """The request; raises INVALID_ARGUMENT naming the first field or parameter that is wrong."""
         message = self._message()
+        if self._required and not body:
+            raise invalid_argument("the route needs a body of application/json", reason="BODY_MISSING")
         said: list[str] = []
         if self._body is not None and body:
             said = self._body.decode(parse_json(body), getattr(message, self._inner) if self._inner else message)

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from windowshop.recommender.v1.catalog_pb2 import Product
 
 from gateway.clients import RPCS
 from gateway.openapi import document
 from gateway.routes import PAGES, ROUTES, Page, Route
+from gateway.schemas import _BOUNDS, _NEEDED
+from services.features import servicer as features
+from services.recommender.domain import product as products
+from services.recommender.servicer import catalog, model, recommendation
 from tests.support.gateway import Gateway
 
 DOCUMENT = json.loads(json.dumps(document("1")))
@@ -49,6 +54,22 @@ def validate(schema: dict[str, Any], value: Any) -> None:
     OAS31Validator(whole, format_checker=OAS31Validator.FORMAT_CHECKER).validate(value)
 
 
+def operation_of(row: Route | Page) -> dict[str, Any]:
+    operation: dict[str, Any] = DOCUMENT["paths"][row.path][row.method.lower()]
+    return operation
+
+
+def body_of(row: Route | Page) -> dict[str, Any]:
+    body: dict[str, Any] = operation_of(row)["requestBody"]
+    return body
+
+
+def schema_of(row: Route) -> dict[str, Any]:
+    name = body_of(row)["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    schema: dict[str, Any] = DOCUMENT["components"]["schemas"][name]
+    return schema
+
+
 def test_the_document_is_openapi() -> None:
     OpenAPIV31SpecValidator(DOCUMENT).validate()
 
@@ -78,14 +99,84 @@ def test_operations_and_rpcs_are_named_right() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation)
-async def test_a_real_answer_fits_its_schema(gateway: Gateway, row: Route | Page) -> None:
+async def test_a_real_request_and_its_answer_fit_their_schemas(gateway: Gateway, row: Route | Page) -> None:
     path, arguments = REQUESTS[row.operation]
+    if "json" in arguments:
+        validate(body_of(row)["content"]["application/json"]["schema"], arguments["json"])
     async with gateway.http.request(row.method, gateway.url + path, **arguments) as answer:
         assert answer.status == 200, await answer.text()
         declared = DOCUMENT["paths"][row.path][row.method.lower()]["responses"]["200"]["content"]
         schema = declared[answer.content_type]["schema"]
         body = await answer.json() if answer.content_type == "application/json" else await answer.text()
         validate(schema, body)
+
+
+@pytest.mark.parametrize("row", [row for row in ROUTES if row.request.body], ids=lambda row: row.operation)
+async def test_a_body_is_required_where_the_document_says_so(gateway: Gateway, row: Route) -> None:
+    path, _ = REQUESTS[row.operation]
+    status, problem = await gateway.json(row.method, path)
+    if body_of(row)["required"]:
+        assert (status, problem["reason"]) == (400, "BODY_MISSING")
+    else:
+        assert status == 200
+    assert body_of(row)["required"] == bool(schema_of(row).get("required"))
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "fits"),
+    [
+        ("BatchGetFeatures", {"ids": ["a"] * 1000}, True),
+        ("BatchGetFeatures", {"ids": ["a"] * 1001}, False),
+        ("BatchGetFeatures", {"ids": []}, False),
+        ("BatchGetFeatures", {}, False),
+        ("WriteEvents", {"events": []}, False),
+        ("SetInventory", {"availableQuantity": None}, False),
+        ("SetInventory", {"availableQuantity": -1}, False),
+        ("Recommend", {"pageSize": 101}, False),
+        ("UpdateProduct", {"price": None, "brand": "", "tags": [], "availableTime": None}, True),
+        ("UpdateProduct", {"availableQuantity": -1}, False),
+        ("UpdateProduct", {"colour": "red"}, False),
+    ],
+)
+def test_a_schema_says_what_a_request_may_hold(operation: str, body: dict[str, Any], fits: bool) -> None:
+    schema = schema_of(next(row for row in ROUTES if row.operation == operation))
+    assert OAS31Validator({**schema, "components": DOCUMENT["components"]}).is_valid(body) == fits
+
+
+def test_the_bounds_are_those_of_the_services() -> None:
+    pages = {
+        "ListFeatureDefinitions": features.MAX_PAGE,
+        "RecommendForUser": recommendation.MAX_PAGE,
+        "ListSimilarProducts": recommendation.MAX_PAGE,
+        "ListProducts": catalog.MAX_PAGE,
+        "ListModels": model.MAX_PAGE,
+    }
+    for row in ROUTES:
+        parameters = {one["name"]: one["schema"] for one in operation_of(row)["parameters"]}
+        if "pageSize" in parameters:
+            assert parameters["pageSize"]["maximum"] == pages.pop(row.operation)
+    assert pages == {}
+    schemas = DOCUMENT["components"]["schemas"]
+    batch, product = schemas["BatchGetFeaturesRequestInput"]["properties"], schemas["ProductInput"]["properties"]
+    recommend = schemas["RecommendRequestInput"]["properties"]
+    assert batch["ids"]["maxItems"] == features.MAX_IDS
+    assert batch["features"]["maxItems"] == features.MAX_FEATURES
+    assert schemas["WriteEventsRequestInput"]["properties"]["events"]["maxItems"] == features.MAX_EVENTS
+    assert recommend["pageSize"]["maximum"] == recommendation.MAX_PAGE
+    assert recommend["productIds"]["maxItems"] == recommendation.MAX_PRODUCTS
+    assert recommend["excludeProductIds"]["maxItems"] == recommendation.MAX_EXCLUDED
+    assert recommend["device"]["maxLength"] == recommendation.MAX_DEVICE
+    assert product["title"]["maxLength"] == products.MAX_TITLE
+    assert product["description"]["maxLength"] == products.MAX_DESCRIPTION
+    assert product["categories"]["maxItems"] == products.MAX_CATEGORIES
+    assert product["tags"]["maxItems"] == products.MAX_TAGS
+    assert product["attributes"]["maxProperties"] == products.MAX_ATTRIBUTES
+
+
+def test_every_bound_and_need_is_of_a_field() -> None:
+    named = {field.full_name for rpc in RPCS.values() for field in rpc.request.fields}
+    named |= {field.full_name for field in Product.DESCRIPTOR.fields}
+    assert set(_BOUNDS) | _NEEDED <= named
 
 
 @pytest.mark.parametrize(
