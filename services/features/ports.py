@@ -22,6 +22,10 @@ class StoreDownError(Exception):
         self.store = store
 
 
+class SlowStatementError(StoreDownError):
+    """The store answers, but gave this statement up after its time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Appended:
     """What became of a batch: for each event whether it was new; the products that the catalogue does not know."""

@@ -19,7 +19,14 @@ from services.features.domain.features import (
     next_due_ms,
 )
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, DUE, REFRESH_LAG
-from services.features.ports import Claim, DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.features.ports import (
+    Claim,
+    DueQueue,
+    FeatureComputer,
+    OnlineStore,
+    SlowStatementError,
+    StoreDownError,
+)
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -56,12 +63,17 @@ class Refresher:
         """For as long as the process lives."""
         while True:
             started = time.monotonic()
-            try:
-                done = sum([await self.refresh(entity) for entity in self._entities])
-                await self._gauge()
-            except StoreDownError:
+            done, down = 0, False
+            for entity in self._entities:
+                try:
+                    done += await self.refresh(entity)
+                except StoreDownError:  # the other entities may fare better
+                    down = True
+            if down:
                 await asyncio.sleep(_RETRY)
                 continue
+            with contextlib.suppress(StoreDownError):
+                await self._gauge()
             await asyncio.sleep((time.monotonic() - started) * self._rest if done else _IDLE)
 
     async def refresh(self, entity: Entity) -> int:
@@ -107,12 +119,15 @@ class Refresher:
         records: Mapping[str, Record],
         entries: Mapping[str, dict[int, Entry]],
     ) -> None:
-        """Adds a feature's values to ``entries``. A statement that is wrong costs its own feature only."""
+        """Adds a feature's values to ``entries``. A statement that is wrong or slow costs its own feature only."""
         now_ms = self._clock_ms()
         COMPUTATIONS.labels(feature.name, "due").inc(len(ids))
         try:
             with COMPUTE_SECONDS.labels(feature.name).time():
                 values = await self._computer.compute(feature, ids, now_ms)
+        except SlowStatementError:
+            log.warning("feature is too slow", feature=feature.name)
+            return
         except StoreDownError:
             raise
         except Exception:

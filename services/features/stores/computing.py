@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.features.domain.features import Entity, Feature, FeatureType, Value
-from services.features.stores.postgres import Database
+from services.features.stores.postgres import Database, StatementError
+
+# Parameters, each with the types that it may have; columns.
+_Contract = tuple[tuple[tuple[str, set[str]], ...], tuple[str, ...]]
+_IDS, _INSTANT, _NUMBER = {"text[]", "varchar[]"}, {"timestamptz"}, {"int2", "int4", "int8"}
+# What declared statements take and return.
+_FEATURE: _Contract = (("$1 text[] ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id", "value")
+_KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",)
+_ACTIVE: _Contract = (
+    (("$1 text after", {"text", "varchar"}), ("$2 timestamptz now", _INSTANT), ("$3 int limit", _NUMBER)),
+    ("id",),
+)
+_OF_PRODUCTS: _Contract = (("$1 text[] product ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id",)
 
 
 class PostgresComputer:
@@ -18,12 +30,32 @@ class PostgresComputer:
         self._database = database
 
     async def check(self, entities: Sequence[Entity]) -> None:
-        """Prepares every statement, so that a mistake in one is found at start and not by a reader."""
-        async with self._database.connection() as connection:
-            for entity in entities:
-                statements = [entity.known, entity.active, entity.of_products]
-                for sql in [*filter(None, statements), *(f.sql for f in entity.features.values())]:
-                    await connection.prepare(sql)
+        """Prepares every statement, so that a mistake in one is found at start and not by a reader.
+
+        Raises ValueError naming the place.
+        """
+        for entity in entities:
+            place = f"entities.{entity.name}"
+            await self._check(f"{place}: known", entity.known, _KNOWN)
+            await self._check(f"{place}: active", entity.active, _ACTIVE)
+            if entity.of_products is not None:
+                await self._check(f"{place}: of_products", entity.of_products, _OF_PRODUCTS)
+            for feature in entity.features.values():
+                await self._check(f"features.{feature.name}", feature.sql, _FEATURE)
+
+    async def _check(self, place: str, sql: str, contract: _Contract) -> None:
+        parameters, columns = contract
+        try:
+            types, names = await self._database.describe(sql)
+        except StatementError as error:
+            raise ValueError(f"{place}: its statement is refused: {error}") from error
+        if len(types) != len(parameters) or any(
+            given not in allowed for given, (_, allowed) in zip(types, parameters, strict=True)
+        ):
+            wanted = ", ".join(name for name, _ in parameters)
+            raise ValueError(f"{place}: its statement must take {wanted}; it takes {', '.join(types) or 'nothing'}")
+        if not set(columns) <= set(names):
+            raise ValueError(f"{place}: its statement must return {', '.join(columns)}; it returns {', '.join(names)}")
 
     async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Value]:
         """See FeatureComputer."""

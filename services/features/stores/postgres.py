@@ -9,13 +9,19 @@ from typing import Any
 
 import asyncpg
 
-from services.features.ports import EVENT_LOG, StoreDownError
+from services.features.ports import EVENT_LOG, SlowStatementError, StoreDownError
 from services.features.stores.breaker import Breaker
+from services.runtime.coalescing import SingleFlight
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
 _CLOSE_SECONDS = 5.0
+# Seconds: for a free connection, or to make one; a hung server must not hang us.
+_CONNECT_SECONDS = 2.0
+_PING_SECONDS = 1.0
+# The server gives a statement up before the client does: then it is the statement that is slow, not the server.
+_SERVER_SHARE = 0.9
 
 # Of a bug in a statement, of bad input: retrying will not help, and it is no outage.
 _NOT_AN_OUTAGE = (
@@ -33,34 +39,75 @@ _OUTAGE = (
 )
 
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
+# A statement that the server does not accept.
+StatementError = asyncpg.exceptions.SyntaxOrAccessError
 
 
 class Database:
     """Connections to one database. Every failure to get an answer in time is a StoreDownError."""
 
-    def __init__(self, pool: Any, breaker: Breaker) -> None:
+    def __init__(self, dsn: str, pool: Any, breaker: Breaker) -> None:
+        self._dsn = dsn
         self._pool = pool
         self._breaker = breaker
+        self._pings: SingleFlight[bool] = SingleFlight()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """A connection for the block; DeadlockError passes, for its transaction may be tried again."""
         self._breaker.check()
+        connection = await self._acquire()
         try:
-            async with self._pool.acquire(timeout=2.0) as connection:
+            try:
                 yield connection
+            except asyncpg.InterfaceError as error:
+                if _lost(connection):
+                    raise self._failed(error) from error
+                raise  # the driver's refusal of a wrong call: a bug
+            finally:
+                await self._pool.release(connection)
         except (*_NOT_AN_OUTAGE, DeadlockError):
             raise
+        except asyncpg.exceptions.QueryCanceledError as error:
+            raise SlowStatementError(EVENT_LOG, "a statement took too long") from error
+        except asyncpg.InterfaceError:
+            raise
         except _OUTAGE as error:
-            self._breaker.failed(type(error).__name__)
-            raise StoreDownError(EVENT_LOG, type(error).__name__) from error
+            raise self._failed(error) from error
         self._breaker.succeeded()
+
+    async def _acquire(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=_CONNECT_SECONDS)
+        except TimeoutError as error:
+            if await self._pings.run("", self.ping):  # all are in use, which is no outage
+                raise StoreDownError(EVENT_LOG, "no free connection") from error
+            raise self._failed(error) from error
+        except _OUTAGE as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> StoreDownError:
+        self._breaker.failed(type(error).__name__)
+        return StoreDownError(EVENT_LOG, type(error).__name__)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """A connection in a transaction that commits at the end of the block."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    @asynccontextmanager
+    async def patient(self) -> AsyncIterator[Any]:
+        """A transaction whose statements take as long as their callers give them."""
+        async with self.transaction() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            yield connection
+
+    async def describe(self, statement: str) -> tuple[list[str], list[str]]:
+        """The types of a statement's parameters, and the names of its columns; raises StatementError."""
+        async with self.connection() as connection:
+            prepared = await connection.prepare(statement)
+            return [kind.name for kind in prepared.get_parameters()], [c.name for c in prepared.get_attributes()]
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of a statement."""
@@ -80,12 +127,23 @@ class Database:
                 await asyncio.sleep(0.5)
 
     async def ping(self) -> bool:
-        """Whether the server answers, past the breaker."""
+        """Whether the server answers, past the breaker and the pool, which others may have used up."""
         try:
-            async with asyncio.timeout(1.0), self._pool.acquire() as connection:
-                await connection.fetchval("SELECT 1")
+            async with asyncio.timeout(_PING_SECONDS):
+                connection = await asyncpg.connect(self._dsn)
+                try:
+                    await connection.fetchval("SELECT 1")
+                finally:
+                    connection.terminate()
         except _OUTAGE:
             return False
+        return True
+
+
+def _lost(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:  # the pool took it back when it was cut
         return True
 
 
@@ -97,7 +155,7 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
         min_size=0,
         max_size=size,
         command_timeout=command_timeout,
-        timeout=2.0,  # seconds to connect; a hung server must not hang us
+        timeout=_CONNECT_SECONDS,
         max_inactive_connection_lifetime=60.0,
         statement_cache_size=200,
         # Statements are a few milliseconds long: compiling them costs more than it saves.
@@ -105,13 +163,14 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
             "application_name": "windowshop-features",
             "timezone": "UTC",
             "jit": "off",
+            "statement_timeout": str(int(command_timeout * _SERVER_SHARE * 1_000)),
             # A plan that was kept from when a table was small reads all of it after an import. Planning anew: 0.3 ms.
             "plan_cache_mode": "force_custom_plan",
         },
     )
     await pool
     breaker = Breaker(EVENT_LOG)
-    database = Database(pool, breaker)
+    database = Database(dsn, pool, breaker)
     try:
         async with breaker.probing(database.ping):
             yield database

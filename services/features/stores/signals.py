@@ -123,7 +123,7 @@ class PostgresSignals:
 
     async def rank_prices(self, categories: Sequence[str]) -> list[str]:
         """See SignalStore."""
-        async with self._database.connection() as connection:
+        async with self._database.patient() as connection:
             rows = await connection.fetch(_RANK, list(categories), timeout=_RANK_TIMEOUT)
         return [row["product_id"] for row in rows]
 

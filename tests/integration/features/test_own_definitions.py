@@ -12,7 +12,7 @@ from tests.support.stack import PostgresServer, ValkeyServer
 DEFINITIONS = """
 [entities.User]
 known = "known.sql"
-active = "known.sql"
+active = "active.sql"
 
 [features.user_searches]
 entity = "User"
@@ -59,6 +59,9 @@ WINDOW = "FROM events WHERE subject_id = ANY ($1) AND event_time <= $2::timestam
 async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: ValkeyServer, tmp_path: Path) -> None:
     (tmp_path / "features.toml").write_text(DEFINITIONS)
     (tmp_path / "known.sql").write_text("SELECT DISTINCT subject_id AS id FROM events WHERE subject_id = ANY ($1)")
+    (tmp_path / "active.sql").write_text(
+        "SELECT DISTINCT subject_id AS id FROM events WHERE subject_id > $1 AND event_time <= $2 ORDER BY 1 LIMIT $3"
+    )
     statements = {
         "searches": f"SELECT subject_id AS id, count(*) AS value {WINDOW} AND event_type = 'search' GROUP BY 1",
         "seen": f"SELECT subject_id AS id, max(event_time) AS value {WINDOW} GROUP BY 1",

@@ -1,0 +1,112 @@
+"""Declared statements are checked at start; one that is slow or wrong costs its own feature only."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.features.app import MIGRATIONS, Parts, clock_ms, open_parts
+from services.features.domain.features import Entity
+from services.features.ports import SlowStatementError, StoreDownError
+from services.features.refreshing import Refresher
+from services.runtime.lifecycle import background
+from services.runtime.migrations import migrate
+from tests.contract.features.test_exact_values import order
+from tests.support.features import settings
+from tests.support.stack import PostgresServer, ValkeyServer
+from tests.support.waiting import eventually
+
+
+def with_statement(entity: Entity, name: str, sql: str) -> Entity:
+    changed = dataclasses.replace(entity.features[name], sql=sql)
+    return dataclasses.replace(entity, features={**entity.features, name: changed})
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT subject_id AS id, 1 AS value FROM events WHERE subject_id = ANY ($1)", "it takes text"),
+        ("SELECT 'a' AS id, 1 AS value", "it takes nothing"),
+        ("SELECT 'a' AS id, 1 AS value WHERE $1::text = '' AND $2::timestamptz < now()", "it takes text, timestamptz"),
+        ("SELECT 'a' AS id, 1 AS val WHERE 'a' = ANY ($1::text[]) AND $2::timestamptz < now()", "returns id, val"),
+        ("SELEC 1", "is refused: syntax error"),
+    ],
+)
+async def test_mistakes_in_statements_are_found_at_start(parts: Parts, sql: str, message: str) -> None:
+    user = parts.definitions.entities["User"]
+    with pytest.raises(ValueError, match=message) as failure:
+        await parts.computer.check([with_statement(user, "user_purchase_count_30d", sql)])
+    assert str(failure.value).startswith("features.user_purchase_count_30d: ")
+    with pytest.raises(ValueError, match=r"entities\.User: active: .* must take .1 text after"):
+        await parts.computer.check([dataclasses.replace(user, active=user.known)])
+    await parts.computer.check(parts.entities)
+
+
+async def test_a_wrong_call_is_no_outage(parts: Parts) -> None:
+    for _ in range(5):
+        with pytest.raises(Exception, match="expects 1 argument") as failure:
+            await parts.database.fetch("SELECT $1::int", 1, 2)
+        assert not isinstance(failure.value, StoreDownError)
+    assert (await parts.database.fetch("SELECT 1"))[0][0] == 1
+
+
+@pytest.fixture
+async def hurried(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[Parts]:
+    """Stores that give statements half a second."""
+    dsn = await postgres.create_database()
+    await asyncio.to_thread(migrate, dsn, MIGRATIONS)
+    async with AsyncExitStack() as closers:
+        yield await open_parts(settings(dsn, valkey.url, FEATURES_DATABASE_TIMEOUT=0.5), closers)
+
+
+async def test_a_slow_statement_is_no_outage_and_costs_its_own_feature_only(hurried: Parts) -> None:
+    count, average = "user_purchase_count_30d", "user_avg_order_value"
+    await hurried.log.append([order("u1", 5.0)._replace(event_time_us=clock_ms() * 1_000 - 1_000_000)])
+    user = hurried.definitions.entities["User"]
+    slow = with_statement(
+        user,
+        count,
+        "SELECT id, 1 AS value FROM unnest($1::text[]) AS id, pg_sleep(30) WHERE $2::timestamptz IS NOT NULL",
+    )
+    for _ in range(3):
+        with pytest.raises(SlowStatementError):
+            await hurried.computer.compute(slow.features[count], ["u1"], clock_ms())
+    refresher = Refresher([slow], hurried.online, hurried.queue, hurried.computer, clock_ms, random.random, 1.0)
+    await hurried.queue.enqueue("User", {"u1": 1})
+    assert await refresher.refresh(slow) == 1
+    (record,) = await hurried.online.read("User", ["u1"])
+    assert record.entries[user.features[average].number].value == 5.0
+    assert user.features[count].number not in record.entries
+
+
+async def test_an_entity_that_cannot_be_refreshed_stops_no_other(hurried: Parts) -> None:
+    await hurried.log.append([order("u1", 5.0, "p1")._replace(event_time_us=clock_ms() * 1_000 - 1_000_000)])
+    user, product = (hurried.definitions.entities[name] for name in ("User", "Product"))
+    stuck = dataclasses.replace(user, known="SELECT id FROM unnest($1::text[]) AS id, pg_sleep(30)")
+    refresher = Refresher([stuck, product], hurried.online, hurried.queue, hurried.computer, clock_ms, random.random, 1)
+    await hurried.queue.enqueue("User", {"u1": 1})
+    await hurried.queue.enqueue("Product", {"p1": 1})
+
+    async def stored() -> bool:
+        (record,) = await hurried.online.read("Product", ["p1"])
+        return product.features["product_popularity_score"].number in record.entries
+
+    async with background("refresh", refresher.run()):
+        await eventually(stored)
+
+
+async def test_a_pool_that_is_used_up_is_no_outage(parts: Parts) -> None:
+    held = [parts.database.connection() for _ in range(12)]
+    for one in held:
+        await one.__aenter__()
+    for _ in range(3):
+        with pytest.raises(StoreDownError, match="no free connection"):
+            await parts.database.fetch("SELECT 1")
+    for one in held:
+        await one.__aexit__(None, None, None)
+    assert (await parts.database.fetch("SELECT 1"))[0][0] == 1
