@@ -30,6 +30,8 @@ DEFAULT_PAGE = 100
 REJECTED_SAMPLES = 100
 # About 0.5 MB a message.
 TRAINING_CHUNK = 10_000
+# 9999-12-31 UTC, the last day of timestamps.
+MAX_TRAINING_US = 253_402_214_400 * 1_000_000
 DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
 
 # The entity type of guests: users in all but their ids.
@@ -151,6 +153,9 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         types = list(request.event_types) or list(DEFAULT_TRAINING_TYPES)
         if not set(types) <= set(EVENT_TYPES) or len(types) > len(EVENT_TYPES):
             raise invalid_field("eventTypes", "must be event types, each at most once")
+        for field, instant_us in (("startTime", start_us), ("endTime", end_us)):
+            if not 0 <= instant_us <= MAX_TRAINING_US:
+                raise invalid_field(field, "must be from 1970 to 9999")
         if start_us > end_us:
             raise invalid_field("startTime", "must not be after endTime")
         try:

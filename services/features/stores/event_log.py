@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.features.domain.events import Event
@@ -41,13 +43,16 @@ WHERE NOT EXISTS (SELECT FROM product_signals p WHERE p.product_id = product_id.
 """
 
 _TRAINING_ROWS = """
-SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity
+SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity,
+       event_time, seq, line
 FROM event_lines
-WHERE event_time >= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
-  AND event_time < timestamptz 'epoch' + $2::bigint * interval '1 microsecond'
-  AND event_type = ANY ($3::text[]::event_type[])
+WHERE event_time >= $1::timestamptz
+  AND (event_time, seq, line) > ($1::timestamptz, $2::bigint, $3::smallint)
+  AND event_time < $4::timestamptz
+  AND event_type = ANY ($5::text[]::event_type[])
   AND NOT guest
 ORDER BY event_time, seq, line
+LIMIT $6
 """
 
 _TRANSACTIONS = """
@@ -82,8 +87,11 @@ FROM written w
 
 # Concurrent senders of the same events in different orders; one of the two is told to try again.
 _DEADLOCK_ATTEMPTS = 5
-# Reading a year of history sorts it first.
+# A chunk of rows, from a disk that has not seen them lately.
 _TRAINING_TIMEOUT = 120.0
+# Chunks that are read at once, of all who train: shoppers need the connections.
+_TRAINING_READS = 2
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgresEventLog:
@@ -91,6 +99,7 @@ class PostgresEventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._training = asyncio.Semaphore(_TRAINING_READS)
 
     async def append(self, events: Sequence[Event]) -> Appended:
         """See EventLog."""
@@ -105,13 +114,20 @@ class PostgresEventLog:
     async def training_rows(
         self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
     ) -> AsyncGenerator[TrainingRows, None]:
-        """See EventLog."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.cursor(
-                _TRAINING_ROWS, start_us, end_us, list(event_types), timeout=_TRAINING_TIMEOUT
-            )
-            while rows := await cursor.fetch(chunk, timeout=_TRAINING_TIMEOUT):
-                yield TrainingRows(*(list(column) for column in zip(*rows, strict=True)))
+        """See EventLog. Between chunks it holds nothing: when the next one is read is up to a client."""
+        place, end = (_instant(start_us), -1, -1), _instant(end_us)
+        while True:
+            async with self._training, self._database.patient() as connection:
+                rows = await connection.fetch(
+                    _TRAINING_ROWS, *place, end, list(event_types), chunk, timeout=_TRAINING_TIMEOUT
+                )
+            if not rows:
+                return
+            *columns, times, sequence, lines = zip(*rows, strict=True)
+            yield TrainingRows(*(list(column) for column in columns))
+            if len(rows) < chunk:
+                return
+            place = (times[-1], sequence[-1], lines[-1])
 
     async def horizon(self) -> int:
         """See LogReader."""
@@ -151,6 +167,10 @@ class PostgresEventLog:
                 unknown = frozenset(row["product_id"] for row in found)
         transaction = rows[0]["transaction"] if rows else None
         return Appended([seq is not None for seq in taken], unknown, transaction)
+
+
+def _instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _event_columns(events: Sequence[Event]) -> list[list[Any]]:
