@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,7 +55,7 @@ class Assembly:
 
 
 async def assemble(parts: Parts, closers: AsyncExitStack) -> Assembly:
-    """Every servicer and every background task of this process; the one place to add another."""
+    """Every servicer and every background task of this process: the catalogue's here, the others in ``ranking``."""
     changes = PostgresChangeLog(parts.database)
     indexer = TextIndexer(PostgresEmbeddings(parts.database), parts.embedder)
     store = PostgresCatalog(parts.database)
@@ -90,8 +90,16 @@ async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: A
     closers.push_async_callback(server.stop, settings.drain_seconds)
     await server.start()
     tasks = [await closers.enter_async_context(background(name, work())) for name, work in assembly.background.items()]
+    closers.push_async_callback(_cancel, tasks)
     await server.health.set_serving(True)
     await serve_until(stopping, *tasks)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """All together, for each may take seconds to let go of a store that hangs. What they failed with is told later."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def open_parts(settings: RecommenderSettings, closers: AsyncExitStack) -> Parts:

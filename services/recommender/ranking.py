@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -27,6 +26,7 @@ from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
 from services.recommender.servicer import model, recommendation
+from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.model import ModelServicer
 from services.recommender.servicer.recommendation import RecommendationServicer
 from services.recommender.settings import RecommenderSettings
@@ -94,27 +94,17 @@ async def assemble(
     return Ranking(
         catalog=AnnouncingCatalog(catalog, showcase, cards),
         servicers={
-            recommendation.SERVICE: RecommendationServicer(recommender).register,
+            recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
         },
         background={
-            "ranking": partial(
-                _all,
-                active_model.follow,
-                showcase.follow,
-                partial(showcase.follow_stock, changes, cards.deleted),
-                scores.follow,
-                trainer.follow,
-            )
+            "active model": active_model.follow,
+            "showcase": showcase.follow,
+            "stock in memory": partial(showcase.follow_stock, changes, cards.deleted),
+            "copied scores": scores.follow,
+            "training": trainer.follow,
         },
     )
-
-
-async def _all(*loops: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs what never ends; cancelled together, for each may take seconds to let go of a store that hangs."""
-    async with asyncio.TaskGroup() as group:
-        for loop in loops:
-            group.create_task(loop())
 
 
 async def _warm(active_model: ActiveModel, showcase: Showcase) -> None:

@@ -16,6 +16,8 @@ class RecommenderSettings(ServiceSettings):
     features_address: str = Field("localhost:50051", alias="RECOMMENDER_FEATURES_ADDRESS")
     # 16 requests in the database at once keep two to four cores of PostgreSQL busy; more would only queue there.
     pool_size: int = Field(16, alias="RECOMMENDER_POOL_SIZE", ge=2, le=200)
+    # Pages made at once; more would take each other's time until none is in time. What is on top waits or is refused.
+    pages_at_once: int = Field(16, alias="RECOMMENDER_PAGES_AT_ONCE", ge=1)
     # How long a start waits for the database before it gives up and leaves the retry to the supervisor.
     start_seconds: PositiveSeconds = Field(30.0, alias="RECOMMENDER_START_SECONDS")
     # Seconds between training runs; 0: never by itself.

@@ -9,6 +9,7 @@ from windowshop.recommender.v1 import recommendation_pb2, recommendation_pb2_grp
 
 from services.recommender.pipeline.context import Answer, Ask
 from services.recommender.pipeline.recommender import Recommender
+from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.paging import page_size
 from services.recommender.servicer.products import write_product
 from services.runtime.errors import invalid_field, not_found
@@ -30,8 +31,9 @@ MAX_DEVICE = 32
 class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServicer):
     """Checks, asks the pipeline, answers."""
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, recommender: Recommender, admission: Admission) -> None:
         self._recommender = recommender
+        self._admission = admission
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds this service to a server."""
@@ -41,7 +43,9 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         self, request: recommendation_pb2.RecommendRequest, context: Context
     ) -> recommendation_pb2.RecommendResponse:
         """The products to show next."""
-        return _write(await self._recommender.recommend(_read(request)))
+        ask = _read(request)
+        async with self._admission.admitted():
+            return _write(await self._recommender.recommend(ask))
 
     async def ListSimilarProducts(
         self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
@@ -49,9 +53,11 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         """Products like one product."""
         product_id = check_id(request.product_id, "productId")
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
-        if not await self._recommender.knows(product_id):
-            raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
-        return _write(await self._recommender.recommend(Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size)))
+        ask = Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size)
+        async with self._admission.admitted():
+            if not await self._recommender.knows(product_id):
+                raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
+            return _write(await self._recommender.recommend(ask))
 
 
 def _read(request: recommendation_pb2.RecommendRequest) -> Ask:

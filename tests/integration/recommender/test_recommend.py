@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -260,3 +261,16 @@ async def test_a_deleted_product_has_no_similar_ones_and_a_new_one_has(shop: Sho
         await import_products(shop.service.catalog, [product("short-lived", title="Travel guide model 98")])
         assert (await similar(request, timeout=10)).results
         await shop.service.catalog.DeleteProduct(catalog.DeleteProductRequest(id="short-lived"), timeout=10)
+
+
+async def test_more_than_can_be_answered_in_time_is_refused_not_answered_worse(shop: Shop) -> None:
+    calls = (shop.service.recommend(f"audio-fan-{number % FANS}") for number in range(250))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    pages = [outcome for outcome in outcomes if isinstance(outcome, pb.RecommendResponse)]
+    refused = [from_rpc(outcome) for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+    assert {(error.code, error.reason) for error in refused} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")}
+    assert all(error.retry_after for error in refused)
+    assert len(pages) + len(refused) == 250
+    assert len(pages) >= 16
+    assert not any("catalogue" in page.degraded for page in pages), "overload is no outage"
+    assert len((await shop.service.recommend("audio-fan-0")).results) == 10

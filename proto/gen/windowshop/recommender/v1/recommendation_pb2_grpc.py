@@ -50,7 +50,8 @@ class RecommendationServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Recommend(self, request, context):
-        """The products to show next. Never an error because a dependency is down: see degraded.
+        """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
+        much is asked at once that the answer would come too late.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,9 @@ class RecommendationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RecommendationServiceAsyncStub: ...
     Recommend: _grpc.UnaryUnaryMultiCallable[_recommendation_pb2.RecommendRequest, _recommendation_pb2.RecommendResponse]
-    """The products to show next. Never an error because a dependency is down: see degraded."""
+    """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
+    much is asked at once that the answer would come too late.
+    """
     ListSimilarProducts: _grpc.UnaryUnaryMultiCallable[_recommendation_pb2.ListSimilarProductsRequest, _recommendation_pb2.RecommendResponse]
     """Products like one product. NOT_FOUND when the catalogue does not have it."""
 
@@ -40,7 +42,9 @@ class RecommendationServiceStub:
 class RecommendationServiceAsyncStub(RecommendationServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Recommend: _aio.UnaryUnaryMultiCallable[_recommendation_pb2.RecommendRequest, _recommendation_pb2.RecommendResponse]  # type: ignore[assignment]
-    """The products to show next. Never an error because a dependency is down: see degraded."""
+    """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
+    much is asked at once that the answer would come too late.
+    """
     ListSimilarProducts: _aio.UnaryUnaryMultiCallable[_recommendation_pb2.ListSimilarProductsRequest, _recommendation_pb2.RecommendResponse]  # type: ignore[assignment]
     """Products like one product. NOT_FOUND when the catalogue does not have it."""
 
@@ -51,7 +55,9 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recommendation_pb2.RecommendRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_recommendation_pb2.RecommendResponse, _abc.Awaitable[_recommendation_pb2.RecommendResponse]]:
-        """The products to show next. Never an error because a dependency is down: see degraded."""
+        """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
+        much is asked at once that the answer would come too late.
+        """
 
     @_abc_1.abstractmethod
     def ListSimilarProducts(

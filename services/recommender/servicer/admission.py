@@ -1,0 +1,45 @@
+"""How many pages are made at once: what comes on top waits a little for its turn, or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from services.runtime.errors import ServiceError, resource_exhausted
+
+# Callers wait a second for a page; one that starts later than this would come too late for them.
+PATIENCE = 0.5
+# Waiting beside each one that is at work; more would only be refused later.
+WAITING = 4
+
+
+class Admission:
+    """Keeps overload from looking like an outage: a page that has begun meets its deadlines."""
+
+    def __init__(self, at_once: int, patience: float = PATIENCE) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._patience = patience
+        self._room = at_once * WAITING
+        self._waiting = 0
+
+    @contextlib.asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """A place for the length of the block; raises RESOURCE_EXHAUSTED when there is none in time."""
+        if self._places.locked() and self._waiting >= self._room:
+            raise self._refused()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise self._refused() from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _refused(self) -> ServiceError:
+        return resource_exhausted("OVERLOADED", "too many recommendations at once", retry_after=self._patience)
