@@ -15,8 +15,8 @@ from windowshop.features.v1 import features_pb2 as pb
 from services.features.app import open_parts
 from services.features.domain.events import Event, Line
 from tests.support.features import FeatureServer, event, running_server, running_worker, settings
+from tests.support.proxy import running_proxy
 from tests.support.stack import PostgresServer, ValkeyServer
-from tests.support.stalling_proxy import stalling_proxy
 from tests.support.waiting import eventually
 
 COUNT, CATEGORY = "user_purchase_count_30d", "user_browsing_category"
@@ -235,7 +235,7 @@ async def test_hung_postgres_is_bounded_and_recovers(postgres: PostgresServer, v
     target = urlsplit(dsn).port
     assert target is not None
     async with (
-        stalling_proxy(target) as proxy,
+        running_proxy(target) as proxy,
         running_server(
             dsn.replace(f":{target}/", f":{proxy.port}/"), valkey.url, FEATURES_DATABASE_TIMEOUT=0.5
         ) as server,

@@ -13,7 +13,7 @@ from windowshop.recommender.v1 import catalog_pb2_grpc as rpc
 
 from services.runtime.metrics import GRPC_HANDLED
 from tests.support.catalogue import Catalogue, import_products, product, running_catalogue
-from tests.support.cutting_proxy import cutting_proxy
+from tests.support.proxy import running_proxy
 from tests.support.stack import PostgresServer
 from tests.support.waiting import eventually
 
@@ -77,7 +77,7 @@ async def test_cancelled_by_the_sender(catalogue: Catalogue, deletions: list[obj
 @pytest.mark.parametrize("attempt", range(5))
 async def test_connection_cut(catalogue: Catalogue, deletions: list[object], attempt: int) -> None:
     async with (
-        cutting_proxy(catalogue.port) as proxy,
+        running_proxy(catalogue.port) as proxy,
         grpc.aio.insecure_channel(f"127.0.0.1:{proxy.port}") as channel,
     ):
         await half_sent(catalogue, rpc.CatalogServiceStub(channel), lambda _: proxy.cut())

@@ -18,8 +18,8 @@ from services.recommender.stores import postgres as stores
 from services.runtime.errors import from_rpc
 from services.runtime.lifecycle import background
 from tests.support.catalogue import Catalogue, import_products, product, running_catalogue
-from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.follower import following
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.stack import PostgresServer, free_port
 from tests.support.waiting import eventually
 
@@ -105,10 +105,10 @@ async def test_killed_and_started_again(postgres_factory: Factory) -> None:
 
 
 @contextlib.asynccontextmanager
-async def behind_a_proxy(server: PostgresServer) -> AsyncIterator[tuple[CuttingProxy, str]]:
+async def behind_a_proxy(server: PostgresServer) -> AsyncIterator[tuple[Proxy, str]]:
     url = urlsplit(await server.create_database())
     assert url.port is not None
-    async with cutting_proxy(url.port) as proxy:
+    async with running_proxy(url.port) as proxy:
         credentials = url.netloc.rpartition("@")[0]
         yield proxy, urlunsplit(url._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}"))
 
@@ -118,9 +118,9 @@ async def test_hung(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(stores, "ACQUIRE_SECONDS", 0.5)
     async with behind_a_proxy(postgres) as (proxy, dsn), running_catalogue(dsn) as catalogue:
         await import_products(catalogue.stub, [product("a"), product("b")])
-        proxy.hang()
+        proxy.stall()
         await all_fail(catalogue, within=8)
-        proxy.resume()
+        proxy.flow()
         await eventually(lambda: all_work(catalogue), 20)
 
 

@@ -13,9 +13,9 @@ from windowshop.recommender.v1 import recommendation_pb2 as pb
 
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import FeatureServer, Item, User, running_features
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.recommender import RunningRecommender, ids, running_recommender
 from tests.support.stack import PostgresServer
-from tests.support.stalling_proxy import StallingProxy, stalling_proxy
 from tests.support.waiting import eventually
 
 # The longest that a client of ours waits for a recommendation; the promise is far below.
@@ -30,7 +30,7 @@ class Shop:
     service: RunningRecommender
     features: FeatureServer
     postgres: PostgresServer
-    database: StallingProxy
+    database: Proxy
 
     async def page(self, user: str = "red-fan", config: str = "", size: int = 10) -> pb.RecommendResponse:
         request = pb.RecommendRequest(user_id=user, serving_config=config, page_size=size)
@@ -46,7 +46,7 @@ async def shop(postgres_factory: Callable[[], Awaitable[PostgresServer]]) -> Asy
     postgres = await postgres_factory()
     dsn = await postgres.create_database()
     target = urlsplit(dsn)
-    async with running_features() as features, stalling_proxy(target.port or 0) as database:
+    async with running_features() as features, running_proxy(target.port or 0) as database:
         fake = features.features
         fake.users["red-fan"] = User("red", views=["red-1", "red-2"], purchases=["red-3", "red-4"])
         fake.items |= {name: Item(popularity=50.0 - place) for place, name in enumerate(PRODUCTS)}
@@ -167,7 +167,7 @@ async def test_a_service_stops_while_its_store_hangs(
     postgres = await postgres_factory()
     dsn = await postgres.create_database()
     target = urlsplit(dsn)
-    async with stalling_proxy(target.port or 0) as database:
+    async with running_proxy(target.port or 0) as database:
         through = dsn.replace(f":{target.port}/", f":{database.port}/")
         # Well within the grace period of a container; the fixture waits for the end of the service.
         async with asyncio.timeout(20), running_recommender(through, "127.0.0.1:1") as service:

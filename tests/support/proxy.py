@@ -1,4 +1,4 @@
-"""A TCP proxy whose bytes a test can hold back: what is behind it seems to hang."""
+"""A TCP proxy that a test can cut, or let hang."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import contextlib
 from collections.abc import AsyncIterator
 
 
-class StallingProxy:
-    """Passes bytes on to a port of this machine, or keeps them while it is stalled."""
+class Proxy:
+    """Passes bytes on to a port of this machine until it is told not to."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pipes: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+
+    def cut(self) -> None:
+        """Resets every connection; new ones are served."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
 
     def stall(self) -> None:
         """From now on nothing comes through; connections stay open, new ones are accepted."""
         self._flowing.clear()
 
     def flow(self) -> None:
-        """What was kept comes through."""
+        """Goes on after ``stall``: what was kept comes through."""
         self._flowing.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,8 +42,8 @@ class StallingProxy:
         self._writers |= {writer, up_writer}
         for pair in ((reader, up_writer), (up_reader, writer)):
             task = asyncio.create_task(self._pipe(*pair))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._pipes.add(task)
+            task.add_done_callback(self._pipes.discard)
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -49,18 +55,17 @@ class StallingProxy:
 
     async def close(self) -> None:
         """Ends everything."""
-        tasks = list(self._tasks)
-        for task in tasks:
+        self.cut()
+        pipes = list(self._pipes)
+        for task in pipes:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
+        await asyncio.gather(*pipes, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
-async def stalling_proxy(target: int) -> AsyncIterator[StallingProxy]:
+async def running_proxy(target: int) -> AsyncIterator[Proxy]:
     """A proxy on a free port in front of ``target``."""
-    proxy = StallingProxy(target)
+    proxy = Proxy(target)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     async with server:
