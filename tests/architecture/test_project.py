@@ -8,7 +8,7 @@ from collections import defaultdict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.source_tree import ROOT, text_of
+from tests.support.source_tree import ROOT, repository_files, text_of
 
 TARGETS = ("setup", "proto", "run", "test", "check", "bench", "clean")
 DOCUMENTED_URLS = (
@@ -70,3 +70,16 @@ def test_the_paths_that_contributors_are_sent_to_are_there() -> None:
 
     assert "gateway/routes.py" in named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_links_between_papers_lead_somewhere() -> None:
+    """In every paper: relative links and their anchors' files; addresses of the web are not looked at."""
+    papers = [path for path in repository_files() if path.endswith(".md")]
+    links = [(path, link) for path in papers for link in re.findall(r"\]\(([^)\s]+)\)", text_of(path))]
+    local = [(path, link) for path, link in links if "://" not in link and not link.startswith(("#", "mailto:"))]
+
+    assert local
+    broken = [
+        f"{path}: {link}" for path, link in local if not (ROOT / path).parent.joinpath(link.split("#")[0]).exists()
+    ]
+    assert broken == []
