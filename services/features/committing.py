@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.features.domain.events import Event
 from services.features.domain.features import Entity
-from services.features.marking import Marker, touched
+from services.features.marking import Marker
 from services.features.ports import Appended, EventLog, LoggedEvent, StoreDownError
 
 # Events in one commit: a statement of this size takes some 100 ms.
@@ -83,7 +83,7 @@ class GroupCommit:
         appended = await self._log.append(events)
         new = [event for event, is_new in zip(events, appended.new, strict=True) if is_new]
         if appended.transaction is not None:
-            await self._marker.mark(touched(map(_logged, new), self._entities), [appended.transaction])
+            await self._marker.mark(map(_logged, new), self._entities, appended.transaction)
         results, start = [], 0
         for batch in batches:
             end = start + len(batch.events)

@@ -164,7 +164,7 @@ class SignalFollower:
             now_ms = self._clock_ms()
             ids = await self._computer.of_products(entity, products, now_ms)
             for start in range(0, len(ids), _ANNOUNCE_PAGE):
-                page = dict.fromkeys(ids[start : start + _ANNOUNCE_PAGE], now_ms)
+                page = dict.fromkeys(ids[start : start + _ANNOUNCE_PAGE], ())
                 await self._online.mark({entity.name: page}, now_ms, ())
             count += len(ids)
         return count

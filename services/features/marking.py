@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from services.features.domain.features import Entity
 from services.features.metrics import MARK_FAILURES
@@ -12,25 +13,23 @@ USER, PRODUCT = "User", "Product"
 
 # Entities whose marks are owed; beyond it the oldest are left to the log tail, which repeats every lost mark.
 _MAX_OWED = 100_000
+# Owed marks that are settled at once: some ten milliseconds of the store.
+_SETTLE_PAGE = 2_000
 
 
-def touched(events: Iterable[LoggedEvent], entities: Sequence[Entity]) -> dict[str, dict[str, int]]:
-    """The entities with a feature that one of the events changes, and from when on."""
+def touched(events: Iterable[LoggedEvent], entities: Sequence[Entity], now_ms: int) -> dict[str, dict[str, list[int]]]:
+    """The entities with a feature that one of the events changes; those of the future change it in their time too."""
     changing = {entity.name: entity.events for entity in entities}
     users, products = changing.get(USER, frozenset()), changing.get(PRODUCT, frozenset())
-    result: dict[str, dict[str, int]] = {USER: {}, PRODUCT: {}}
+    result: dict[str, dict[str, list[int]]] = {USER: {}, PRODUCT: {}}
     for event in events:
+        coming = [event.event_time_ms] if event.event_time_ms > now_ms else []
         if event.event_type in users:
-            _latest(result[USER], event.subject_id, event.event_time_ms)
+            result[USER].setdefault(event.subject_id, []).extend(coming)
         if event.event_type in products:
             for product_id in event.product_ids:
-                _latest(result[PRODUCT], product_id, event.event_time_ms)
+                result[PRODUCT].setdefault(product_id, []).extend(coming)
     return result
-
-
-def _latest(times: dict[str, int], entity_id: str, at_ms: int) -> None:
-    if at_ms > times.get(entity_id, 0):
-        times[entity_id] = at_ms
 
 
 class Marker:
@@ -42,24 +41,24 @@ class Marker:
     def __init__(self, online: OnlineStore, clock_ms: Callable[[], int]) -> None:
         self._online = online
         self._clock_ms = clock_ms
-        self._owed: dict[tuple[str, str], int] = {}
+        # Each debt is a list of its own: a newer one of the same entity is another list.
+        self._owed: dict[tuple[str, str], list[int]] = {}
         # Changes whenever something was marked: what was computed before it may miss an event.
         self.generation = 0
 
-    async def mark(self, who: Touched, transactions: Sequence[int]) -> None:
-        """Never fails: what is committed is acknowledged, and the log tail repeats the mark."""
+    async def mark(self, events: Iterable[LoggedEvent], entities: Sequence[Entity], transaction: int) -> None:
+        """Marks whom a transaction's events touched.
+
+        Never fails: what is committed is acknowledged, and the log tail repeats the mark.
+        """
         self.generation += 1
+        now_ms = self._clock_ms()
+        who = touched(events, entities, now_ms)
         try:
-            await self._online.mark(who, self._clock_ms(), transactions)
+            await self._online.mark(who, now_ms, [transaction])
         except StoreDownError:
             MARK_FAILURES.inc()
-            for entity, ids in who.items():
-                for entity_id, at_ms in ids.items():
-                    if len(self._owed) < _MAX_OWED:
-                        self._owed[entity, entity_id] = at_ms
-            return
-        if self._owed:
-            await self._settle()
+            self._owe(who)
 
     def owes(self, entity: str, entity_id: str) -> bool:
         """Whether a mark of this entity is missing: its record must not be believed."""
@@ -70,17 +69,28 @@ class Marker:
         """Whether any mark is missing."""
         return bool(self._owed)
 
-    async def _settle(self) -> None:
-        owed, self._owed = self._owed, {}
-        who: dict[str, dict[str, int]] = {}
-        for (entity, entity_id), at_ms in owed.items():
-            who.setdefault(entity, {})[entity_id] = at_ms
-        try:
-            await self._online.mark(who, self._clock_ms(), ())
-        except StoreDownError:
-            self._owed = owed | self._owed
+    def _owe(self, who: Touched) -> None:
+        for entity, ids in who.items():
+            for entity_id, coming in ids.items():
+                before = self._owed.pop((entity, entity_id), [])
+                self._owed[entity, entity_id] = [*before, *coming]
+        for key in list(islice(self._owed, max(0, len(self._owed) - _MAX_OWED))):
+            del self._owed[key]
 
     async def settle(self) -> None:
-        """Tries to mark what is owed; called every so often."""
-        if self._owed:
-            await self._settle()
+        """Tries to mark what is owed; called every so often.
+
+        It stays owed until it is marked: a reader must not believe its record before.
+        """
+        while self._owed:
+            page = dict(islice(self._owed.items(), _SETTLE_PAGE))
+            who: dict[str, dict[str, list[int]]] = {}
+            for (entity, entity_id), coming in page.items():
+                who.setdefault(entity, {})[entity_id] = coming
+            try:
+                await self._online.mark(who, self._clock_ms(), ())
+            except StoreDownError:
+                return
+            for key, coming in page.items():
+                if self._owed.get(key) is coming:
+                    del self._owed[key]

@@ -79,6 +79,9 @@ class LogReader(Protocol):
     async def events_of(self, transaction: int) -> list[LoggedEvent]:
         """The events that a transaction wrote."""
 
+    async def future_events(self, now_ms: int) -> list[LoggedEvent]:
+        """The events whose time is still to come."""
+
     async def has_history(self, first: int, horizon: int) -> bool:
         """Whether transactions from ``first`` on and below ``horizon`` wrote events of a time well before them."""
 
@@ -99,8 +102,16 @@ class FeatureComputer(Protocol):
         """The ids whose values depend on the catalogue data of products; none when the entity declares no way."""
 
 
-# Whom events touched: by entity type and id, the instant (ms) from which the youngest of the events counts.
-Touched = Mapping[str, Mapping[str, int]]
+# Whom events touched: by entity type and id, the instants (ms) still to come from which one of the events counts.
+Touched = Mapping[str, Mapping[str, Sequence[int]]]
+
+
+class Arrival(NamedTuple):
+    """An entity that was marked for an instant which is now present; ``key`` is how the store knows it."""
+
+    entity: str
+    id: str
+    key: str
 
 
 class OnlineStore(Protocol):
@@ -155,8 +166,11 @@ class TailState(Protocol):
     async def confirmed(self, transactions: Sequence[int]) -> set[int]:
         """Those whose marks were confirmed."""
 
-    async def arrived(self, now_ms: int, limit: int) -> Touched:
-        """Takes entities that were marked for an instant which is now present."""
+    async def arrived(self, now_ms: int, limit: int) -> list[Arrival]:
+        """Marks that are waiting for an instant which is now present."""
+
+    async def woken(self, arrivals: Sequence[Arrival]) -> None:
+        """Forgets marks that are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +233,8 @@ class SignalStore(Protocol):
     async def categories(self) -> list[str]:
         """All categories of the copy."""
 
-    async def unannounced(self, limit: int) -> list[str]:
-        """Products that changed or went, and whose features are not queued yet."""
+    async def unannounced(self, limit: int) -> dict[str, int]:
+        """Products that changed or went, and whose features are not queued yet; with the number of the last change."""
 
-    async def announced(self, product_ids: Sequence[str]) -> None:
-        """Remembers that they are."""
+    async def announced(self, changes: Mapping[str, int]) -> None:
+        """Remembers that these are; one that has changed again stays."""

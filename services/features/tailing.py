@@ -21,8 +21,11 @@ _PAGE = 2_000
 _ARRIVED = 1_000
 # Chunks of a load follow each other faster than this.
 _LOAD_PAUSE_MS = 2_000
-# Late events may drip in for ever; computing everything anew each time would leave no time for what is live.
-_RENEW_EVERY_MS = 60_000
+# Late events may drip in for ever, from phones that were offline; computing everything anew each time would leave no
+# time for what is live. So the next renewal waits in proportion to what this one costs (about a millisecond an entity),
+# at most until the hour that refreshes everything anyway.
+_RENEW_PAUSE_MS = (60_000, 3_600_000)
+_PAUSE_PER_ENTITY_MS = 20
 
 
 class LogTail:
@@ -47,7 +50,7 @@ class LogTail:
         self._settled: int | None = None
         # When the newest history was seen that stored values may have been computed without.
         self._history_ms: int | None = None
-        self._renewed_ms = 0
+        self._renew_not_before_ms = 0
 
     async def run(self) -> None:
         """For as long as the process lives."""
@@ -62,8 +65,9 @@ class LogTail:
     async def step(self) -> bool:
         """One look at the log; whether there is more to see at once."""
         await self._wake_arrived()
-        settled, self._settled = self._settled, await self._log.horizon()
+        # The cursor first: another worker may move it up to a horizon later than ours.
         cursor = await self._state.cursor()
+        settled, self._settled = self._settled, await self._log.horizon()
         if cursor is None or cursor > self._settled:  # emptied; or the log was replaced by an older one
             await self._queue_everything()
             return False
@@ -84,15 +88,20 @@ class LogTail:
         return more
 
     async def _repeat(self, transaction: int) -> None:
-        who = touched(await self._log.events_of(transaction), self._entities)
-        await self._online.mark(who, self._clock_ms(), ())
+        now_ms = self._clock_ms()
+        await self._online.mark(touched(await self._log.events_of(transaction), self._entities, now_ms), now_ms, ())
         MARKS_REPEATED.inc()
 
     async def _wake_arrived(self) -> None:
         """Marks again what has an event that was in the future when it came."""
-        who = await self._state.arrived(self._clock_ms(), _ARRIVED)
-        if who:
-            await self._online.mark(who, self._clock_ms(), ())
+        arrivals = await self._state.arrived(self._clock_ms(), _ARRIVED)
+        if not arrivals:
+            return
+        who: dict[str, dict[str, list[int]]] = {}
+        for arrival in arrivals:
+            who.setdefault(arrival.entity, {})[arrival.id] = []
+        await self._online.mark(who, self._clock_ms(), ())
+        await self._state.woken(arrivals)  # not before: whoever dies here marks again
 
     async def _renew_after_load(self) -> None:
         """Computes once more, after a load, what was computed while it ran.
@@ -102,18 +111,22 @@ class LogTail:
         before its own time.
         """
         now_ms = self._clock_ms()
-        if self._history_ms is None or now_ms < max(
-            self._history_ms + _LOAD_PAUSE_MS, self._renewed_ms + _RENEW_EVERY_MS
-        ):
+        if self._history_ms is None or now_ms < max(self._history_ms + _LOAD_PAUSE_MS, self._renew_not_before_ms):
             return
+        total = 0
         for entity in self._entities:
             if any(feature.on_event is OnEvent.QUEUE for feature in entity.materialized):
-                log.info("history was loaded: queued", entity=entity.name, count=await self._queue_active(entity))
-        self._history_ms, self._renewed_ms = None, now_ms
+                count = await self._queue_active(entity)
+                log.info("history was loaded: queued", entity=entity.name, count=count)
+                total += count
+        shortest, longest = _RENEW_PAUSE_MS
+        self._renew_not_before_ms = now_ms + min(max(shortest, total * _PAUSE_PER_ENTITY_MS), longest)
+        self._history_ms = None
 
     async def _queue_everything(self) -> None:
         """From the log; the cursor comes last, so that whoever dies here begins again."""
-        horizon = await self._log.horizon()
+        horizon, now_ms = await self._log.horizon(), self._clock_ms()
+        await self._online.mark(touched(await self._log.future_events(now_ms), self._entities, now_ms), now_ms, ())
         for entity in self._entities:
             log.info("online store is new: queued", entity=entity.name, count=await self._queue_active(entity))
         await self._state.advance(horizon)
@@ -123,6 +136,6 @@ class LogTail:
         count, after = 0, ""
         while page := await self._computer.active(entity, after, self._clock_ms(), _PAGE):
             now_ms = self._clock_ms()
-            await self._online.mark({entity.name: dict.fromkeys(page, now_ms)}, now_ms, ())
+            await self._online.mark({entity.name: dict.fromkeys(page, ())}, now_ms, ())
             count, after = count + len(page), page[-1]
         return count

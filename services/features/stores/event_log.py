@@ -85,6 +85,18 @@ SELECT w.event_type::text, w.subject_id, ceil(date_part('epoch', w.event_time) *
 FROM written w
 """
 
+# Nothing is accepted that is further in the future than five minutes; clocks differ.
+_FUTURE = """
+SELECT e.event_type::text, e.subject_id, ceil(date_part('epoch', e.event_time) * 1000)::bigint AS event_time_ms,
+       ARRAY(
+         SELECT l.product_id FROM event_lines l
+         WHERE l.subject_id = e.subject_id AND l.event_type = e.event_type AND l.event_time = e.event_time
+           AND l.seq = e.seq
+       ) AS product_ids
+FROM events e
+WHERE e.ingest_time > $1::timestamptz - interval '10 minutes' AND e.event_time > $1::timestamptz
+"""
+
 # Concurrent senders of the same events in different orders; one of the two is told to try again.
 _DEADLOCK_ATTEMPTS = 5
 # A chunk of rows, from a disk that has not seen them lately.
@@ -143,6 +155,10 @@ class PostgresEventLog:
     async def events_of(self, transaction: int) -> list[LoggedEvent]:
         """See LogReader."""
         return [LoggedEvent(*row) for row in await self._database.fetch(_EVENTS_OF, transaction)]
+
+    async def future_events(self, now_ms: int) -> list[LoggedEvent]:
+        """See LogReader."""
+        return [LoggedEvent(*row) for row in await self._database.fetch(_FUTURE, _instant(now_ms * 1_000))]
 
     async def has_history(self, first: int, horizon: int) -> bool:
         """See LogReader."""

@@ -122,7 +122,7 @@ class RedisOnlineStore:
                         key, start = _key(entity, entity_id), place * TOKEN_LENGTH
                         pipe.execute_command("SETRANGE", key, 0, tokens[start : start + TOKEN_LENGTH])
                         pipe.execute_command("PEXPIRE", key, _jittered(_TOKEN_TTL_MS), "NX")
-                later = {f"{entity} {i}": at for i, at in ids.items() if at > now_ms}
+                later = {f"{entity} {i} {at}": at for i, instants in ids.items() for at in instants if at > now_ms}
                 if later:
                     pipe.zadd(LATER, later)
                 if ids:

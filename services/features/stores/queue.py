@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.features.ports import Claim, Touched
+from services.features.ports import Arrival, Claim
 from services.features.stores.online import CONFIRMED, LATER, PREFIX, due_key
 from services.features.stores.redis import RedisStore
 
@@ -32,13 +32,6 @@ end
 return 1
 """
 
-# ARGV: now, limit.
-_TAKE = """
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for i = 1, #found do redis.call('ZREM', KEYS[1], found[i]) end
-return found
-"""
-
 # Arguments of one script call; Lua's stack takes some thousands.
 _COMPLETE_AT_ONCE = 1_000
 
@@ -50,7 +43,6 @@ class RedisDueQueue:
         self._store = store
         self._claim = store.script(_CLAIM)
         self._complete = store.script(_COMPLETE)
-        self._take = store.script(_TAKE)
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         """See DueQueue."""
@@ -101,11 +93,15 @@ class RedisDueQueue:
         scores = await self._store.execute("ZMSCORE", CONFIRMED, *transactions)
         return {number for number, score in zip(transactions, scores, strict=True) if score is not None}
 
-    async def arrived(self, now_ms: int, limit: int) -> Touched:
+    async def arrived(self, now_ms: int, limit: int) -> list[Arrival]:
         """See TailState."""
-        members = await self._store.run(lambda: self._take(keys=[LATER], args=[now_ms, limit]))
-        touched: dict[str, dict[str, int]] = {}
-        for member in members:
-            entity, _, entity_id = member.decode().partition(" ")
-            touched.setdefault(entity, {})[entity_id] = now_ms
-        return touched
+        found = await self._store.execute("ZRANGEBYSCORE", LATER, "-inf", now_ms, "LIMIT", 0, limit)
+        keys = [member.decode() for member in found]
+        return [
+            Arrival(entity, rest.partition(" ")[0], key) for key in keys for entity, _, rest in [key.partition(" ")]
+        ]
+
+    async def woken(self, arrivals: Sequence[Arrival]) -> None:
+        """See TailState."""
+        if arrivals:
+            await self._store.execute("ZREM", LATER, *(arrival.key for arrival in arrivals))

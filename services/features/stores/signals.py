@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,21 @@ ON CONFLICT (product_id) DO UPDATE SET
 """
 
 _COLUMNS = "product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count"
-_ANNOUNCE_LATER = "INSERT INTO unannounced_products SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+_ANNOUNCE_LATER = """
+INSERT INTO unannounced_products (product_id)
+SELECT DISTINCT unnest($1::text[])
+ON CONFLICT (product_id) DO UPDATE SET change = DEFAULT
+"""
+# A row that is locked is changing: it stays.
+_ANNOUNCED = """
+WITH done AS (
+  SELECT u.product_id
+  FROM unannounced_products u
+  JOIN unnest($1::text[], $2::bigint[]) AS d (product_id, change) USING (product_id, change)
+  FOR UPDATE OF u SKIP LOCKED
+)
+DELETE FROM unannounced_products u USING done WHERE u.product_id = done.product_id
+"""
 
 _RANK = """
 WITH ranked AS (
@@ -134,14 +148,14 @@ class PostgresSignals:
         )
         return [row["top_category"] for row in rows]
 
-    async def unannounced(self, limit: int) -> list[str]:
+    async def unannounced(self, limit: int) -> dict[str, int]:
         """See SignalStore."""
-        rows = await self._database.fetch("SELECT product_id FROM unannounced_products LIMIT $1", limit)
-        return [row["product_id"] for row in rows]
+        rows = await self._database.fetch("SELECT product_id, change FROM unannounced_products LIMIT $1", limit)
+        return {row["product_id"]: row["change"] for row in rows}
 
-    async def announced(self, product_ids: Sequence[str]) -> None:
+    async def announced(self, changes: Mapping[str, int]) -> None:
         """See SignalStore."""
-        await self._database.fetch("DELETE FROM unannounced_products WHERE product_id = ANY ($1)", list(product_ids))
+        await self._database.fetch(_ANNOUNCED, list(changes), list(changes.values()))
 
 
 def _newest(signals: Sequence[Signal]) -> list[Signal]:

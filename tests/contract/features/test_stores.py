@@ -8,7 +8,7 @@ import itertools
 import pytest
 from redis.asyncio import Redis
 
-from services.features.app import Parts
+from services.features.app import Parts, clock_ms
 from services.features.domain.events import Event, Line
 from services.features.domain.features import EMPTY, NO_TOKEN, Entry, Record
 from services.features.ports import Appended, Signal, SignalPage, StoreDownError
@@ -117,7 +117,7 @@ class TestOnlineStore:
         await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
         tokens = {NO_TOKEN}
         for _ in range(3):
-            await parts.online.mark({"User": {"a": NOW, "new": NOW}}, NOW, [])
+            await parts.online.mark({"User": {"a": [], "new": []}}, NOW, [])
             marked, new = await parts.online.read("User", ["a", "new"])
             assert marked.entries == {7: Entry(1, NO_TOKEN, 5)}
             assert new.entries == {}
@@ -125,9 +125,9 @@ class TestOnlineStore:
         assert len(tokens) == 7
 
     async def test_a_value_computed_before_a_mark_is_written_as_dirty(self, parts: Parts) -> None:
-        await parts.online.mark({"User": {"a": NOW}}, NOW, [])
+        await parts.online.mark({"User": {"a": []}}, NOW, [])
         (before,) = await parts.online.read("User", ["a"])
-        await parts.online.mark({"User": {"a": NOW}}, NOW, [])  # an event, while the computation runs
+        await parts.online.mark({"User": {"a": []}}, NOW, [])  # an event, while the computation runs
         await parts.online.write("User", DAY_TTL, {"a": (before, {7: Entry(1, before.token, 5)})})
         (after,) = await parts.online.read("User", ["a"])
         assert after.entries == {7: Entry(1, before.token, 5)}
@@ -151,7 +151,7 @@ class TestOnlineStore:
         assert await parts.online.read("User", ["a"]) == [EMPTY]
 
     async def test_every_record_has_a_time_to_live(self, parts: Parts, valkey: ValkeyServer) -> None:
-        await parts.online.mark({"User": {"a": NOW}, "Product": {"p": NOW}}, NOW, [5])
+        await parts.online.mark({"User": {"a": []}, "Product": {"p": []}}, NOW, [5])
         await parts.online.write("User", 50_000, {"b": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
         async with Redis.from_url(valkey.url) as redis:
             times = {key.decode(): await redis.pttl(key) async for key in redis.scan_iter("ws:1:{*")}
@@ -195,7 +195,7 @@ class TestDueQueue:
     async def test_an_entity_that_was_marked_meanwhile_stays_due(self, parts: Parts) -> None:
         await parts.queue.enqueue("Product", {"a": NOW})
         (claim,) = await parts.queue.claim("Product", NOW, 9)
-        await parts.online.mark({"Product": {"a": NOW}}, NOW + 1, [])
+        await parts.online.mark({"Product": {"a": []}}, NOW + 1, [])
         await parts.queue.complete("Product", [(claim, NOW + 60_000)])
         assert [c.id for c in await parts.queue.claim("Product", NOW + 1, 9)] == ["a"]
 
@@ -215,11 +215,32 @@ class TestTailState:
         assert await parts.queue.confirmed([10, 12]) == {12}
         assert await parts.queue.confirmed([]) == set()
 
-    async def test_events_of_the_future_arrive_in_their_time(self, parts: Parts) -> None:
-        await parts.online.mark({"User": {"a": NOW + 50, "b": NOW}, "Product": {"p": NOW + 60}}, NOW, [])
-        assert await parts.queue.arrived(NOW + 49, 9) == {}
-        assert await parts.queue.arrived(NOW + 60, 9) == {"User": {"a": NOW + 60}, "Product": {"p": NOW + 60}}
-        assert await parts.queue.arrived(NOW + 60, 9) == {}
+    async def test_events_of_the_future_arrive_each_in_its_time(self, parts: Parts) -> None:
+        touched = {"User": {"a": [NOW + 50, NOW + 70], "b": []}, "Product": {"p": [NOW + 60, NOW - 1]}}
+        await parts.online.mark(touched, NOW, [])
+        await parts.online.mark({"User": {"a": [NOW + 90]}}, NOW, [])
+
+        async def arrived(now_ms: int) -> list[tuple[str, str]]:
+            found = await parts.queue.arrived(now_ms, 9)
+            # Whoever dies before it has marked them leaves them to the next.
+            assert await parts.queue.arrived(now_ms, 9) == found
+            await parts.queue.woken(found)
+            return [(arrival.entity, arrival.id) for arrival in found]
+
+        assert await arrived(NOW + 49) == []
+        assert await arrived(NOW + 60) == [("User", "a"), ("Product", "p")]
+        assert await arrived(NOW + 70) == [("User", "a")]
+        assert await arrived(NOW + 99) == [("User", "a")]
+        assert await arrived(NOW + 99) == []
+
+    async def test_the_log_knows_the_events_of_the_future(self, parts: Parts) -> None:
+        now_ms = clock_ms()
+        times = {"past": -5_000, "soon": 5_000, "later": 9_000}
+        await parts.log.append([event(name, event_time_us=(now_ms + ms) * 1_000) for name, ms in times.items()])
+        found = await parts.log.future_events(now_ms)
+        assert sorted((e.event_time_ms - now_ms, e.subject_id, *sorted(e.product_ids)) for e in found) == [
+            (5_000, "u1", "p1", "p2"), (9_000, "u1", "p1", "p2"),
+        ]  # fmt: skip
 
 
 def signal(product_id: str, category: str | None = "Toys", price: float | None = 1.0, quantity: int = 1) -> Signal:
@@ -253,21 +274,34 @@ class TestSignalStore:
 
     async def test_remembers_what_is_to_be_announced(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a"), signal("b")))
-        await signals.announced(["a", "b"])
+        await signals.announced(await signals.unannounced(9))
         await signals.apply(page(signal("a"), signal("b", quantity=0), signal("c"), gone("never")))
         assert sorted(await signals.unannounced(9)) == ["b", "c"]
-        await signals.announced(["b"])
+        before = await signals.unannounced(9)
+        await signals.announced({"b": before["b"]})
         await signals.apply(page(gone("a")))
         assert sorted(await signals.unannounced(9)) == ["a", "c"]
 
+    async def test_a_change_during_an_announcement_stays_to_be_announced(self, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a", quantity=5), signal("b")))
+        read = await signals.unannounced(9)
+        await signals.apply(page(signal("a", quantity=0)))
+        await signals.announced(read)
+        assert list(await signals.unannounced(9)) == ["a"]
+        # And one that was announced twice at once, and changed in between.
+        await signals.announced(await signals.unannounced(9))
+        await signals.apply(page(signal("a", quantity=5)))
+        await signals.announced(read)
+        assert list(await signals.unannounced(9)) == ["a"]
+
     async def test_a_restart_forgets_what_it_does_not_name_again(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a"), signal("b"), signal("c", "Books")))
-        await signals.announced(["a", "b", "c"])
+        await signals.announced(await signals.unannounced(9))
         first = await signals.apply(page(signal("a"), restart=True, caught_up=False))
         assert first == (set(), set())
         last = await signals.apply(page(signal("b")))
         assert (last.categories, last.products) == ({"Books"}, {"c"})
-        assert await signals.unannounced(9) == ["c"]
+        assert list(await signals.unannounced(9)) == ["c"]
 
     async def test_the_last_of_several_signals_counts(self, parts: Parts, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a", quantity=1), signal("a", quantity=2)))
