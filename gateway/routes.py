@@ -112,7 +112,7 @@ ROUTES: tuple[Route, ...] = (
                 "servingConfig": Query("serving_config", description="Left out: recommended-for-you."),
                 "pageSize": Query("page_size", description="1 to 100; left out: 10."),
                 "productId": Query("product_ids", description="The product or products on the page; may repeat."),
-                "device": Query("device", description="For example desktop, mobile, tablet, app."),
+                "device": Query("device", description="For example mobile or desktop; nothing depends on it yet."),
             },
         ),
     ),

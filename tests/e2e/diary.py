@@ -66,7 +66,8 @@ def raw_event(event: Mapping[str, object]) -> RawEvent:
     assert isinstance(lines, list)
     return RawEvent(
         kind=str(event["eventType"]),
-        user=str(event["userId"]),
+        # "~" is in no id: a guest is no user, whatever the visitor id.
+        user=str(event["userId"]) if "userId" in event else f"~{event['visitorId']}",
         time=datetime.fromisoformat(str(event["eventTime"])),
         products=tuple(line["productId"] for line in lines),
         revenue=Decimal(str(event["revenue"])) if "revenue" in event else None,

@@ -91,6 +91,23 @@ async def test_a_view_brings_the_products_neighbours_onto_the_next_page(
     assert any(title in reason for result in after for reason in result["reasons"]), (title, after)
 
 
+async def test_a_guests_view_counts_for_the_guest_alone(rest: Rest, diary: Diary, catalogue: Catalogue) -> None:
+    user = "user_009"
+    viewed = "prod_200"
+    neighbours = await neighbours_of(rest, viewed)
+    of_user = await feature(rest, f"User/{user}", "user_recent_views")
+    event = make_event(VIEW, user, viewed)
+    event["visitorId"] = event.pop("userId")  # the same id, of somebody else
+    await diary.write(event)
+
+    asked = {"visitorId": user, "pageSize": 10}
+    page = await rest.post("/v1/servingConfigs/recommended-for-you:recommend", asked)
+    shown = [result for result in page["results"] if result["id"] in neighbours]
+    assert len(shown) >= 2, page
+    assert any(str(catalogue[viewed]["title"]) in reason for result in shown for reason in result["reasons"])
+    assert await feature(rest, f"User/{user}", "user_recent_views") == of_user
+
+
 async def test_an_order_counts_on_the_next_read(rest: Rest, diary: Diary) -> None:
     user = "buying_user"
     for count, (revenue, mean) in enumerate([("10.00", 10.0), ("10.01", 10.0), ("30.04", 16.68)], 1):

@@ -36,6 +36,8 @@ class Shop:
 
     service: RunningRecommender
     features: FakeFeatures
+    dsn: str
+    features_address: str
 
 
 def shop_products() -> list[catalog.Product]:
@@ -70,7 +72,8 @@ async def shop(postgres: PostgresServer) -> AsyncIterator[Shop]:
                     fake.interact(user, name, "purchase-complete", days_ago=5)
                 for name in viewed:
                     fake.interact(user, name, days_ago=2)
-        async with running_recommender(await postgres.create_database(), server.address) as service:
+        dsn = await postgres.create_database()
+        async with running_recommender(dsn, server.address) as service:
             await import_products(service.catalog, shop_products())
             assert (await service.train()).state == model_pb2.ACTIVE
 
@@ -79,7 +82,7 @@ async def shop(postgres: PostgresServer) -> AsyncIterator[Shop]:
                 return "Trending now" in page.results[0].reasons and not page.degraded
 
             await eventually(settled, timeout=30)
-            yield Shop(service, fake)
+            yield Shop(service, fake, dsn, server.address)
 
 
 async def error_of(call: object) -> ServiceError:
@@ -264,13 +267,14 @@ async def test_a_deleted_product_has_no_similar_ones_and_a_new_one_has(shop: Sho
 
 
 async def test_more_than_can_be_answered_in_time_is_refused_not_answered_worse(shop: Shop) -> None:
-    calls = (shop.service.recommend(f"audio-fan-{number % FANS}") for number in range(250))
-    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    async with running_recommender(shop.dsn, shop.features_address, pages_at_once=1) as narrow:
+        calls = (narrow.recommend(f"audio-fan-{number % FANS}") for number in range(250))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert len((await narrow.recommend("audio-fan-0")).results) == 10
     pages = [outcome for outcome in outcomes if isinstance(outcome, pb.RecommendResponse)]
     refused = [from_rpc(outcome) for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
     assert {(error.code, error.reason) for error in refused} == {(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")}
     assert all(error.retry_after for error in refused)
     assert len(pages) + len(refused) == 250
-    assert len(pages) >= 16
+    assert len(pages) >= 5, "one at work and four that waited"
     assert not any("catalogue" in page.degraded for page in pages), "overload is no outage"
-    assert len((await shop.service.recommend("audio-fan-0")).results) == 10
