@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -18,7 +19,7 @@ from services.features.marking import USER
 from services.features.ports import EventLog, StoreDownError
 from services.features.reading import Answer, Reader
 from services.features.writing import Writer
-from services.runtime.errors import ServiceError, invalid_argument, invalid_field, not_found, unavailable
+from services.runtime.errors import ServiceError, aborted, invalid_argument, invalid_field, not_found, unavailable
 from services.runtime.identifiers import check_id
 
 MAX_FEATURES = 100
@@ -34,6 +35,8 @@ TRAINING_CHUNK = 10_000
 MAX_TRAINING_US = 253_402_214_400 * 1_000_000
 DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
 
+# Between two chunks of an import.
+CHUNK_SECONDS = 60.0
 # The entity type of guests: users in all but their ids.
 VISITOR = "Visitor"
 
@@ -111,7 +114,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         if not 1 <= len(request.events) <= MAX_EVENTS:
             raise invalid_field("events", f"must be 1 to {MAX_EVENTS}")
         try:
-            written = await self._writer.write([transcoding.event(message) for message in request.events])
+            written = await self._writer.write(map(transcoding.event, request.events))
         except StoreDownError as error:
             raise _down(error) from error
         return pb.WriteEventsResponse(
@@ -126,11 +129,11 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     ) -> pb.ImportEventsResponse:
         """See the contract."""
         summary, offset = pb.ImportEventsResponse(), 0
-        async for chunk in request_iterator:
+        async for chunk in _chunks(request_iterator):
             if not 1 <= len(chunk.events) <= MAX_CHUNK:
                 raise invalid_field("events", f"must be 1 to {MAX_CHUNK} in a chunk")
             try:
-                written = await self._writer.write([transcoding.event(message) for message in chunk.events])
+                written = await self._writer.write(map(transcoding.event, chunk.events))
             except StoreDownError as error:
                 raise _down(error) from error
             summary.accepted += written.accepted
@@ -218,6 +221,21 @@ def _no_feature(entity_name: str, name: str, place: int) -> ServiceError:
     if not (len(name) <= 64 and name.isidentifier() and name.isascii()):
         return invalid_argument(f"features[{place}] is not a feature name", reason="INVALID_FEATURE_NAME")
     return not_found("FEATURE_NOT_FOUND", f"{entity_name} has no feature {name}", entity=entity_name, feature=name)
+
+
+async def _chunks(requests: AsyncIterator[pb.ImportEventsRequest]) -> AsyncIterator[pb.ImportEventsRequest]:
+    """The chunks of an import, while its sender sends: an idle one would hold its place among the calls for good."""
+    while True:
+        try:
+            async with asyncio.timeout(CHUNK_SECONDS):
+                chunk = await anext(requests)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise aborted(
+                "IMPORT_IDLE", f"no chunk came for {CHUNK_SECONDS:g} seconds; send the import again"
+            ) from None
+        yield chunk
 
 
 def _down(error: StoreDownError) -> ServiceError:

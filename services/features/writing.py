@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from services.features import metrics
-from services.features.committing import GroupCommit
+from services.features.committing import MAX_COMMIT, GroupCommit
 from services.features.domain.events import Event, Rejection, accept
 
-# Validating this many takes about a millisecond; between slices other requests get their turn.
-_SLICE = 200
+# Rows. Reading and validating this many takes about a millisecond; between slices other requests get their turn.
+_SLICE = 500
 
 
 class Written(NamedTuple):
@@ -31,25 +31,40 @@ class Writer:
         self._group = group
         self._clock_us = clock_us
 
-    async def write(self, drafts: Sequence[Event]) -> Written:
-        """Stores the acceptable ones; durable on return. Raises StoreDownError when the log is down."""
+    async def write(self, drafts: Iterable[Event]) -> Written:
+        """Stores the acceptable ones; durable on return. Raises StoreDownError when the log is down.
+
+        What weighs more than a commit becomes several: when a later one fails the earlier ones stay, and sending all
+        again stores the rest.
+        """
         now_us = self._clock_us()
-        events, rejected = [], []
+        events: list[Event] = []
+        rejected: list[tuple[int, Rejection]] = []
+        accepted = duplicates = unknown = weight = since_turn = 0
         for place, draft in enumerate(drafts):
             checked = accept(draft, now_us)
             if isinstance(checked, Rejection):
                 rejected.append((place, checked))
             else:
                 events.append(checked)
-            if place % _SLICE == _SLICE - 1:
+                weight += checked.weight
+            since_turn += draft.weight
+            if since_turn >= _SLICE:
+                since_turn = 0
                 await asyncio.sleep(0)
+            if weight >= MAX_COMMIT:
+                stored = await self._store(events)
+                accepted, duplicates, unknown = accepted + stored[0], duplicates + stored[1], unknown + stored[2]
+                events, weight = [], 0
+        if events:
+            stored = await self._store(events)
+            accepted, duplicates, unknown = accepted + stored[0], duplicates + stored[1], unknown + stored[2]
         for reason, count in Counter(rejection.reason for _, rejection in rejected).items():
             metrics.EVENTS_REJECTED.labels(reason).inc(count)
-        if not events:
-            return Written(0, 0, rejected, 0)
-        return await self._store(events, rejected)
+        return Written(accepted, duplicates, rejected, unknown)
 
-    async def _store(self, events: Sequence[Event], rejected: Sequence[tuple[int, Rejection]]) -> Written:
+    async def _store(self, events: Sequence[Event]) -> tuple[int, int, int]:
+        """How many were new, known already, and new with an unknown product."""
         appended = await self._group.commit(events)
         new = [event for event, is_new in zip(events, appended.new, strict=True) if is_new]
         unknown = 0
@@ -59,4 +74,4 @@ class Writer:
             metrics.EVENTS_ACCEPTED.labels(event_type).inc(count)
         metrics.EVENTS_DUPLICATE.inc(len(events) - len(new))
         metrics.EVENTS_UNKNOWN_PRODUCTS.inc(unknown)
-        return Written(len(new), len(events) - len(new), rejected, unknown)
+        return len(new), len(events) - len(new), unknown

@@ -77,6 +77,11 @@ class Event(NamedTuple):
     attributes: Mapping[str, str]
 
     @property
+    def weight(self) -> int:
+        """What storing it costs: a row, and one for each line."""
+        return 1 + len(self.lines)
+
+    @property
     def subject_id(self) -> str:
         """Whose event it is: the user, or the guest when nobody is signed in."""
         return self.user_id or guest(self.visitor_id)

@@ -117,7 +117,8 @@ class FeatureServiceServicer:
 
     def ImportEvents(self, request_iterator, context):
         """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-        next one is read, so a broken stream can be sent again from its beginning.
+        next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
+        no chunk comes for 60 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

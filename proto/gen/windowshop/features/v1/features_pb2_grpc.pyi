@@ -51,7 +51,8 @@ class FeatureServiceStub:
     """
     ImportEvents: _grpc.StreamUnaryMultiCallable[_features_pb2.ImportEventsRequest, _features_pb2.ImportEventsResponse]
     """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-    next one is read, so a broken stream can be sent again from its beginning.
+    next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
+    no chunk comes for 60 seconds.
     """
     ReadTrainingRows: _grpc.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]
     """The event log's user-product interactions of a time window, oldest first, for training."""
@@ -79,7 +80,8 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """
     ImportEvents: _aio.StreamUnaryMultiCallable[_features_pb2.ImportEventsRequest, _features_pb2.ImportEventsResponse]  # type: ignore[assignment]
     """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-    next one is read, so a broken stream can be sent again from its beginning.
+    next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
+    no chunk comes for 60 seconds.
     """
     ReadTrainingRows: _aio.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]  # type: ignore[assignment]
     """The event log's user-product interactions of a time window, oldest first, for training."""
@@ -140,7 +142,8 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_features_pb2.ImportEventsResponse, _abc.Awaitable[_features_pb2.ImportEventsResponse]]:
         """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-        next one is read, so a broken stream can be sent again from its beginning.
+        next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
+        no chunk comes for 60 seconds.
         """
 
     @_abc_1.abstractmethod
