@@ -70,11 +70,22 @@ class Reader:
         self._clock_ms = clock_ms
         self._jitter = jitter
         self._computations: SingleFlight[_Computed] = SingleFlight()
+        # Computations that took longer than their callers had time for.
+        self._late: set[asyncio.Task[dict[str, dict[int, Entry]]]] = set()
 
     async def read(
-        self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], fresh: bool = False
+        self,
+        entity: Entity,
+        ids: Sequence[str],
+        features: Sequence[Feature],
+        fresh: bool = False,
+        patience: float | None = None,
     ) -> Answer:
-        """The readings of ``features`` for ``ids``; ``fresh`` computes all of them whatever is stored."""
+        """The readings of ``features`` for ``ids``; ``fresh`` computes all of them whatever is stored.
+
+        After ``patience`` seconds a log that has not answered is taken for missing.
+        """
+        until = None if patience is None else asyncio.get_running_loop().time() + patience
         unique = list(dict.fromkeys(ids))
         records, degraded = await self._records(entity, unique)
         now_ms = self._clock_ms()
@@ -84,7 +95,8 @@ class Reader:
             # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
             state = self._marker.generation if degraded or self._marker.in_debt else 0
             try:
-                computed = await self._compute(entity, plan, records, state, "refresh" if fresh else "read")
+                cause = "refresh" if fresh else "read"
+                computed = await self._within(until, self._compute(entity, plan, records, state, cause))
             except StoreDownError as error:
                 degraded.add(error.store)
             now_ms = self._clock_ms()
@@ -155,6 +167,31 @@ class Reader:
                 entry = Entry(result.now_ms, records[entity_id].token, result.values.get(entity_id))
                 entries.setdefault(entity_id, {})[number] = entry
         return entries
+
+    async def _within(
+        self, until: float | None, work: Coroutine[Any, Any, dict[str, dict[int, Entry]]]
+    ) -> dict[str, dict[int, Entry]]:
+        """The result, or StoreDownError when it is not there in time.
+
+        Then the work goes on: its failure tells the store's breaker of an outage, and who asks again shares it.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+            await asyncio.wait((task,), timeout=left)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return task.result()
+        self._late.add(task)
+        task.add_done_callback(self._forget)
+        raise StoreDownError(EVENT_LOG, "no answer in the caller's time")
+
+    def _forget(self, task: asyncio.Task[dict[str, dict[int, Entry]]]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved: nobody waits for it any more
 
     async def _values(
         self, feature: Feature, ids: Sequence[str], records: Mapping[str, Record], state: int, cause: str

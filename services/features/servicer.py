@@ -35,6 +35,8 @@ TRAINING_CHUNK = 10_000
 MAX_TRAINING_US = 253_402_214_400 * 1_000_000
 DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
 
+# Of a caller's time.
+COMPUTE_SHARE = 0.8
 # Between two chunks of an import.
 CHUNK_SECONDS = 60.0
 # The entity type of guests: users in all but their ids.
@@ -59,7 +61,9 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         """See the contract."""
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
-        answer = await self._reader.read(entity, _subjects(request.entity, [request.id]), features)
+        answer = await self._reader.read(
+            entity, _subjects(request.entity, [request.id]), features, patience=_patience(context)
+        )
         response = pb.GetFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
         return response
@@ -68,7 +72,9 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         """See the contract."""
         entity, features = self._asked(request.entity, request.features)
         check_id(request.id, "id")
-        answer = await self._reader.read(entity, _subjects(request.entity, [request.id]), features, fresh=True)
+        answer = await self._reader.read(
+            entity, _subjects(request.entity, [request.id]), features, True, _patience(context)
+        )
         response = pb.RefreshFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
         return response
@@ -83,7 +89,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
         for place, entity_id in enumerate(ids):
             check_id(entity_id, f"ids[{place}]")
-        answer = await self._reader.read(entity, _subjects(request.entity, ids), features)
+        answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=_patience(context))
         return pb.BatchGetFeaturesResponse(
             entity=request.entity,
             ids=ids,
@@ -209,6 +215,12 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         for feature in features:
             value = transcoding.feature_value(feature, readings[feature.name], now_ms)
             response.features[feature.name].CopyFrom(value)
+
+
+def _patience(context: Context) -> float | None:
+    """Seconds for which a read may wait for the log: what is stored must still reach the caller in time."""
+    left = context.time_remaining()
+    return None if left is None else left * COMPUTE_SHARE
 
 
 def _subjects(entity_name: str, ids: Sequence[str]) -> Sequence[str]:
