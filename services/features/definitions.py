@@ -38,24 +38,44 @@ class Definitions:
 
 
 def load(path: Path = BUNDLED) -> Definitions:
-    """The declarations of a file, with their statements; SQL paths are relative to it."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DefinitionError(f"{path.name}: {error}") from error
-    _only(data, {"entities", "features"}, "the file")
-    features = tuple(_feature(name, table, path) for name, table in data.get("features", {}).items())
+    """The bundled declarations, with those of a shop's own file over them: its tables replace or add.
+
+    SQL paths are relative to the file that declares them.
+    """
+    declared = _tables(BUNDLED)
+    if path != BUNDLED:
+        declared = {
+            kind: tables | own for (kind, tables), own in zip(declared.items(), _tables(path).values(), strict=True)
+        }
+    features = tuple(_feature(name, table, file) for name, (table, file) in declared["features"].items())
     entities = {
-        name: _entity(name, table, path, tuple(f for f in features if f.entity == name))
-        for name, table in data.get("entities", {}).items()
+        name: _entity(name, table, file, tuple(f for f in features if f.entity == name))
+        for name, (table, file) in declared["entities"].items()
     }
     _check_together(features, entities)
     return Definitions(entities, features)
 
 
+def _tables(path: Path) -> dict[str, dict[str, tuple[Any, Path]]]:
+    """The tables of a file by kind and name, each with the file."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DefinitionError(f"{path.name}: {error}") from error
+    _only(data, {"entities", "features"}, "the file")
+    result = {}
+    for kind in ("entities", "features"):
+        tables = data.get(kind, {})
+        if not isinstance(tables, dict):
+            raise DefinitionError(f"{kind}: must be a table")
+        result[kind] = {name: (table, path) for name, table in tables.items()}
+    return result
+
+
 def _check_together(features: tuple[Feature, ...], entities: Mapping[str, Entity]) -> None:
-    if not features:
-        raise DefinitionError("no feature is declared")
+    for entity in entities.values():
+        if not entity.features:
+            raise DefinitionError(f"entities.{entity.name}: has no feature")
     numbers: dict[int, str] = {0: "the entry for existence"}
     for feature in features:
         if feature.entity not in entities:

@@ -87,4 +87,6 @@ async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: Valk
         assert [list(v.values) for v in columns["user_taste"].vector_values] == [[0.5, -1.0], []]
         assert list(columns["user_is_new"].bool_values) == [True, False]
         listed = await server.stub.ListFeatureDefinitions(pb.ListFeatureDefinitionsRequest(), timeout=5)
-        assert {d.name for d in listed.feature_definitions} == set(values)
+        of_users = {d.name for d in listed.feature_definitions if d.entity == "User" and not d.on_request}
+        assert of_users == set(values)
+        assert of_users > {"user_searches", "user_browsing_category"}  # laid over the bundled file

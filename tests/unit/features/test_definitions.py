@@ -45,8 +45,20 @@ def test_the_bundled_file_declares_the_seven() -> None:
     assert (features["user_purchase_count_30d"].default, features["product_popularity_score"].default) == (0, 0.0)
 
 
+def test_a_file_of_the_shops_own_is_laid_over_the_bundled_one(tmp_path: Path) -> None:
+    own = GOOD.replace("[features.f]", "[features.product_rating]").replace('"User"\ntype', '"Product"\ntype')
+    definitions, bundled = load(file(tmp_path, own)), load()
+    assert [f.name for f in definitions.features] == [f.name for f in bundled.features]
+    changed = {f.name for f, was in zip(definitions.features, bundled.features, strict=True) if f != was}
+    assert changed == {"product_rating"}
+    assert definitions.entities["Product"].features["product_rating"].sql == "SELECT 1"
+    # its table of the entity replaces the whole table
+    assert (definitions.entities["User"].known, definitions.entities["User"].of_products) == ("SELECT 1", None)
+    assert definitions.entities["Product"].known == bundled.entities["Product"].known
+
+
 def test_a_file_elsewhere_is_read(tmp_path: Path) -> None:
-    (feature,) = load(file(tmp_path, GOOD)).features
+    feature = load(file(tmp_path, GOOD)).features[-1]
     assert (feature.name, feature.type, feature.refresh_ms, feature.sql) == ("f", FeatureType.INT, 300_000, "SELECT 1")
 
 
@@ -54,7 +66,7 @@ def test_a_file_elsewhere_is_read(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("[features.f]", "[features.f", "definitions.toml"),
-        ('entity = "User"', 'entity = "Product"', "no entities.Product"),
+        ('entity = "User"', 'entity = "Shop"', "no entities.Shop"),
         ("[entities.User]", "[entities.Shop]", "User and Product only"),
         ('"int"', '"integer"', "type must be one of int, double"),
         ('"5m"', '"5 minutes"', "refresh must be"),
@@ -76,8 +88,15 @@ def test_mistakes_are_told(tmp_path: Path, old: str, new: str, message: str) -> 
         load(file(tmp_path, GOOD.replace(old, new, 1)))
 
 
-def test_a_file_without_features_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="no feature"):
-        load(file(tmp_path, ""))
+def test_an_entity_without_features_is_refused(tmp_path: Path) -> None:
+    moved = "".join(
+        GOOD.split("[features.f]")[1].join((f"\n[features.{f.name}]", ""))
+        for f in load().entities["Product"].features.values()
+    )
+    with pytest.raises(DefinitionError, match=r"entities\.Product: has no feature"):
+        load(file(tmp_path, moved))
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"nowhere\.toml"):
         load(tmp_path / "nowhere.toml")
