@@ -35,9 +35,9 @@ from services.features.worker import Worker
 from services.features.writing import Writer
 from services.runtime import logs
 from services.runtime.client import channel
-from services.runtime.lifecycle import background, serve_until
+from services.runtime.lifecycle import background, serve_until, unless_stopped
 from services.runtime.logs import get_logger
-from services.runtime.migrations import migrate
+from services.runtime.migrations import migrate_beside
 from services.runtime.ops import OpsServer
 from services.runtime.server import Server
 
@@ -89,7 +89,7 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     closers.push_async_callback(ops.stop)
     await server.start()
     closers.push_async_callback(server.stop, settings.drain_seconds)
-    await prepare(settings, parts)
+    await unless_stopped(stopping, prepare(settings, parts))
     await server.health.set_serving(True)
     await serve_until(stopping, settling)
 
@@ -102,7 +102,7 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
     ops = OpsServer(settings.worker_ops_port, lambda: ready.is_set() and not stopping.is_set())
     await ops.start()
     closers.push_async_callback(ops.stop)
-    await prepare(settings, parts)
+    await unless_stopped(stopping, prepare(settings, parts))
     recommender = await closers.enter_async_context(channel(settings.recommender_address))
     worker = Worker(
         refresher=Refresher(
@@ -161,7 +161,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
 async def prepare(settings: FeatureSettings, parts: Parts) -> None:
     """Migrates the database, waiting for it to come up, and checks every statement against it."""
     await parts.database.wait(settings.start_seconds)
-    await asyncio.to_thread(migrate, settings.database_url.get_secret_value(), MIGRATIONS)
+    await migrate_beside(settings.database_url.get_secret_value(), MIGRATIONS)
     await parts.computer.check(parts.entities)
 
 

@@ -27,8 +27,8 @@ from services.recommender.stores.embeddings import PostgresEmbeddings
 from services.recommender.stores.postgres import Database, wait_until_reachable
 from services.recommender.stores.signals import PostgresChangeLog
 from services.runtime.client import channel
-from services.runtime.lifecycle import background, serve_until
-from services.runtime.migrations import migrate
+from services.runtime.lifecycle import background, serve_until, unless_stopped
+from services.runtime.migrations import migrate_beside
 from services.runtime.ops import OpsServer
 from services.runtime.server import Server
 
@@ -76,8 +76,8 @@ def now() -> datetime:
 
 async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: AsyncExitStack) -> None:
     """Opens stores and clients, serves, and leaves the closing, in reverse order, to ``closers``."""
-    parts = await open_parts(settings, closers)
-    assembly = await assemble(parts, closers)
+    parts = await unless_stopped(stopping, open_parts(settings, closers))
+    assembly = await unless_stopped(stopping, assemble(parts, closers))
 
     def register(server: grpc.aio.Server) -> None:
         for add in assembly.servicers.values():
@@ -109,7 +109,7 @@ async def open_parts(settings: RecommenderSettings, closers: AsyncExitStack) -> 
     closers.callback(embedder.close)
     loading = asyncio.create_task(embedder.load())
     await wait_until_reachable(dsn, settings.start_seconds)
-    await asyncio.to_thread(migrate, dsn, MIGRATIONS)
+    await migrate_beside(dsn, MIGRATIONS)
     database = await Database.connect(dsn, settings.pool_size)
     closers.push_async_callback(database.close)
     features = channel(settings.features_address)

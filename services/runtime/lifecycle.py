@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 
@@ -17,7 +17,13 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 Main = Callable[[asyncio.Event, AsyncExitStack], Awaitable[None]]
+
+
+class StoppingError(Exception):
+    """The process was told to stop before it had started."""
 
 
 def run_service(main: Main) -> None:
@@ -43,7 +49,25 @@ async def _run(main: Main) -> None:
     gc.collect()
     gc.freeze()
     async with AsyncExitStack() as closers:
-        await main(stopping, closers)
+        with contextlib.suppress(StoppingError):
+            await main(stopping, closers)
+
+
+async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """The result of ``work``, a part of the start; StoppingError, and no more work, as soon as ``stopping`` is set."""
+    task = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise StoppingError
+        return task.result()
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 async def serve_until(stopping: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
