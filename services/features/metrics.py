@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.runtime.metrics import BUCKETS
+
 EVENTS_ACCEPTED = Counter("windowshop_events_accepted_total", "Events newly stored, by type.", ["event_type"])
 EVENTS_DUPLICATE = Counter(
     "windowshop_events_duplicate_total", "Events that were stored already; a sender that retries."
@@ -33,7 +35,7 @@ COMPUTE_SECONDS = Histogram(
     "windowshop_feature_compute_seconds",
     "Time of one statement, for however many entities; on read it adds to the caller's time.",
     ["feature"],
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0),
+    buckets=BUCKETS,
 )
 REFRESH_LAG = Histogram(
     "windowshop_refresh_lag_seconds",

@@ -59,11 +59,6 @@ def not_found(reason: str, message: str, **metadata: str) -> ServiceError:
     return ServiceError(grpc.StatusCode.NOT_FOUND, reason, message, metadata)
 
 
-def already_exists(reason: str, message: str, **metadata: str) -> ServiceError:
-    """The request would create what is there already."""
-    return ServiceError(grpc.StatusCode.ALREADY_EXISTS, reason, message, metadata)
-
-
 def aborted(reason: str, message: str, **metadata: str) -> ServiceError:
     """Another change got in the way."""
     return ServiceError(grpc.StatusCode.ABORTED, reason, message, metadata)

@@ -31,11 +31,6 @@ class Breaker:
         self._opened = asyncio.Event()
         DEPENDENCY_UP.labels(store).set(1)
 
-    @property
-    def open(self) -> bool:
-        """Whether the store is taken to be down."""
-        return self._opened.is_set()
-
     def check(self) -> None:
         """Raises StoreDownError at once when open."""
         if self._opened.is_set():

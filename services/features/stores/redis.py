@@ -29,11 +29,6 @@ class RedisStore:
         self._breaker = breaker
         self._timeout = timeout
 
-    @property
-    def down(self) -> bool:
-        """Whether it is known not to answer."""
-        return self._breaker.open
-
     async def run(self, call: Callable[[], Awaitable[T]], extra: float = 0.0) -> T:
         """The result of ``call()`` within the store's own time, or ``extra`` seconds more for a large one."""
         self._breaker.check()

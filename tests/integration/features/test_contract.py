@@ -121,7 +121,7 @@ async def test_write_limits(server: FeatureServer) -> None:
     assert (await server.write(*many[:1_000])).accepted == 1_000
 
 
-async def test_events_of_the_future_count_when_they_are_present(server: FeatureServer) -> None:
+async def test_events_of_the_future_do_not_count_yet(server: FeatureServer) -> None:
     await server.write(event("purchase-complete", "u1", "p1", ago=-200))
     value = (await server.get("User", "u1")).features["user_purchase_count_30d"]
     assert (value.int_value, value.status) == (0, pb.DEFAULT)

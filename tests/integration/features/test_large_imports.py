@@ -29,7 +29,7 @@ async def test_a_chunk_of_many_lines_leaves_reads_their_turn(server: FeatureServ
         started = time.monotonic()
         assert (await server.get("User", "u1", COUNT)).features[COUNT].int_value == 1
         slowest = max(slowest, time.monotonic() - started)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a shopper every ten milliseconds
     summary = await importing
     assert (summary.accepted, summary.duplicates, summary.rejected, summary.unknown_products) == (400, 1, 0, 400)
     assert slowest < 2
