@@ -20,7 +20,7 @@ def features() -> None:
 @json_option
 @addressed
 def get_features(addresses: Addresses, entity: str, entity_id: str, names: str, as_json: bool) -> None:
-    """Show the features of one ENTITY (User or Product) with their status and age."""
+    """Show the features of one ENTITY (User, Visitor or Product) with their status and age."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     answer = addresses.call(lambda client: client.get_features(entity, entity_id, wanted))
     if as_json:
