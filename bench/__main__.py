@@ -1,4 +1,7 @@
-"""`python -m bench`: measures features and recommendations, prints a table and, last, one JSON object."""
+"""`python -m bench`: measures features and recommendations, prints a table and, last, one JSON object.
+
+`python -m bench ingest` and `features` are measurements of their own.
+"""
 
 import asyncio
 import json
@@ -15,6 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench import ingest
 from bench.driver import Job
 from bench.scenarios import Population, Scenario, scenarios
 from tests.support.shop import Rest, running_shop
@@ -27,15 +31,18 @@ MOST_DEGRADED = 0.01
 """Share of degraded answers above which the figures are not those of a shop on a good day."""
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.pass_context
 @click.option("--url", help="The gateway of a running shop; left out: one is started with the demo, and stopped.")
 @click.option("--seconds", default=5.0, show_default=True, help="Of each measurement.")
 @click.option("--output", default=RESULTS, show_default=True, type=click.Path(path_type=Path))
-def main(url: str | None, seconds: float, output: Path) -> None:
+def main(context: click.Context, url: str | None, seconds: float, output: Path) -> None:
     """Measures over REST: alone, at 16 and 64 connections, and under an open loop.
 
     Exits 1 on a wrong answer, and when more than 1 % of a scenario's answers are degraded.
     """
+    if context.invoked_subcommand:
+        return
     result = asyncio.run(run(url, seconds))
     output.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(result)
@@ -47,6 +54,9 @@ def main(url: str | None, seconds: float, output: Path) -> None:
     for text in complaints:
         print(text, file=sys.stderr)
     sys.exit(1 if complaints else 0)
+
+
+main.add_command(ingest.command, "ingest")
 
 
 def complaints_about(scenario: dict[str, Any]) -> list[str]:
