@@ -71,6 +71,7 @@ _PAGING = {
     "pageSize": Query("page_size", description="At most so many; 0 or left out: the default."),
     "pageToken": Query("page_token", description="nextPageToken of the page before."),
 }
+_EXPLAIN = Query("explain", description="true: each result says how it came about, in explanation.")
 _FEATURES = {"features": Query("features", comma=True, description="Names; left out: all of the entity's.")}
 
 ROUTES: tuple[Route, ...] = (
@@ -113,6 +114,7 @@ ROUTES: tuple[Route, ...] = (
                 "pageSize": Query("page_size", description="1 to 100; left out: 10."),
                 "productId": Query("product_ids", description="The product or products on the page; may repeat."),
                 "device": Query("device", description="For example mobile or desktop; nothing depends on it yet."),
+                "explain": _EXPLAIN,
             },
         ),
     ),
@@ -126,7 +128,10 @@ ROUTES: tuple[Route, ...] = (
         "ListSimilarProducts", "Products like one product.",
         Binding(
             path={"id": "product_id"},
-            query={"pageSize": Query("page_size", description="1 to 100; left out: 10.")},
+            query={
+                "pageSize": Query("page_size", description="1 to 100; left out: 10."),
+                "explain": _EXPLAIN,
+            },
         ),
     ),
     Route(

@@ -80,6 +80,17 @@ async def test_every_serving_config_answers(rest: Rest, config: str) -> None:
     assert "prod_100" not in [result["id"] for result in answer["results"]] or config != "similar-items"
 
 
+async def test_an_explanation_adds_up(rest: Rest) -> None:
+    answer = await rest.get("/v1/users/user_001/recommendations?explain=true")
+
+    for result in answer["results"]:
+        parts = result["explanation"]["contributions"]
+        assert sum(part["contribution"] for part in parts) == pytest.approx(result["score"], abs=1e-6)
+        assert all(found["source"] and found["rank"] >= 1 for found in result["explanation"]["sources"])
+    plain = await rest.get("/v1/users/user_001/recommendations")
+    assert not any("explanation" in result for result in plain["results"])
+
+
 async def test_an_unknown_serving_config_is_not_found(rest: Rest) -> None:
     reply = await rest.send("GET", "/v1/users/user_001/recommendations?servingConfig=magic")
 

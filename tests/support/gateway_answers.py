@@ -74,9 +74,21 @@ def batch_get_features(request: features.BatchGetFeaturesRequest) -> features.Ba
     )
 
 
+EXPLANATION = recommendation.Explanation(
+    sources=[recommendation.FoundBy(source="popular", rank=1, score=34.5, share=0.25)],
+    contributions=[recommendation.Contribution(column="fusion", value=0.25, weight=2, contribution=0.5)],
+    moved_by=["category-cap"],
+)
+
+
 def recommend(request: Any) -> recommendation.RecommendResponse:
+    explanation = EXPLANATION if request.explain else None
     return recommendation.RecommendResponse(
-        results=[recommendation.Recommendation(id="prod_1", score=0.5, reasons=["popular"], product=product("prod_1"))],
+        results=[
+            recommendation.Recommendation(
+                id="prod_1", score=0.5, reasons=["popular"], product=product("prod_1"), explanation=explanation
+            )
+        ],
         attribution_token="token",
         serving_config="recommended-for-you",
     )

@@ -32,6 +32,8 @@ class Trace:
     rank: int
     share: float
     anchor: str | None
+    # The source's own, see Hit.
+    score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def merge(
         weight = weights.get(source, 1.0)
         for rank, hit in enumerate(_distinct(hits, excluded), start=1):
             share = weight / (RANK_CONSTANT + rank) / ceiling
-            traces.setdefault(hit.id, []).append(Trace(source, rank, share, hit.anchor))
+            traces.setdefault(hit.id, []).append(Trace(source, rank, share, hit.anchor, hit.score))
     merged = [
         Candidate(
             product_id,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.explaining import Explanation, contributions, movements
 from services.recommender.domain.scoring import Facts, assemble, score
 from services.recommender.domain.selection import Scored, select
 from services.recommender.domain.serving import ServingConfig
@@ -21,6 +22,8 @@ class Choice:
     candidate: Candidate
     score: float
     top_category: str
+    # None: nobody asked.
+    explanation: Explanation | None = None
 
 
 def decide(
@@ -30,6 +33,7 @@ def decide(
     signals: UserSignals,
     tastes: Mapping[str, float],
     page_size: int,
+    explain: bool = False,
 ) -> list[Choice]:
     """The candidates in the order to show: a page of ``page_size``, then its reserves.
 
@@ -37,7 +41,8 @@ def decide(
     """
     if not candidates:
         return []
-    scores = np.round(score(assemble(candidates, facts, signals, tastes), config.weights), 6).tolist()
+    matrix = assemble(candidates, facts, signals, tastes)
+    scores = np.round(score(matrix, config.weights), 6).tolist()
     newest_view = signals.recent_views[0] if signals.in_session else None
     scored = [
         Scored(
@@ -51,4 +56,11 @@ def decide(
     ]
     by_id = {candidate.id: candidate for candidate in candidates}
     ordered = select(scored, page_size, config.diversity)
-    return [Choice(by_id[item.id], item.score, item.top_category) for item in ordered]
+    explanations: dict[str, Explanation] = {}
+    if explain:
+        moved = movements(scored, page_size, config.diversity)
+        explanations = {
+            item.id: Explanation(contributions(matrix[row], config.weights), moved[item.id])
+            for row, item in enumerate(scored)
+        }
+    return [Choice(by_id[item.id], item.score, item.top_category, explanations.get(item.id)) for item in ordered]

@@ -100,10 +100,14 @@ def assemble(
 
 def score(matrix: Floats, weights: Mapping[str, float]) -> Floats:
     """One score per row of :func:`assemble`'s matrix; ``weights`` override the defaults by column."""
-    vector = np.array([weights.get(name, DEFAULT_WEIGHTS[name]) for name in COLUMNS])
     # Summed row by row: a BLAS product may round differently with the number of rows and threads.
-    result: Floats = (matrix * vector).sum(axis=1)
+    result: Floats = (matrix * effective_weights(weights)).sum(axis=1)
     return result
+
+
+def effective_weights(weights: Mapping[str, float]) -> Floats:
+    """The weight of each of COLUMNS: that of ``weights``, else the default."""
+    return np.array([weights.get(name, DEFAULT_WEIGHTS[name]) for name in COLUMNS])
 
 
 def _relative(values: Floats) -> Floats:

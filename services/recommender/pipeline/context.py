@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.recommender.domain.candidates import Trace
+from services.recommender.domain.explaining import Explanation
 from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Anchor, Card, UserSignals
 
@@ -20,6 +22,7 @@ class Ask:
     product_ids: tuple[str, ...] = ()
     page_size: int = 10
     excluded: tuple[str, ...] = ()
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Result:
     product: Product
     score: float
     reasons: tuple[str, ...]
+    # How it was found; both empty unless the ask says explain.
+    traces: tuple[Trace, ...] = ()
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)

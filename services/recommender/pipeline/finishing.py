@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from services.recommender.domain.candidates import Candidate, Trace
 from services.recommender.domain.deciding import Choice
+from services.recommender.domain.explaining import FILL, Explanation
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.metrics import DROPPED
 from services.recommender.ports import CatalogStore, Clock
@@ -13,6 +14,10 @@ from services.recommender.ranking_ports import Retrieval
 
 # Beyond the page, for products that were sold out since the searches read them: one question is the rule.
 _SPARE = 5
+
+# In the place of a source in the traces of products that no source found.
+_ANYTHING = "fill"
+_FILLED = Explanation(moved_by=(FILL,))
 
 Placed = tuple[Choice, Product]
 
@@ -41,7 +46,7 @@ class Finisher:
         """Up to ``count`` of anything in stock. Raises when the store is away."""
         hits = await self._retrieval.anything(count + _SPARE, list(excluded))
         choices = [
-            Choice(Candidate(hit.id, 0.0, (Trace("popular", rank, 0.0, None),)), 0.0, "")
+            Choice(Candidate(hit.id, 0.0, (Trace(_ANYTHING, rank, 0.0, None),)), 0.0, "", _FILLED)
             for rank, hit in enumerate(hits, start=1)
         ]
         return await self.finish(choices, count)

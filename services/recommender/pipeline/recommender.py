@@ -14,6 +14,7 @@ from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
 from services.recommender.domain.candidates import CANDIDATES, merge
 from services.recommender.domain.deciding import decide
+from services.recommender.domain.explaining import MEMORY, Contribution, Explanation
 from services.recommender.domain.reasons import POPULAR, reasons
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import (
@@ -92,7 +93,7 @@ class Recommender:
                 log.error("page_failed", error=type(error).__name__, exc_info=error)
             results = self._from_memory(ask, config, context)
         else:
-            results = _results(placed, context)
+            results = _results(placed, context, ask.explain)
         return self._answer(config, model_id, results, context, degraded)
 
     async def knows(self, product_id: str) -> bool:
@@ -144,7 +145,13 @@ class Recommender:
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, degraded)
         with _timed("decision"):
             choices = decide(
-                config, hydrated.candidates, hydrated.facts, context.signals, context.tastes, ask.page_size
+                config,
+                hydrated.candidates,
+                hydrated.facts,
+                context.signals,
+                context.tastes,
+                ask.page_size,
+                ask.explain,
             )
         with _timed("final_check"):
             placed = await stages.finisher.finish(choices, ask.page_size)
@@ -166,6 +173,7 @@ class Recommender:
                 product,
                 round(1.0 / rank, 6),
                 (f"Popular in {product.top_category}" if product.top_category in context.categories else POPULAR,),
+                explanation=_remembered(rank) if ask.explain else None,
             )
             for rank, product in enumerate(products, start=1)
         )
@@ -192,13 +200,23 @@ def _excluded(ask: Ask) -> frozenset[str]:
     return frozenset((*ask.excluded, *ask.product_ids))
 
 
-def _results(placed: Sequence[Placed], context: Context) -> tuple[Result, ...]:
+def _results(placed: Sequence[Placed], context: Context, explain: bool) -> tuple[Result, ...]:
     origins = {anchor.id: anchor.origin for anchor in context.anchors}
     cards: Mapping[str, Card] = context.cards
     return tuple(
-        Result(product, choice.score, reasons(choice.candidate.traces, product.top_category, cards, origins))
+        Result(
+            product,
+            choice.score,
+            reasons(choice.candidate.traces, product.top_category, cards, origins),
+            choice.candidate.traces if explain else (),
+            choice.explanation if explain else None,
+        )
         for choice, product in placed
     )
+
+
+def _remembered(rank: int) -> Explanation:
+    return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0),), (MEMORY,))
 
 
 def _empty_reason(config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from windowshop.recommender.v1 import recommendation_pb2, recommendation_pb2_grpc
 
-from services.recommender.pipeline.context import Answer, Ask
+from services.recommender.pipeline.context import Answer, Ask, Result
 from services.recommender.pipeline.recommender import Recommender
 from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.paging import page_size
@@ -53,7 +53,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         """Products like one product."""
         product_id = check_id(request.product_id, "productId")
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
-        ask = Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size)
+        ask = Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size, explain=request.explain)
         async with self._admission.admitted():
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
@@ -82,6 +82,7 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
         product_ids=tuple(dict.fromkeys(request.product_ids)),
         page_size=page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE),
         excluded=tuple(request.exclude_product_ids),
+        explain=request.explain,
     )
 
 
@@ -93,6 +94,7 @@ def _write(answer: Answer) -> recommendation_pb2.RecommendResponse:
                 score=result.score,
                 reasons=result.reasons,
                 product=write_product(result.product),
+                explanation=_write_explanation(result),
             )
             for result in answer.results
         ],
@@ -101,4 +103,28 @@ def _write(answer: Answer) -> recommendation_pb2.RecommendResponse:
         model_version=answer.model_version,
         degraded=answer.degraded,
         empty_reason=answer.empty_reason,
+    )
+
+
+def _write_explanation(result: Result) -> recommendation_pb2.Explanation | None:
+    if result.explanation is None:
+        return None
+    return recommendation_pb2.Explanation(
+        sources=[
+            recommendation_pb2.FoundBy(
+                source=trace.source,
+                rank=trace.rank,
+                score=trace.score,
+                share=trace.share,
+                anchor_product_id=trace.anchor or "",
+            )
+            for trace in result.traces
+        ],
+        contributions=[
+            recommendation_pb2.Contribution(
+                column=part.column, value=part.value, weight=part.weight, contribution=part.amount
+            )
+            for part in result.explanation.contributions
+        ],
+        moved_by=result.explanation.moved_by,
     )

@@ -29,7 +29,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "RefreshFeatures": ("/v1/features/User/user_001:refresh", {}),
     "WriteEvents": ("/v1/events:write", {"json": {"events": [{"eventId": "e"}]}}),
     "ImportEvents": ("/v1/events:import", {"data": b'{"eventId": "e"}\nx\n', "headers": IMPORTS}),
-    "RecommendForUser": ("/v1/users/user_001/recommendations", {}),
+    "RecommendForUser": ("/v1/users/user_001/recommendations?explain=true", {}),
     "Recommend": ("/v1/servingConfigs/trending:recommend", {"json": {"userId": "u"}}),
     "ListSimilarProducts": ("/v1/products/prod_100/similar", {}),
     "GetProduct": ("/v1/products/prod_100", {}),

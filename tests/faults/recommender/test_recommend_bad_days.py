@@ -130,6 +130,12 @@ async def test_without_the_store_nothing_bought_is_an_empty_page_with_a_reason(s
     page = await shop.page("stranger", "buy-it-again")
     assert not page.results
     assert page.empty_reason == "the catalogue is not available"
+    explained = await shop.service.recommend("red-fan", explain=True)
+    for result in explained.results:
+        assert list(result.explanation.moved_by) == ["memory"]
+        assert sum(part.contribution for part in result.explanation.contributions) == pytest.approx(
+            result.score, abs=1e-6
+        )
     again = await shop.page("red-fan", "buy-it-again")
     assert sorted(ids(again)) == ["red-3", "red-4"]
     request = pb.ListSimilarProductsRequest(product_id="blue-1", page_size=5)

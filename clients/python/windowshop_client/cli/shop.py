@@ -35,6 +35,7 @@ def get_features(addresses: Addresses, entity: str, entity_id: str, names: str, 
 @click.option("--page-size", type=click.IntRange(1, 100), default=10, show_default=True)
 @click.option("--product", "products", multiple=True, metavar="ID", help="A product on the page; repeatable.")
 @click.option("--device", default="", help="For example mobile.")
+@click.option("--explain", is_flag=True, help="Say how each one came about.")
 @json_option
 @addressed
 def recommend(
@@ -44,11 +45,17 @@ def recommend(
     page_size: int,
     products: tuple[str, ...],
     device: str,
+    explain: bool,
     as_json: bool,
 ) -> None:
     """Show the products to recommend to USER, and why."""
     request = r.RecommendRequest(
-        user_id=user, serving_config=serving_config, page_size=page_size, product_ids=products, device=device
+        user_id=user,
+        serving_config=serving_config,
+        page_size=page_size,
+        product_ids=products,
+        device=device,
+        explain=explain,
     )
     _show(addresses.call(lambda client: client.recommend(request)), as_json)
 

@@ -83,6 +83,10 @@ def show_recommendations(answer: r.RecommendResponse) -> None:
         show_table(("product", "title", "category", "price", "score", "why"), rows)
     else:
         click.echo(f"nothing to recommend: {answer.empty_reason or 'no reason given'}")
+    explained = [result for result in answer.results if result.HasField("explanation")]
+    if explained:
+        click.echo()
+        show_table(("product", "score is made of", "found by", "moved by"), map(_explanation, explained))
     _warn(answer.degraded)
 
 
@@ -127,6 +131,16 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _explanation(result: r.Recommendation) -> tuple[str, str, str, str]:
+    parts = sorted(result.explanation.contributions, key=lambda part: -abs(part.contribution))
+    return (
+        result.id,
+        ", ".join(f"{part.column} {part.contribution:+.3f}" for part in parts if part.contribution),
+        ", ".join(f"{found.source} #{found.rank}" for found in result.explanation.sources),
+        ", ".join(result.explanation.moved_by),
+    )
 
 
 def _plain(value: f.FeatureValue) -> object:

@@ -30,6 +30,7 @@ class RecommendRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     EXCLUDE_PRODUCT_IDS_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     serving_config: _builtins.str
     """recommended-for-you, similar-items, buy-it-again or trending; empty: recommended-for-you."""
     user_id: _builtins.str
@@ -40,6 +41,8 @@ class RecommendRequest(_message.Message):
     """1 to 100; 0 means 10."""
     device: _builtins.str
     """For example desktop, mobile, tablet, app. At most 32 characters; nothing depends on it yet."""
+    explain: _builtins.bool
+    """true: each result says how it came about, in explanation. For the shop's people, not for shoppers."""
     @_builtins.property
     def product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The product, or the products of the cart, on the page; at most 20. similar-items needs one."""
@@ -58,10 +61,11 @@ class RecommendRequest(_message.Message):
         page_size: _builtins.int = ...,
         device: _builtins.str = ...,
         exclude_product_ids: _abc.Iterable[_builtins.str] | None = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "exclude_product_ids", b"exclude_product_ids", "page_size", b"page_size", "product_ids", b"product_ids", "serving_config", b"serving_config", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "exclude_product_ids", b"exclude_product_ids", "explain", b"explain", "page_size", b"page_size", "product_ids", b"product_ids", "serving_config", b"serving_config", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -75,6 +79,7 @@ class Recommendation(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     PRODUCT_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     score: _builtins.float
     """Comparable within one answer only; descending, except where the selector moved a product."""
@@ -84,6 +89,10 @@ class Recommendation(_message.Message):
 
     @_builtins.property
     def product(self) -> _catalog_pb2.Product: ...
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Only when explain was asked for."""
+
     def __init__(
         self,
         *,
@@ -91,14 +100,130 @@ class Recommendation(_message.Message):
         score: _builtins.float = ...,
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         product: _catalog_pb2.Product | None = ...,
+        explanation: Global___Explanation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["product", b"product"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "product", b"product"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "product", b"product", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "id", b"id", "product", b"product", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """How a result came about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCES_FIELD_NUMBER: _builtins.int
+    CONTRIBUTIONS_FIELD_NUMBER: _builtins.int
+    MOVED_BY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundBy]:
+        """The candidate sources that found it, the strongest first."""
+
+    @_builtins.property
+    def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
+        """Every column of the scorer. The contributions sum to the result's score, to six decimals. Of a result that no
+        scorer saw: what its score is instead, or nothing where it is 0.
+        """
+
+    @_builtins.property
+    def moved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What brought it onto the page in spite of its score; empty: its score did.
+        "session-share": the places kept for neighbours of the product viewed last.
+        "category-cap", "brand-cap": better ones of one category or brand stood back; "diversity": both together did.
+        "replacement": a better one may not be shown any more since it was found.
+        "fill": nothing better was found for a short page. "memory": the catalogue's store is down.
+        """
+
+    def __init__(
+        self,
+        *,
+        sources: _abc.Iterable[Global___FoundBy] | None = ...,
+        contributions: _abc.Iterable[Global___Contribution] | None = ...,
+        moved_by: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contributions", b"contributions", "moved_by", b"moved_by", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
+
+@_typing.final
+class FoundBy(_message.Message):
+    """How one candidate source found a product."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    ANCHOR_PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """As in the serving config, for example semantic."""
+    rank: _builtins.int
+    """From 1, among what this source found."""
+    score: _builtins.float
+    """What the source ranks by, greater is better; comparable within this source only."""
+    share: _builtins.float
+    """Its part of the column "fusion", 0 to 1."""
+    anchor_product_id: _builtins.str
+    """The product it is a neighbour of; empty where the source looks around none."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        score: _builtins.float = ...,
+        share: _builtins.float = ...,
+        anchor_product_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor_product_id", b"anchor_product_id", "rank", b"rank", "score", b"score", "share", b"share", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundBy: _TypeAlias = FoundBy  # noqa: Y015
+
+@_typing.final
+class Contribution(_message.Message):
+    """What one column of the scorer did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLUMN_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    column: _builtins.str
+    """For example category_affinity."""
+    value: _builtins.float
+    """0 to 1, except rating: -1 to 1."""
+    weight: _builtins.float
+    """The serving config's, else the scorer's default."""
+    contribution: _builtins.float
+    """weight x value."""
+    def __init__(
+        self,
+        *,
+        column: _builtins.str = ...,
+        value: _builtins.float = ...,
+        weight: _builtins.float = ...,
+        contribution: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "contribution", b"contribution", "value", b"value", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contribution: _TypeAlias = Contribution  # noqa: Y015
 
 @_typing.final
 class RecommendResponse(_message.Message):
@@ -147,18 +272,22 @@ class ListSimilarProductsRequest(_message.Message):
 
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    EXPLAIN_FIELD_NUMBER: _builtins.int
     product_id: _builtins.str
     page_size: _builtins.int
     """1 to 100; 0 means 10."""
+    explain: _builtins.bool
+    """true: each result says how it came about, in explanation."""
     def __init__(
         self,
         *,
         product_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
+        explain: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explain", b"explain", "page_size", b"page_size", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
