@@ -1,9 +1,13 @@
 -- Products bought in the last 365 days, by how often and how lately (each order line halved every 45 days), at most 200.
+-- Added up in the order of time: doubles in another order give another last digit, and equal sums would be no tie.
 WITH bought AS (
   SELECT
     subject_id,
     product_id,
-    sum(power(2.0::float8, -date_part('epoch', $2::timestamptz - event_time) / (45 * 86400.0::float8))) AS weight
+    sum(
+      power(2.0::float8, -date_part('epoch', $2::timestamptz - event_time) / (45 * 86400.0::float8))
+      ORDER BY event_time
+    ) AS weight
   FROM event_lines
   WHERE subject_id = ANY ($1)
     AND event_type = 'purchase-complete'

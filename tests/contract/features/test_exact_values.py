@@ -277,3 +277,14 @@ async def test_purchased_products(shop: Shop) -> None:
     )  # fmt: skip
     bought = await shop.value("user_purchased_products", "u", "many")
     assert bought == {"u": ["twice", "new", "a", "z", "old"], "many": [f"p{i:03}" for i in range(200)]}
+
+
+async def test_equal_purchases_are_a_tie_in_whatever_order_they_came(shop: Shop) -> None:
+    # The three decays added up from the oldest on are greater in the last digit than from the newest on.
+    await shop.happened(
+        *(order("u", 1.0, "z", ago=days * DAY) for days in (28, 9, 1)),
+        *(order("u", 1.0, "a", ago=days * DAY) for days in (1, 9, 28)),
+    )
+    # Knowing how small it is, the server reads the table as it lies, not by the index, which is in the order of time.
+    await shop.parts.database.fetch("ANALYZE event_lines")
+    assert await shop.value("user_purchased_products", "u") == {"u": ["a", "z"]}
