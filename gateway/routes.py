@@ -71,6 +71,9 @@ _PAGING = {
     "pageSize": Query("page_size", description="At most so many; 0 or left out: the default."),
     "pageToken": Query("page_token", description="nextPageToken of the page before."),
 }
+_NEXT_RESULTS = Query(
+    "page_token", description="nextPageToken of the page before: up to 500 results in all, none of them twice."
+)
 _EXPLAIN = Query("explain", description="true: each result says how it came about, in explanation.")
 _FEATURES = {"features": Query("features", comma=True, description="Names; left out: all of the entity's.")}
 
@@ -115,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
                 "productId": Query("product_ids", description="The product or products on the page; may repeat."),
                 "device": Query("device", description="For example mobile or desktop; nothing depends on it yet."),
                 "explain": _EXPLAIN,
+                "pageToken": _NEXT_RESULTS,
             },
         ),
     ),
@@ -131,6 +135,7 @@ ROUTES: tuple[Route, ...] = (
             query={
                 "pageSize": Query("page_size", description="1 to 100; left out: 10."),
                 "explain": _EXPLAIN,
+                "pageToken": _NEXT_RESULTS,
             },
         ),
     ),

@@ -91,6 +91,21 @@ async def test_an_explanation_adds_up(rest: Rest) -> None:
     assert not any("explanation" in result for result in plain["results"])
 
 
+async def test_five_hundred_products_page_by_page_and_none_twice(rest: Rest) -> None:
+    seen: list[str] = []
+    query = "pageSize=50"
+    while True:
+        answer = await rest.get(f"/v1/users/user_003/recommendations?{query}")
+        seen += [result["id"] for result in answer["results"]]
+        if not answer["nextPageToken"]:
+            break
+        query = f"pageSize=50&pageToken={answer['nextPageToken']}"
+    assert len(seen) == len(set(seen)) == 500
+
+    other = await rest.send("GET", f"/v1/users/user_004/recommendations?{query}")
+    assert (other.status, other.json["reason"]) == (400, "INVALID_PAGE_TOKEN")
+
+
 async def test_an_unknown_serving_config_is_not_found(rest: Rest) -> None:
     reply = await rest.send("GET", "/v1/users/user_001/recommendations?servingConfig=magic")
 

@@ -91,6 +91,7 @@ def recommend(request: Any) -> recommendation.RecommendResponse:
         ],
         attribution_token="token",
         serving_config="recommended-for-you",
+        next_page_token="more",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 # The constant of reciprocal rank fusion (Cormack et al. 2009 use 60 for lists of 1,000; our lists have
@@ -52,7 +52,7 @@ class Candidate:
 def merge(
     found: Mapping[str, Sequence[Hit]],
     weights: Mapping[str, float],
-    excluded: Collection[str] = (),
+    excluded: Container[str] = (),
     limit: int = CANDIDATES,
 ) -> list[Candidate]:
     """One candidate per product, best fused score first, ties by id; at most ``limit``.
@@ -79,7 +79,7 @@ def merge(
     return merged[:limit]
 
 
-def _distinct(hits: Sequence[Hit], excluded: Collection[str]) -> Iterable[Hit]:
+def _distinct(hits: Sequence[Hit], excluded: Container[str]) -> Iterable[Hit]:
     seen: set[str] = set()
     for hit in sorted(hits, key=lambda hit: (-hit.score, hit.id)):
         if hit.id not in seen and hit.id not in excluded:

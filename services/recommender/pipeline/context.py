@@ -23,6 +23,8 @@ class Ask:
     page_size: int = 10
     excluded: tuple[str, ...] = ()
     explain: bool = False
+    # Fingerprints of what the pages before this one showed, in that order.
+    shown: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Answer:
     model_version: str
     degraded: tuple[str, ...]
     empty_reason: str
+    # Whether there is a page after this one.
+    more: bool
 
 
 @dataclass(slots=True)

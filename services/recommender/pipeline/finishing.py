@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from services.recommender.domain.candidates import Candidate, Trace
 from services.recommender.domain.deciding import Choice
 from services.recommender.domain.explaining import FILL, Explanation
 from services.recommender.domain.product import Product
+from services.recommender.domain.showing import Hidden
 from services.recommender.pipeline.metrics import DROPPED
 from services.recommender.ports import CatalogStore, Clock
 from services.recommender.ranking_ports import Retrieval
@@ -42,12 +43,13 @@ class Finisher:
             placed += [(choice, products[choice.candidate.id]) for choice in batch if choice.candidate.id in products]
         return placed[:page_size]
 
-    async def fill(self, count: int, excluded: Collection[str]) -> list[Placed]:
-        """Up to ``count`` of anything in stock. Raises when the store is away."""
-        hits = await self._retrieval.anything(count + _SPARE, list(excluded))
+    async def fill(self, count: int, hidden: Hidden) -> list[Placed]:
+        """Up to ``count`` of anything in stock that is not hidden. Raises when the store is away."""
+        hits = await self._retrieval.anything(count + _SPARE + len(hidden.shown), list(hidden.ids))
+        unseen = [hit for hit in hits if hit.id not in hidden]
         choices = [
             Choice(Candidate(hit.id, 0.0, (Trace(_ANYTHING, rank, 0.0, None),)), 0.0, "", _FILLED)
-            for rank, hit in enumerate(hits, start=1)
+            for rank, hit in enumerate(unseen, start=1)
         ]
         return await self.finish(choices, count)
 

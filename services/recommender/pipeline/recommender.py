@@ -17,6 +17,7 @@ from services.recommender.domain.deciding import decide
 from services.recommender.domain.explaining import MEMORY, Contribution, Explanation
 from services.recommender.domain.reasons import POPULAR, reasons
 from services.recommender.domain.serving import ServingConfig
+from services.recommender.domain.showing import Hidden
 from services.recommender.domain.signals import (
     Card,
     UserSignals,
@@ -92,9 +93,12 @@ class Recommender:
             if not isinstance(error, TimeoutError | CircuitOpenError | ServiceError):
                 log.error("page_failed", error=type(error).__name__, exc_info=error)
             results = self._from_memory(ask, config, context)
+            # Nobody can be asked; the next page may be empty.
+            more = len(results) == ask.page_size
         else:
-            results = _results(placed, context, ask.explain)
-        return self._answer(config, model_id, results, context, degraded)
+            results = _results(placed[: ask.page_size], context, ask.explain)
+            more = len(placed) > ask.page_size
+        return self._answer(ask, config, model_id, results, more, context, degraded)
 
     async def knows(self, product_id: str) -> bool:
         """Whether the catalogue has the product; true when nobody can say."""
@@ -135,12 +139,13 @@ class Recommender:
         return Context(ask.user_id, signals, anchors, tastes, categories, cards, model_id)
 
     async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
+        """The page, and one more if there is one: whoever asks for the next page gets something."""
         stages = self._stages
         with _timed("candidates"):
-            found = await gather(config, stages.sources, context, ask.page_size, degraded)
-        excluded = _excluded(ask)
+            found = await gather(config, stages.sources, context, ask.page_size, degraded, len(ask.shown))
+        hidden = _hidden(ask)
         weights = {spec.name: spec.weight for spec in config.sources}
-        candidates = merge(found, weights, excluded, max(CANDIDATES, 3 * ask.page_size))
+        candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, degraded)
         with _timed("decision"):
@@ -154,20 +159,21 @@ class Recommender:
                 ask.explain,
             )
         with _timed("final_check"):
-            placed = await stages.finisher.finish(choices, ask.page_size)
-            if config.fill and len(placed) < ask.page_size:
-                shown = {product.id for _, product in placed}
-                placed += await stages.finisher.fill(ask.page_size - len(placed), excluded | shown)
+            wanted = ask.page_size + 1
+            placed = await stages.finisher.finish(choices, wanted)
+            if config.fill and len(placed) < wanted:
+                placed_ids = [product.id for _, product in placed]
+                placed += await stages.finisher.fill(wanted - len(placed), hidden.and_also(placed_ids))
         return placed
 
     def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
         showcase = self._stages.showcase
-        excluded = _excluded(ask)
+        hidden = _hidden(ask)
         if config.fill:
-            products = showcase.choose(context.categories, excluded, ask.page_size)
+            products = showcase.choose(context.categories, hidden, ask.page_size)
         else:
             own = showcase.among(context.signals.purchases)
-            products = [product for product in own if product.id not in excluded][: ask.page_size]
+            products = [product for product in own if product.id not in hidden][: ask.page_size]
         return tuple(
             Result(
                 product,
@@ -180,9 +186,11 @@ class Recommender:
 
     def _answer(
         self,
+        ask: Ask,
         config: ServingConfig,
         model_id: str,
         results: tuple[Result, ...],
+        more: bool,
         context: Context,
         degraded: Degraded,
     ) -> Answer:
@@ -192,12 +200,12 @@ class Recommender:
         for part in {part.partition(":")[0] for part in parts}:
             DEGRADED.labels(part).inc()
         token = attribution.encode(Attribution(config.id, model_id, self._new_answer_id()))
-        empty_reason = "" if results else _empty_reason(config, context, parts)
-        return Answer(results, token, config.id, model_id, parts, empty_reason)
+        empty_reason = "" if results else _empty_reason(ask, config, context, parts)
+        return Answer(results, token, config.id, model_id, parts, empty_reason, more)
 
 
-def _excluded(ask: Ask) -> frozenset[str]:
-    return frozenset((*ask.excluded, *ask.product_ids))
+def _hidden(ask: Ask) -> Hidden:
+    return Hidden(frozenset((*ask.excluded, *ask.product_ids)), frozenset(ask.shown))
 
 
 def _results(placed: Sequence[Placed], context: Context, explain: bool) -> tuple[Result, ...]:
@@ -219,9 +227,11 @@ def _remembered(rank: int) -> Explanation:
     return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0),), (MEMORY,))
 
 
-def _empty_reason(config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:
+def _empty_reason(ask: Ask, config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:
     if "catalogue" in degraded:
         return "the catalogue is not available"
+    if ask.shown:
+        return "everything was shown"
     if not config.fill and context.signals.purchases:
         return "nothing of it is in stock"
     return config.empty_reason

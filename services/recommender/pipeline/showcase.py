@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -64,7 +64,7 @@ class Showcase:
                 update_time=product.update_time or kept.update_time,
             )
 
-    def choose(self, categories: Sequence[str], excluded: Collection[str], count: int) -> list[Product]:
+    def choose(self, categories: Sequence[str], excluded: Container[str], count: int) -> list[Product]:
         """Up to ``count`` products: those of ``categories`` first, in at most half of the places, then the others."""
         now = self._clock()
         usable = [p for p in self._products.values() if p.id not in excluded and _usable(p, now)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from services.runtime.errors import invalid_field
+from services.runtime.errors import ServiceError, invalid_field
 
 _CHECK_BYTES = 6
 
@@ -19,8 +19,7 @@ def page_size(asked: int, default: int, largest: int) -> int:
 
 def encode_token(collection: str, last: str) -> str:
     """The token of the page of ``collection`` after the entry ``last``; url-safe."""
-    key = last.encode()
-    return base64.urlsafe_b64encode(_check(collection, key) + key).decode().rstrip("=")
+    return seal(collection.encode(), last.encode())
 
 
 def decode_token(collection: str, token: str) -> str:
@@ -28,17 +27,36 @@ def decode_token(collection: str, token: str) -> str:
     if not token:
         return ""
     try:
+        return unseal(collection.encode(), token).decode()
+    except UnicodeDecodeError:
+        raise refused() from None
+
+
+def seal(scope: bytes, key: bytes) -> str:
+    """A token that holds ``key`` and is good for ``scope`` alone, of which 16 bytes count; url-safe."""
+    return base64.urlsafe_b64encode(_check(scope, key) + key).decode().rstrip("=")
+
+
+def unseal(scope: bytes, token: str) -> bytes:
+    """The key of a token of that scope; raises INVALID_ARGUMENT for any other text."""
+    try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        check, key = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-        if check == _check(collection, key) and encode_token(collection, key.decode()) == token:
-            return key.decode()
     except ValueError:
-        pass
-    raise invalid_field(
+        raise refused() from None
+    key = raw[_CHECK_BYTES:]
+    # One text for one key: the last character has bits to spare.
+    if seal(scope, key) != token:
+        raise refused()
+    return key
+
+
+def refused() -> ServiceError:
+    """What is said of a token that was not given out for this."""
+    return invalid_field(
         "pageToken", "must be the nextPageToken of the page before, unchanged", reason="INVALID_PAGE_TOKEN"
     )
 
 
-def _check(collection: str, key: bytes) -> bytes:
+def _check(scope: bytes, key: bytes) -> bytes:
     # Against mistakes, not against attackers: a token grants nothing that a first page would not.
-    return hashlib.blake2b(key, digest_size=_CHECK_BYTES, person=collection.encode()[:16]).digest()
+    return hashlib.blake2b(key, digest_size=_CHECK_BYTES, person=scope[:16]).digest()

@@ -12,6 +12,7 @@ from services.recommender.pipeline.recommender import Recommender
 from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.paging import page_size
 from services.recommender.servicer.products import write_product
+from services.recommender.servicer.scrolling import continued, next_token
 from services.runtime.errors import invalid_field, not_found
 from services.runtime.identifiers import check_id
 
@@ -45,7 +46,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         """The products to show next."""
         ask = _read(request)
         async with self._admission.admitted():
-            return _write(await self._recommender.recommend(ask))
+            return _write(ask, await self._recommender.recommend(ask))
 
     async def ListSimilarProducts(
         self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
@@ -54,10 +55,11 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         product_id = check_id(request.product_id, "productId")
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
         ask = Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size, explain=request.explain)
+        ask = continued(ask, request.page_token)
         async with self._admission.admitted():
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
-            return _write(await self._recommender.recommend(ask))
+            return _write(ask, await self._recommender.recommend(ask))
 
 
 def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
@@ -75,7 +77,7 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
         check_id(product_id, f"productIds[{number}]")
     for number, product_id in enumerate(request.exclude_product_ids):
         check_id(product_id, f"excludeProductIds[{number}]")
-    return Ask(
+    ask = Ask(
         serving_config=request.serving_config or DEFAULT_CONFIG,
         user_id=request.user_id,
         visitor_id=request.visitor_id,
@@ -84,9 +86,10 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
         excluded=tuple(request.exclude_product_ids),
         explain=request.explain,
     )
+    return continued(ask, request.page_token)
 
 
-def _write(answer: Answer) -> recommendation_pb2.RecommendResponse:
+def _write(ask: Ask, answer: Answer) -> recommendation_pb2.RecommendResponse:
     return recommendation_pb2.RecommendResponse(
         results=[
             recommendation_pb2.Recommendation(
@@ -103,6 +106,7 @@ def _write(answer: Answer) -> recommendation_pb2.RecommendResponse:
         model_version=answer.model_version,
         degraded=answer.degraded,
         empty_reason=answer.empty_reason,
+        next_page_token=next_token(ask, answer),
     )
 
 

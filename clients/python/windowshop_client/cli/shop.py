@@ -35,6 +35,7 @@ def get_features(addresses: Addresses, entity: str, entity_id: str, names: str, 
 @click.option("--page-size", type=click.IntRange(1, 100), default=10, show_default=True)
 @click.option("--product", "products", multiple=True, metavar="ID", help="A product on the page; repeatable.")
 @click.option("--device", default="", help="For example mobile.")
+@click.option("--page-token", default="", metavar="TOKEN", help="nextPageToken of the page before, from --json.")
 @click.option("--explain", is_flag=True, help="Say how each one came about.")
 @json_option
 @addressed
@@ -45,6 +46,7 @@ def recommend(
     page_size: int,
     products: tuple[str, ...],
     device: str,
+    page_token: str,
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +57,7 @@ def recommend(
         page_size=page_size,
         product_ids=products,
         device=device,
+        page_token=page_token,
         explain=explain,
     )
     _show(addresses.call(lambda client: client.recommend(request)), as_json)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from windowshop.recommender.v1 import catalog_pb2 as windowshop_dot_recommender_dot_v1_dot_catalog__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.windowshop/recommender/v1/recommendation.proto\x12\x19windowshop.recommender.v1\x1a\'windowshop/recommender/v1/catalog.proto\"\xb5\x01\n\x10RecommendRequest\x12\x16\n\x0eserving_config\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x13\n\x0bproduct_ids\x18\x04 \x03(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x1b\n\x13\x65xclude_product_ids\x18\x07 \x03(\t\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\"\xae\x01\n\x0eRecommendation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x33\n\x07product\x18\x04 \x01(\x0b\x32\".windowshop.recommender.v1.Product\x12;\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32&.windowshop.recommender.v1.Explanation\"\x94\x01\n\x0b\x45xplanation\x12\x33\n\x07sources\x18\x01 \x03(\x0b\x32\".windowshop.recommender.v1.FoundBy\x12>\n\rcontributions\x18\x02 \x03(\x0b\x32\'.windowshop.recommender.v1.Contribution\x12\x10\n\x08moved_by\x18\x03 \x03(\t\"`\n\x07\x46oundBy\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\r\n\x05share\x18\x04 \x01(\x01\x12\x19\n\x11\x61nchor_product_id\x18\x05 \x01(\t\"S\n\x0c\x43ontribution\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\"\xc1\x01\n\x11RecommendResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).windowshop.recommender.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x16\n\x0eserving_config\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t\x12\x14\n\x0c\x65mpty_reason\x18\x06 \x01(\t\"T\n\x1aListSimilarProductsRequest\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x32\xfb\x01\n\x15RecommendationService\x12\x66\n\tRecommend\x12+.windowshop.recommender.v1.RecommendRequest\x1a,.windowshop.recommender.v1.RecommendResponse\x12z\n\x13ListSimilarProducts\x12\x35.windowshop.recommender.v1.ListSimilarProductsRequest\x1a,.windowshop.recommender.v1.RecommendResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.windowshop/recommender/v1/recommendation.proto\x12\x19windowshop.recommender.v1\x1a\'windowshop/recommender/v1/catalog.proto\"\xc9\x01\n\x10RecommendRequest\x12\x16\n\x0eserving_config\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nvisitor_id\x18\x03 \x01(\t\x12\x13\n\x0bproduct_ids\x18\x04 \x03(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x1b\n\x13\x65xclude_product_ids\x18\x07 \x03(\t\x12\x0f\n\x07\x65xplain\x18\x08 \x01(\x08\x12\x12\n\npage_token\x18\t \x01(\t\"\xae\x01\n\x0eRecommendation\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x33\n\x07product\x18\x04 \x01(\x0b\x32\".windowshop.recommender.v1.Product\x12;\n\x0b\x65xplanation\x18\x05 \x01(\x0b\x32&.windowshop.recommender.v1.Explanation\"\x94\x01\n\x0b\x45xplanation\x12\x33\n\x07sources\x18\x01 \x03(\x0b\x32\".windowshop.recommender.v1.FoundBy\x12>\n\rcontributions\x18\x02 \x03(\x0b\x32\'.windowshop.recommender.v1.Contribution\x12\x10\n\x08moved_by\x18\x03 \x03(\t\"`\n\x07\x46oundBy\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\x05\x12\r\n\x05score\x18\x03 \x01(\x01\x12\r\n\x05share\x18\x04 \x01(\x01\x12\x19\n\x11\x61nchor_product_id\x18\x05 \x01(\t\"S\n\x0c\x43ontribution\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontribution\x18\x04 \x01(\x01\"\xda\x01\n\x11RecommendResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).windowshop.recommender.v1.Recommendation\x12\x19\n\x11\x61ttribution_token\x18\x02 \x01(\t\x12\x16\n\x0eserving_config\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x05 \x03(\t\x12\x14\n\x0c\x65mpty_reason\x18\x06 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x07 \x01(\t\"h\n\x1aListSimilarProductsRequest\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12\x12\n\npage_token\x18\x04 \x01(\t2\xfb\x01\n\x15RecommendationService\x12\x66\n\tRecommend\x12+.windowshop.recommender.v1.RecommendRequest\x1a,.windowshop.recommender.v1.RecommendResponse\x12z\n\x13ListSimilarProducts\x12\x35.windowshop.recommender.v1.ListSimilarProductsRequest\x1a,.windowshop.recommender.v1.RecommendResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'windowshop.recommender.v1.r
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECOMMENDREQUEST']._serialized_start=119
-  _globals['_RECOMMENDREQUEST']._serialized_end=300
-  _globals['_RECOMMENDATION']._serialized_start=303
-  _globals['_RECOMMENDATION']._serialized_end=477
-  _globals['_EXPLANATION']._serialized_start=480
-  _globals['_EXPLANATION']._serialized_end=628
-  _globals['_FOUNDBY']._serialized_start=630
-  _globals['_FOUNDBY']._serialized_end=726
-  _globals['_CONTRIBUTION']._serialized_start=728
-  _globals['_CONTRIBUTION']._serialized_end=811
-  _globals['_RECOMMENDRESPONSE']._serialized_start=814
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1007
-  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_start=1009
-  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_end=1093
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1096
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1347
+  _globals['_RECOMMENDREQUEST']._serialized_end=320
+  _globals['_RECOMMENDATION']._serialized_start=323
+  _globals['_RECOMMENDATION']._serialized_end=497
+  _globals['_EXPLANATION']._serialized_start=500
+  _globals['_EXPLANATION']._serialized_end=648
+  _globals['_FOUNDBY']._serialized_start=650
+  _globals['_FOUNDBY']._serialized_end=746
+  _globals['_CONTRIBUTION']._serialized_start=748
+  _globals['_CONTRIBUTION']._serialized_end=831
+  _globals['_RECOMMENDRESPONSE']._serialized_start=834
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1052
+  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_start=1054
+  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_end=1158
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1161
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1412
 # @@protoc_insertion_point(module_scope)

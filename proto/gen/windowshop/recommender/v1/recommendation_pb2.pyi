@@ -31,6 +31,7 @@ class RecommendRequest(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     EXCLUDE_PRODUCT_IDS_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     serving_config: _builtins.str
     """recommended-for-you, similar-items, buy-it-again or trending; empty: recommended-for-you."""
     user_id: _builtins.str
@@ -43,6 +44,11 @@ class RecommendRequest(_message.Message):
     """For example desktop, mobile, tablet, app. At most 32 characters; nothing depends on it yet."""
     explain: _builtins.bool
     """true: each result says how it came about, in explanation. For the shop's people, not for shoppers."""
+    page_token: _builtins.str
+    """next_page_token of the page before, for the results after it; empty: the first page. No page repeats a product of
+    the pages before, whatever happened meanwhile. The serving config, the shopper and product_ids must be those of the
+    page before; INVALID_ARGUMENT (INVALID_PAGE_TOKEN) otherwise.
+    """
     @_builtins.property
     def product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The product, or the products of the cart, on the page; at most 20. similar-items needs one."""
@@ -62,10 +68,11 @@ class RecommendRequest(_message.Message):
         device: _builtins.str = ...,
         exclude_product_ids: _abc.Iterable[_builtins.str] | None = ...,
         explain: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "exclude_product_ids", b"exclude_product_ids", "explain", b"explain", "page_size", b"page_size", "product_ids", b"product_ids", "serving_config", b"serving_config", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "exclude_product_ids", b"exclude_product_ids", "explain", b"explain", "page_size", b"page_size", "page_token", b"page_token", "product_ids", b"product_ids", "serving_config", b"serving_config", "user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,6 +242,7 @@ class RecommendResponse(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
     EMPTY_REASON_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     attribution_token: _builtins.str
     """Send it back on the events that this answer leads to."""
     serving_config: _builtins.str
@@ -242,6 +250,8 @@ class RecommendResponse(_message.Message):
     """The model version whose embeddings were used; empty: none is active."""
     empty_reason: _builtins.str
     """Why results is empty, when it is."""
+    next_page_token: _builtins.str
+    """Asks for the page after this one; empty: there is none, or 500 results were given. At most 3,400 characters."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]: ...
     @_builtins.property
@@ -257,10 +267,11 @@ class RecommendResponse(_message.Message):
         model_version: _builtins.str = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
         empty_reason: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded", b"degraded", "empty_reason", b"empty_reason", "model_version", b"model_version", "results", b"results", "serving_config", b"serving_config"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution_token", b"attribution_token", "degraded", b"degraded", "empty_reason", b"empty_reason", "model_version", b"model_version", "next_page_token", b"next_page_token", "results", b"results", "serving_config", b"serving_config"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -273,21 +284,25 @@ class ListSimilarProductsRequest(_message.Message):
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     product_id: _builtins.str
     page_size: _builtins.int
     """1 to 100; 0 means 10."""
     explain: _builtins.bool
     """true: each result says how it came about, in explanation."""
+    page_token: _builtins.str
+    """As in RecommendRequest."""
     def __init__(
         self,
         *,
         product_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         explain: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explain", b"explain", "page_size", b"page_size", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explain", b"explain", "page_size", b"page_size", "page_token", b"page_token", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
