@@ -1,18 +1,19 @@
-"""Handlers of the routes that are one call: bind the request, call, write the answer."""
+"""Handlers of the routes that are one call, or the same one to several services: bind, call, write the answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp import web
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from gateway import problems
-from gateway.clients import Clients, Rpc
+from gateway.clients import RPCS, Clients, Rpc
 from gateway.edge import check_encoding
 from gateway.imports import Importer
 from gateway.routes import Route, Shape, variables
@@ -40,6 +41,8 @@ def handler(route: Route, rpc: Rpc, clients: Clients) -> Handler:
         return Importer(
             rpc, route.request, clients.streaming(rpc), lambda answer: msgspec.json.encode(encode(answer))
         ).handle
+    if route.also:
+        return _everywhere(route, [rpc, *(RPCS[name] for name in route.also)], clients)
     binder = RequestBinder(rpc.request, route.request, variables(route.path))
     call, seconds = clients.unary(rpc), route.timeout.value
     has_body = bool(route.request.body)
@@ -49,6 +52,30 @@ def handler(route: Route, rpc: Rpc, clients: Clients) -> Handler:
         message = binder.bind(request.match_info, _query(request), body)
         answer = await call(message, timeout=seconds)
         return web.Response(body=msgspec.json.encode(shape(answer, message)), headers=_JSON)
+
+    return handle
+
+
+def _everywhere(route: Route, rpcs: Sequence[Rpc], clients: Clients) -> Handler:
+    """Calls every RPC. All are heard out, so that what is up has done its part when the request is repeated."""
+    binders = [RequestBinder(rpc.request, route.request, variables(route.path)) for rpc in rpcs]
+    calls, seconds = [clients.unary(rpc) for rpc in rpcs], route.timeout.value
+    encode, new = Encoder(rpcs[0].response).encode, GetMessageClass(rpcs[0].response)
+
+    async def handle(request: web.Request) -> web.Response:
+        query = _query(request)
+        messages = [binder.bind(request.match_info, query, b"") for binder in binders]
+        answers = await asyncio.gather(
+            *(call(message, timeout=seconds) for call, message in zip(calls, messages, strict=True)),
+            return_exceptions=True,
+        )
+        whole: Any = new()
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            for kind, count in answer.removed.items():
+                whole.removed[kind] += count
+        return web.Response(body=msgspec.json.encode(encode(whole)), headers=_JSON)
 
     return handle
 

@@ -49,6 +49,8 @@ class Route:
     summary: str
     request: Binding = NOTHING
     response: Shape = Shape.PROTO_JSON
+    # RPCs of other services with the same request, called at the same time; their counts are added to the answer's.
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,16 @@ ROUTES: tuple[Route, ...] = (
                 "pageToken": _NEXT_RESULTS,
             },
         ),
+    ),
+    Route(
+        "DELETE", "/v1/users/{id}", "FeatureService.DeleteEntity", Timeout.ADMIN,
+        "EraseUser", "Erases a user in every service; zeros for an unknown one; repeat it after 503.",
+        Binding(fixed={"entity": "User"}), also=("PrivacyService.DeleteEntity",),
+    ),
+    Route(
+        "DELETE", "/v1/visitors/{id}", "FeatureService.DeleteEntity", Timeout.ADMIN,
+        "EraseVisitor", "Erases what a guest did before sign-in, by visitor id, as EraseUser does a user.",
+        Binding(fixed={"entity": "Visitor"}), also=("PrivacyService.DeleteEntity",),
     ),
     Route(
         "POST", "/v1/servingConfigs/{id}:recommend", "RecommendationService.Recommend", Timeout.RECOMMEND,

@@ -54,7 +54,7 @@ class Binding:
     (its fields are the request's) or the name of the one field that it is; one that is ``required`` and missing is
     refused. ``mask`` is the field mask that, left
     out of the query, names what the body does: a message alone does not tell an emptied text from one left out.
-    With ``lines`` the body is NDJSON.
+    With ``lines`` the body is NDJSON. ``fixed`` are texts that the route itself says.
     """
 
     path: dict[str, str] = field(default_factory=dict)
@@ -63,6 +63,7 @@ class Binding:
     required: bool = False
     mask: str = ""
     lines: Lines | None = None
+    fixed: dict[str, str] = field(default_factory=dict)
 
 
 class RequestBinder:
@@ -76,10 +77,11 @@ class RequestBinder:
         self._inner = "" if binding.body == "*" else binding.body
         self._required = binding.required
         self._mask = binding.mask
+        self._fixed = binding.fixed
 
     def bind(self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes) -> Message:
         """The request; raises INVALID_ARGUMENT naming the first field or parameter that is wrong."""
-        message = self._message()
+        message = self._message(**self._fixed)
         if self._required and not body:
             raise invalid_argument("the route needs a body of application/json", reason="BODY_MISSING")
         said: list[str] = []

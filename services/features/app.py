@@ -16,6 +16,7 @@ from services.features.clients import StreamProductSignals
 from services.features.committing import GroupCommit
 from services.features.definitions import Definitions
 from services.features.domain.features import Entity, OnEvent
+from services.features.erasing import Eraser
 from services.features.following import SignalFollower
 from services.features.marking import Marker
 from services.features.reading import Reader
@@ -24,6 +25,7 @@ from services.features.servicer import FeatureServicer
 from services.features.settings import FeatureSettings
 from services.features.stores import postgres, redis
 from services.features.stores.computing import PostgresComputer
+from services.features.stores.erasure import PostgresErasure
 from services.features.stores.event_log import PostgresEventLog
 from services.features.stores.online import RedisOnlineStore
 from services.features.stores.postgres import Database
@@ -78,7 +80,8 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     closers.push_async_callback(group.close)
     settling = await closers.enter_async_context(background("settle marks", _settle(marker)))
     reader = Reader(parts.online, parts.queue, parts.computer, marker, clock_ms, random.random)
-    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), parts.log, clock_ms)
+    eraser = Eraser(PostgresErasure(parts.database), parts.online, marker, clock_us)
+    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), eraser, parts.log, clock_ms)
     server = Server(
         settings.port,
         [SERVICE_NAME],

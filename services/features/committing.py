@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.features.domain.events import Event
 from services.features.domain.features import Entity
@@ -88,7 +88,7 @@ class GroupCommit:
         results, start = [], 0
         for batch in batches:
             end = start + len(batch.events)
-            results.append(Appended(appended.new[start:end], appended.unknown_products, appended.transaction))
+            results.append(replace(appended, new=appended.new[start:end]))
             start = end
         return results
 

@@ -51,11 +51,13 @@ class Marker:
 
         Never fails: what is committed is acknowledged, and the log tail repeats the mark.
         """
+        await self.mark_all(touched(events, entities, self._clock_ms()), [transaction])
+
+    async def mark_all(self, who: Touched, transactions: Sequence[int] = ()) -> None:
+        """Marks entities. Never fails: what cannot be marked now is owed."""
         self.generation += 1
-        now_ms = self._clock_ms()
-        who = touched(events, entities, now_ms)
         try:
-            await self._online.mark(who, now_ms, [transaction])
+            await self._online.mark(who, self._clock_ms(), transactions)
         except StoreDownError:
             MARK_FAILURES.inc()
             self._owe(who)

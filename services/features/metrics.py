@@ -10,6 +10,11 @@ EVENTS_ACCEPTED = Counter("windowshop_events_accepted_total", "Events newly stor
 EVENTS_DUPLICATE = Counter(
     "windowshop_events_duplicate_total", "Events that were stored already; a sender that retries."
 )
+EVENTS_ERASED = Counter(
+    "windowshop_events_erased_total",
+    "Events not stored, for their person was erased after them; a sender that repeats.",
+)
+ERASURES = Counter("windowshop_erasures_total", "Persons whose erasure was carried out, repetitions too.")
 EVENTS_REJECTED = Counter(
     "windowshop_events_rejected_total", "Events refused, by reason; above 0 a sender is wrong.", ["reason"]
 )

@@ -34,6 +34,8 @@ class Appended:
     unknown_products: frozenset[str]
     # Of the new ones; None when there are none. Confirming it spares the log tail repeating the marks.
     transaction: int | None
+    # Ids of events that were not taken because their subject was erased after them.
+    erased: frozenset[str] = frozenset()
 
 
 class TrainingRows(NamedTuple):
@@ -56,6 +58,27 @@ class EventLog(Protocol):
         self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
     ) -> AsyncGenerator[TrainingRows, None]:
         """Lines of signed-in users' events by event time, start included, end excluded."""
+
+
+class RemovedPage(NamedTuple):
+    """What one step of an erasure took out of the log."""
+
+    events: int
+    lines: int
+    # Of the lines: their features counted the person.
+    product_ids: Sequence[str]
+    # When the events happened (ms): the online store may hold a wake-up for one that is yet to come.
+    event_times_ms: Sequence[int]
+
+
+class ErasureLog(Protocol):
+    """Erasure from the event log. Every method raises StoreDownError."""
+
+    async def bury(self, subject_id: str, now_us: int) -> None:
+        """From now on the log takes no event of a subject of up to ``now_us`` or its newest; the id is not kept."""
+
+    async def remove(self, subject_id: str) -> RemovedPage | None:
+        """Removes some of what is older than the subject's tombstone; None: nothing is left."""
 
 
 class LoggedEvent(NamedTuple):
@@ -114,17 +137,35 @@ class Arrival(NamedTuple):
     key: str
 
 
+class Erased(NamedTuple):
+    """What an erasure found online: whether there was a record with values, and places in queues."""
+
+    record: bool
+    queued: int
+
+
 class OnlineStore(Protocol):
     """Records, as they are read online, and marks. Raises StoreDownError."""
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """The record of each id; an empty one where there is none."""
 
-    async def write(self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]) -> None:
-        """Puts new entries into records that were read before; entries computed later by others stay."""
+    async def write(
+        self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
+    ) -> set[str]:
+        """Puts new entries into records that were read before; entries computed later by others stay.
+
+        Returns the ids that were erased since they were read: nothing was put into their records.
+        """
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:
         """Removes the records of entities that are no more."""
+
+    async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
+        """Removes an entity's record, its place in the queue, and its wake-ups at the instants ``later`` (ms).
+
+        A computation that began before does not bring the record back.
+        """
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done."""

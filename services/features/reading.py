@@ -222,10 +222,15 @@ class Reader:
             if when is not None:
                 due.setdefault(entity_id, when)
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
-        if computed:
-            await self._online.write(entity.name, ttl_ms, {i: (records[i], entries) for i, entries in computed.items()})
+        # Queued first: an erasure in between empties the queue too, and one before shows in the write.
         if due:
             await self._queue.enqueue(entity.name, due)
+        if computed:
+            erased = await self._online.write(
+                entity.name, ttl_ms, {i: (records[i], entries) for i, entries in computed.items()}
+            )
+            # At once: the worker drops what no event names.
+            await self._queue.enqueue(entity.name, dict.fromkeys(erased, now_ms))
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, _Computed]]) -> list[_Computed]:

@@ -15,6 +15,7 @@ from services.features import transcoding
 from services.features.definitions import Definitions
 from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE, guest
 from services.features.domain.features import Entity, Feature, Reading, Status
+from services.features.erasing import Eraser
 from services.features.marking import USER
 from services.features.ports import EventLog, StoreDownError
 from services.features.reading import Answer, Reader
@@ -49,11 +50,18 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     """windowshop.features.v1.FeatureService."""
 
     def __init__(
-        self, definitions: Definitions, reader: Reader, writer: Writer, log: EventLog, clock_ms: Callable[[], int]
+        self,
+        definitions: Definitions,
+        reader: Reader,
+        writer: Writer,
+        eraser: Eraser,
+        log: EventLog,
+        clock_ms: Callable[[], int],
     ) -> None:
         self._definitions = definitions
         self._reader = reader
         self._writer = writer
+        self._eraser = eraser
         self._log = log
         self._clock_ms = clock_ms
 
@@ -128,6 +136,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             duplicates=written.duplicates,
             rejected=transcoding.rejected(written.rejected),
             unknown_products=written.unknown_products,
+            erased=written.erased,
         )
 
     async def ImportEvents(
@@ -146,10 +155,24 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             summary.duplicates += written.duplicates
             summary.rejected += len(written.rejected)
             summary.unknown_products += written.unknown_products
+            summary.erased += written.erased
             room = REJECTED_SAMPLES - len(summary.rejected_samples)
             summary.rejected_samples.extend(transcoding.rejected(written.rejected[:room], offset))
             offset += len(chunk.events)
         return summary
+
+    async def DeleteEntity(self, request: pb.DeleteEntityRequest, context: Context) -> pb.DeleteEntityResponse:
+        """See the contract."""
+        if request.entity not in (USER, VISITOR):
+            raise invalid_field("entity", f"must be {USER} or {VISITOR}: only persons are erased")
+        check_id(request.id, "id")
+        try:
+            removed = await self._eraser.erase(_subjects(request.entity, [request.id])[0])
+        except StoreDownError as error:
+            raise unavailable(
+                "ERASURE_INCOMPLETE", f"the {error.store} does not answer: not everything is removed; call again"
+            ) from error
+        return pb.DeleteEntityResponse(removed=removed)
 
     async def ReadTrainingRows(
         self, request: pb.ReadTrainingRowsRequest, context: Context

@@ -22,6 +22,8 @@ class Written(NamedTuple):
     duplicates: int
     rejected: Sequence[tuple[int, Rejection]]
     unknown_products: int
+    # Of somebody who was erased after them: not stored.
+    erased: int
 
 
 class Writer:
@@ -40,7 +42,8 @@ class Writer:
         now_us = self._clock_us()
         events: list[Event] = []
         rejected: list[tuple[int, Rejection]] = []
-        accepted = duplicates = unknown = weight = since_turn = 0
+        counts = Counter[str](accepted=0, duplicates=0, unknown_products=0, erased=0)
+        weight = since_turn = 0
         for place, draft in enumerate(drafts):
             checked = accept(draft, now_us)
             if isinstance(checked, Rejection):
@@ -53,18 +56,16 @@ class Writer:
                 since_turn = 0
                 await asyncio.sleep(0)
             if weight >= MAX_COMMIT:
-                stored = await self._store(events)
-                accepted, duplicates, unknown = accepted + stored[0], duplicates + stored[1], unknown + stored[2]
+                counts.update(await self._store(events))
                 events, weight = [], 0
         if events:
-            stored = await self._store(events)
-            accepted, duplicates, unknown = accepted + stored[0], duplicates + stored[1], unknown + stored[2]
+            counts.update(await self._store(events))
         for reason, count in Counter(rejection.reason for _, rejection in rejected).items():
             metrics.EVENTS_REJECTED.labels(reason).inc(count)
-        return Written(accepted, duplicates, rejected, unknown)
+        return Written(rejected=rejected, **counts)
 
-    async def _store(self, events: Sequence[Event]) -> tuple[int, int, int]:
-        """How many were new, known already, and new with an unknown product."""
+    async def _store(self, events: Sequence[Event]) -> Counter[str]:
+        """The counts of `Written`."""
         appended = await self._group.commit(events)
         new = [event for event, is_new in zip(events, appended.new, strict=True) if is_new]
         unknown = 0
@@ -72,6 +73,9 @@ class Writer:
             unknown = sum(any(line.product_id in appended.unknown_products for line in event.lines) for event in new)
         for event_type, count in Counter(event.event_type for event in new).items():
             metrics.EVENTS_ACCEPTED.labels(event_type).inc(count)
-        metrics.EVENTS_DUPLICATE.inc(len(events) - len(new))
+        erased = sum(event.event_id in appended.erased for event in events)
+        duplicates = len(events) - len(new) - erased
+        metrics.EVENTS_DUPLICATE.inc(duplicates)
+        metrics.EVENTS_ERASED.inc(erased)
         metrics.EVENTS_UNKNOWN_PRODUCTS.inc(unknown)
-        return len(new), len(events) - len(new), unknown
+        return Counter(accepted=len(new), duplicates=duplicates, unknown_products=unknown, erased=erased)

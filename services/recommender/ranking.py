@@ -17,6 +17,7 @@ from services.recommender.pipeline.active_model import ActiveModel
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.deadline import Breaker
+from services.recommender.pipeline.erasures import Erasures
 from services.recommender.pipeline.finishing import Finisher
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.recommender import Recommender, Stages
@@ -25,11 +26,13 @@ from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
-from services.recommender.servicer import model, recommendation
+from services.recommender.servicer import model, privacy, recommendation
 from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.model import ModelServicer
+from services.recommender.servicer.privacy import PrivacyServicer
 from services.recommender.servicer.recommendation import RecommendationServicer
 from services.recommender.settings import RecommenderSettings
+from services.recommender.stores.erasures import PostgresErasures
 from services.recommender.stores.models import PostgresModels
 from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
@@ -72,8 +75,11 @@ async def assemble(
     sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
     active_model = ActiveModel(models)
+    erasures = Erasures(PostgresErasures(database))
+    shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
+    erasures.add_memory(shoppers.forget)
     stages = Stages(
-        shoppers=Shoppers(features, feature_breaker, _FEATURES_SECONDS),
+        shoppers=shoppers,
         cards=cards,
         sources=sources,
         hydrator=Hydrator(retrieval, features, feature_breaker, _FEATURES_SECONDS),
@@ -90,15 +96,17 @@ async def assemble(
 
     trainer = Trainer(models, features, factorise, clock, settings.train_every, activated)
     closers.push_async_callback(trainer.close)
-    await _warm(active_model, showcase)
+    await _warm(active_model, showcase, erasures)
     return Ranking(
         catalog=AnnouncingCatalog(catalog, showcase, cards),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
+            privacy.SERVICE: PrivacyServicer(erasures).register,
         },
         background={
             "active model": active_model.follow,
+            "erasures": erasures.follow,
             "showcase": showcase.follow,
             "stock in memory": partial(showcase.follow_stock, changes, cards.deleted),
             "copied scores": scores.follow,
@@ -107,10 +115,11 @@ async def assemble(
     )
 
 
-async def _warm(active_model: ActiveModel, showcase: Showcase) -> None:
+async def _warm(active_model: ActiveModel, showcase: Showcase, erasures: Erasures) -> None:
     """What a first request should find in memory; without the store it comes later, in the background."""
     try:
         await active_model.refresh()
+        await erasures.refresh()
         await showcase.refresh()
     except ServiceError:
         return

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.candidates import Hit
+from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Anchor, Card, UserSignals
 
 Floats = npt.NDArray[np.float64]
@@ -200,7 +201,10 @@ class ModelStore(Protocol):
         ...
 
     async def complete(self, model_id: str) -> None:
-        """Makes the version in state TRAINING the active one, and the active one READY, in one transaction."""
+        """Makes the version in state TRAINING the active one, and the active one READY, in one transaction.
+
+        Users who were erased since its run read the log are not in it.
+        """
         ...
 
     async def activate(self, model_id: str) -> ModelVersion:
@@ -209,6 +213,26 @@ class ModelStore(Protocol):
 
     async def prune(self) -> None:
         """Forgets the READY versions, and the failed ones but the newest twenty."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LatelyErased:
+    """Who was erased lately, as digests of shoppers under ``salt``."""
+
+    salt: bytes
+    digests: frozenset[bytes]
+
+
+class ErasureStore(Protocol):
+    """What is stored of shoppers, and who was erased. Every method raises UNAVAILABLE when the store is away."""
+
+    async def erase(self, shopper: Shopper) -> int:
+        """Removes the vectors in every model version, one that is in training too; returns how many there were."""
+        ...
+
+    async def lately(self, seconds: float) -> LatelyErased:
+        """Those erased, by any process, in the last ``seconds``."""
         ...
 
 

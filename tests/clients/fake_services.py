@@ -17,10 +17,14 @@ from windowshop.recommender.v1 import (
 from windowshop.recommender.v1 import (
     catalog_pb2_grpc,
     model_pb2_grpc,
+    privacy_pb2_grpc,
     recommendation_pb2_grpc,
 )
 from windowshop.recommender.v1 import (
     model_pb2 as m,
+)
+from windowshop.recommender.v1 import (
+    privacy_pb2 as p,
 )
 from windowshop.recommender.v1 import (
     recommendation_pb2 as r,
@@ -42,6 +46,7 @@ class State:
     training_ends_as: "m.ModelState.ValueType" = m.ACTIVE
     knows_catalogue: bool = True
     """Whether the feature service has heard of the products."""
+    recommender_is_away: bool = False
     fail_after_events: int | None = None
     """Ends ImportEvents with UNAVAILABLE once this many events have arrived."""
 
@@ -102,6 +107,23 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             if self._state.fail_after_events is not None and seen >= self._state.fail_after_events:
                 await abort(context, grpc.StatusCode.UNAVAILABLE, "EVENT_LOG_UNAVAILABLE", "the event log is down")
         return answer
+
+    async def DeleteEntity(self, request: f.DeleteEntityRequest, context: Context) -> f.DeleteEntityResponse:
+        whose = "user_id" if request.entity == "User" else "visitor_id"
+        gone = [name for name, event in self._state.events.items() if getattr(event, whose) == request.id]
+        for name in gone:
+            del self._state.events[name]
+        return f.DeleteEntityResponse(removed={"events": len(gone)})
+
+
+class FakePrivacy(privacy_pb2_grpc.PrivacyServiceServicer):
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def DeleteEntity(self, request: p.DeleteEntityRequest, context: Context) -> p.DeleteEntityResponse:
+        if self._state.recommender_is_away:
+            await abort(context, grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database does not answer")
+        return p.DeleteEntityResponse(removed={"vectors": len(self._state.models)})
 
 
 class FakeCatalog(catalog_pb2_grpc.CatalogServiceServicer):
@@ -191,6 +213,7 @@ async def serving(state: State) -> AsyncIterator[str]:
     """Both services at one address."""
     server = aio.server()
     features_pb2_grpc.add_FeatureServiceServicer_to_server(FakeFeatures(state), server)  # type: ignore[abstract]  # the client calls no more
+    privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(FakePrivacy(state), server)
     catalog_pb2_grpc.add_CatalogServiceServicer_to_server(FakeCatalog(state), server)  # type: ignore[abstract]  # the client calls no more
     model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(state), server)  # type: ignore[abstract]  # the client calls no more
     recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(FakeRecommendations(state), server)

@@ -24,6 +24,7 @@ from tests.clients.fake_services import State
         "recommend",
         "similar",
         "set-inventory",
+        "erase",
         "train",
         "import",
         "import products",
@@ -48,6 +49,7 @@ def test_every_command_helps(command: str) -> None:
         (("recommend", "user_001"), "recommender"),
         (("similar", "prod_100"), "recommender"),
         (("set-inventory", "prod_100", "3"), "recommender"),
+        (("erase", "user_001", "--yes"), "feature service"),
         (("train",), "recommender"),
         (("models", "list"), "recommender"),
         (("demo", "load"), "recommender"),
@@ -182,3 +184,44 @@ async def test_a_full_import_of_a_broken_file_sends_nothing(
     assert "Nothing was sent." in result.stderr
     assert set(state.products) == {"old"}
     assert state.completed_imports == 0
+
+
+def _three_events(state: State) -> None:
+    for number, (user, visitor) in enumerate([("ann", ""), ("ann", ""), ("", "ann")]):
+        state.events[str(number)] = f.Event(event_id=str(number), user_id=user, visitor_id=visitor)
+
+
+async def test_erase_removes_a_user_and_says_what(state: State, windowshop: Command) -> None:
+    _three_events(state)
+    state.models["m"] = m.Model(id="m")
+    result = await windowshop("erase", "ann", "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "ann: removed events 2, vectors 1\n"
+    assert list(state.events) == ["2"]
+    result = await windowshop("erase", "ann", "--visitor", "--yes", "--json")
+    assert json.loads(result.stdout) == {"removed": {"events": 1, "vectors": 1}}
+
+
+async def test_erase_asks_first(state: State, address: str) -> None:
+    _three_events(state)
+    places = {"WINDOWSHOP_FEATURES_ADDRESS": address, "WINDOWSHOP_RECOMMENDER_ADDRESS": address}
+
+    async def answer(text: str) -> int:
+        return (await asyncio.to_thread(CliRunner().invoke, main, ["erase", "ann"], input=text, env=places)).exit_code
+
+    assert await answer("n\n") == 1
+    assert await answer("") == 1
+    assert len(state.events) == 3
+    assert await answer("y\n") == 0
+    assert len(state.events) == 1
+
+
+async def test_erase_that_reached_one_service_only_fails_and_may_be_repeated(state: State, windowshop: Command) -> None:
+    _three_events(state)
+    state.recommender_is_away = True
+    result = await windowshop("erase", "ann", "--yes")
+    assert result.exit_code == 1
+    assert "DATABASE_UNAVAILABLE" in result.stderr
+    assert list(state.events) == ["2"]
+    state.recommender_is_away = False
+    assert (await windowshop("erase", "ann", "--yes")).exit_code == 0

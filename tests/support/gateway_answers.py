@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.features.v1 import features_pb2 as features
 from windowshop.recommender.v1 import catalog_pb2 as catalog
 from windowshop.recommender.v1 import model_pb2 as model
+from windowshop.recommender.v1 import privacy_pb2 as privacy
 from windowshop.recommender.v1 import recommendation_pb2 as recommendation
 
 from services.runtime.errors import not_found
@@ -125,6 +126,13 @@ def import_products(requests: list[catalog.ImportProductsRequest]) -> catalog.Im
     return answer
 
 
+def delete_entity(request: Any) -> Any:
+    """Of either service."""
+    if isinstance(request, privacy.DeleteEntityRequest):
+        return privacy.DeleteEntityResponse(removed={"vectors": 2, "signals": 0})
+    return features.DeleteEntityResponse(removed={"events": 3, "lines": 4, "records": 1, "queued": 1})
+
+
 def answers() -> dict[str, Answer]:
     """By RPC name; a test replaces what it wants to be otherwise."""
     ready = model.Model(id="m1", state=model.READY, create_time=NOON, metrics={"users": 500.0})
@@ -147,6 +155,7 @@ def answers() -> dict[str, Answer]:
         ),
         "WriteEvents": lambda request: features.WriteEventsResponse(accepted=len(request.events)),
         "ImportEvents": import_events,
+        "DeleteEntity": delete_entity,
         "Recommend": recommend,
         "ListSimilarProducts": recommend,
         "GetProduct": lambda request: product(request.id),

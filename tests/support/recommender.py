@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import grpc
 from windowshop.recommender.v1 import catalog_pb2 as catalog
-from windowshop.recommender.v1 import catalog_pb2_grpc, model_pb2_grpc, recommendation_pb2_grpc
+from windowshop.recommender.v1 import (
+    catalog_pb2_grpc,
+    model_pb2_grpc,
+    privacy_pb2,
+    privacy_pb2_grpc,
+    recommendation_pb2_grpc,
+)
 from windowshop.recommender.v1 import model_pb2 as model
 from windowshop.recommender.v1 import recommendation_pb2 as pb
 
@@ -26,6 +32,7 @@ class RunningRecommender:
     catalog: catalog_pb2_grpc.CatalogServiceAsyncStub
     recommendations: recommendation_pb2_grpc.RecommendationServiceAsyncStub
     models: model_pb2_grpc.ModelServiceAsyncStub
+    privacy: privacy_pb2_grpc.PrivacyServiceAsyncStub
     channel: grpc.aio.Channel
     ops_port: int
 
@@ -39,6 +46,11 @@ class RunningRecommender:
         await self.catalog.SetInventory(
             catalog.SetInventoryRequest(id=product_id, available_quantity=quantity), timeout=10
         )
+
+    async def erase(self, id_: str, entity: str = "User") -> dict[str, int]:
+        """What was removed, by kind."""
+        request = privacy_pb2.DeleteEntityRequest(entity=entity, id=id_)
+        return dict((await self.privacy.DeleteEntity(request, timeout=10)).removed)
 
     async def train(self) -> model.Model:
         """Trains and waits for the outcome."""
@@ -85,6 +97,7 @@ async def running_recommender(dsn: str, features_address: str, **settings: objec
                 catalog_pb2_grpc.CatalogServiceStub(channel),
                 recommendation_pb2_grpc.RecommendationServiceStub(channel),
                 model_pb2_grpc.ModelServiceStub(channel),
+                privacy_pb2_grpc.PrivacyServiceStub(channel),
                 channel,
                 configured.ops_port,
             )

@@ -1,5 +1,7 @@
 """The calls of both services behind one object, each with a deadline."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -11,9 +13,11 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop.features.v1.features_pb2_grpc import FeatureServiceStub
 from windowshop.recommender.v1 import catalog_pb2 as c
 from windowshop.recommender.v1 import model_pb2 as m
+from windowshop.recommender.v1 import privacy_pb2 as p
 from windowshop.recommender.v1 import recommendation_pb2 as r
 from windowshop.recommender.v1.catalog_pb2_grpc import CatalogServiceStub
 from windowshop.recommender.v1.model_pb2_grpc import ModelServiceStub
+from windowshop.recommender.v1.privacy_pb2_grpc import PrivacyServiceStub
 from windowshop.recommender.v1.recommendation_pb2_grpc import RecommendationServiceStub
 
 from windowshop_client.errors import translated
@@ -49,6 +53,7 @@ class Client:
         self._recommendations = RecommendationServiceStub(recommender)
         self._catalog = CatalogServiceStub(recommender)
         self._models = ModelServiceStub(recommender)
+        self._privacy = PrivacyServiceStub(recommender)
 
     async def get_features(
         self, entity: str, entity_id: str, features: Sequence[str] = (), *, timeout: float = READ_SECONDS
@@ -79,6 +84,31 @@ class Client:
         with translated(FEATURES):
             call = self._features.ImportEvents()
             return await upload(call, requests, sent=_counted(sent, lambda request: len(request.events)))
+
+    async def erase(self, entity_id: str, entity: str = "User", *, timeout: float = WRITE_SECONDS) -> dict[str, int]:
+        """Erases a person ("User" or "Visitor") in both services; how much of each kind was removed.
+
+        An unknown one answers with zeros. After an error it may be called again, and finishes the work.
+        """
+
+        async def of_features() -> f.DeleteEntityResponse:
+            with translated(FEATURES):
+                request = f.DeleteEntityRequest(entity=entity, id=entity_id)
+                return await self._features.DeleteEntity(request, timeout=timeout)
+
+        async def of_recommender() -> p.DeleteEntityResponse:
+            with translated(RECOMMENDER):
+                request = p.DeleteEntityRequest(entity=entity, id=entity_id)
+                return await self._privacy.DeleteEntity(request, timeout=timeout)
+
+        # Both are heard out: the one that is up has done its part when the call is repeated.
+        answers = await asyncio.gather(of_features(), of_recommender(), return_exceptions=True)
+        removed = Counter[str]()
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            removed.update(answer.removed)
+        return dict(removed)
 
     async def recommend(self, request: r.RecommendRequest, *, timeout: float = READ_SECONDS) -> r.RecommendResponse:
         """The products to show next."""

@@ -13,6 +13,8 @@ Value = int | float | str | bool | Sequence[float | str]
 NO_TOKEN: Final = bytes(8)
 # Entry number of "this entity exists"; CRC-32 numbers of features are checked not to be 0.
 KNOWN: Final = 0
+# Entry number of "this entity was erased": what was read of the record before does not go back into it. No CRC-32.
+ERASED: Final = -1
 
 
 class FeatureType(StrEnum):

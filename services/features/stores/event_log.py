@@ -10,6 +10,7 @@ from typing import Any
 
 from services.features.domain.events import Event
 from services.features.ports import Appended, LoggedEvent, TrainingRows
+from services.features.stores.erasure import SHARE_WITH_ERASURES
 from services.features.stores.postgres import Database, DeadlockError
 
 # Numbered in the order sent, stored in the order of their ids: senders of the same events, in whatever order, wait for
@@ -30,9 +31,20 @@ FROM (
                           position, attribution_token, device, attributes, subject_id, place)
   ORDER BY place
 ) AS sent
+WHERE NOT EXISTS (
+  SELECT FROM erasure_salt s JOIN erased_subjects d ON d.digest = sha256(s.salt || convert_to(sent.subject_id, 'UTF8'))
+  WHERE timestamptz 'epoch' + sent.time_us * interval '1 microsecond' <= d.until
+     OR EXISTS (SELECT FROM erased_events x WHERE x.digest = sha256(s.salt || convert_to(sent.event_id, 'UTF8')))
+)
 ORDER BY event_id COLLATE "C", place
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id, seq, ingest_xid::text::bigint AS transaction
+"""
+
+# Of events that were not inserted: those that are not there either belong to somebody who was erased.
+_NOT_THERE = """
+SELECT event_id FROM unnest($1::text[]) AS event_id
+WHERE NOT EXISTS (SELECT FROM events e WHERE e.event_id = event_id.event_id)
 """
 
 _INSERT_LINES = """
@@ -174,8 +186,11 @@ class PostgresEventLog:
 
     async def _append(self, events: Sequence[Event]) -> Appended:
         async with self._database.transaction() as connection:
+            await connection.execute(SHARE_WITH_ERASURES)
             rows = await connection.fetch(_INSERT_EVENTS, *_event_columns(events))
             places = {row["event_id"]: row["seq"] for row in rows}
+            left = list({event.event_id for event in events} - places.keys())
+            erased = frozenset(row[0] for row in await connection.fetch(_NOT_THERE, left)) if left else frozenset()
             # Of two equal ids in the batch the first was stored: it takes the place, the second finds none.
             taken = [places.pop(event.event_id, None) for event in events]
             lines = [
@@ -184,12 +199,14 @@ class PostgresEventLog:
                 if seq is not None
                 for number, line in enumerate(event.lines)
             ]
-            unknown = frozenset[str]()
-            if lines:
-                found = await connection.fetch(_INSERT_LINES, *_line_columns(lines))
-                unknown = frozenset(row["product_id"] for row in found)
+            unknown = await self._append_lines(connection, lines) if lines else frozenset()
         transaction = rows[0]["transaction"] if rows else None
-        return Appended([seq is not None for seq in taken], unknown, transaction)
+        return Appended([seq is not None for seq in taken], unknown, transaction, erased)
+
+    @staticmethod
+    async def _append_lines(connection: Any, lines: Sequence[tuple[int, int, Event, Any]]) -> frozenset[str]:
+        """The products of the lines that the catalogue does not know."""
+        return frozenset(row["product_id"] for row in await connection.fetch(_INSERT_LINES, *_line_columns(lines)))
 
 
 def _instant(microseconds: int) -> datetime:

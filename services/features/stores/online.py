@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from services.features.domain.features import EMPTY, NO_TOKEN, Entry, Record, merged
-from services.features.ports import Touched
+from services.features.domain.features import EMPTY, ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
+from services.features.ports import Erased, Touched
 from services.features.stores.redis import RedisStore
 
 PREFIX = "ws:1:"
@@ -41,6 +41,16 @@ redis.call('SET', KEYS[1], token .. ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
+# A record that was erased ends by itself: until then it keeps out what was computed before. Erasure is its first entry
+# (see `erase`, and `merged` keeps the order): after the head of a map, of 1 or (0xde) 3 bytes, the number -1 is 0xff.
+_FORGET = """
+local current = redis.call('GETRANGE', KEYS[1], 8, 11)
+if string.byte(current, string.byte(current, 1) == 0xde and 4 or 2) == 0xff then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+# What is left of an erased record, its key has the id: longer than a computation takes, no longer than needed.
+_ERASED_TTL_MS = 120_000
 # A record with nothing but a token outlives every computation that was under way when it was written.
 _TOKEN_TTL_MS = 3_600_000
 # A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
@@ -81,32 +91,40 @@ class RedisOnlineStore:
         self._store = store
         self._read_through = read_through
         self._replace = store.script(_REPLACE_BODY)
+        self._forget = store.script(_FORGET)
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """See OnlineStore."""
         return [unpack(raw) for raw in await self._get(entity, ids)]
 
-    async def write(self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]) -> None:
+    async def write(
+        self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
+    ) -> set[str]:
         """See OnlineStore. Gives up on a record that others keep changing: a value that is not there is computed."""
-        pending = dict(entries)
+        pending, erased = dict(entries), set[str]()
         for attempt in range(_WRITE_ATTEMPTS):
             ids = list(pending)
             if attempt:
                 bodies = [(raw or b"")[TOKEN_LENGTH:] for raw in await self._get(entity, ids)]
                 records = [unpack(NO_TOKEN + body) for body in bodies]
+                erased.update(i for i, record in zip(ids, records, strict=True) if not same_life(record, pending[i][0]))
             else:
                 records = [pending[i][0] for i in ids]
                 bodies = [pack(record.entries) if record.entries else b"" for record in records]
             async with self._store.client.pipeline(transaction=False) as pipe:
                 for entity_id, record, body in zip(ids, records, bodies, strict=True):
+                    if entity_id in erased:
+                        continue
                     new = pack(merged(record.entries, pending[entity_id][1]))
                     await self._replace(
                         keys=[_key(entity, entity_id)], args=[body, new, _jittered(ttl_ms)], client=pipe
                     )
                 written = await self._store.run(pipe.execute, _extra(len(ids)))
-            pending = {i: pending[i] for i, done in zip(ids, written, strict=True) if not done}
+            tried = [i for i in ids if i not in erased]
+            pending = {i: pending[i] for i, done in zip(tried, written, strict=True) if not done}
             if not pending:
-                return
+                break
+        return erased
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         """See OnlineStore. The confirmation is the last command: it is never there without the marks."""
@@ -122,7 +140,9 @@ class RedisOnlineStore:
                         key, start = _key(entity, entity_id), place * TOKEN_LENGTH
                         pipe.execute_command("SETRANGE", key, 0, tokens[start : start + TOKEN_LENGTH])
                         pipe.execute_command("PEXPIRE", key, _jittered(_TOKEN_TTL_MS), "NX")
-                later = {f"{entity} {i} {at}": at for i, instants in ids.items() for at in instants if at > now_ms}
+                later = {
+                    later_member(entity, i, at): at for i, instants in ids.items() for at in instants if at > now_ms
+                }
                 if later:
                     pipe.zadd(LATER, later)
                 if ids:
@@ -136,13 +156,39 @@ class RedisOnlineStore:
         """See OnlineStore. One command per record: their keys lie in different buckets."""
         async with self._store.client.pipeline(transaction=False) as pipe:
             for entity_id in ids:
-                pipe.execute_command("DEL", _key(entity, entity_id))
+                await self._forget(keys=[_key(entity, entity_id)], args=[], client=pipe)
             await self._store.run(pipe.execute, _extra(len(ids)))
+
+    async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
+        """See OnlineStore. For a short time a mark stays in the record's place, for those who still compute."""
+        token, name = os.urandom(TOKEN_LENGTH), os.urandom(TOKEN_LENGTH)
+        # `name` makes two erasures of one millisecond differ.
+        body = pack({ERASED: Entry(now_ms, name, True)})
+        async with self._store.client.pipeline(transaction=False) as pipe:
+            key = _key(entity, entity_id)
+            pipe.execute_command("GET", key)
+            pipe.execute_command("SET", key, token + body, "PX", _ERASED_TTL_MS)
+            pipe.execute_command("ZREM", due_key(entity), entity_id)
+            if later:
+                pipe.execute_command("ZREM", LATER, *(later_member(entity, entity_id, at) for at in later))
+            before, _, due, *waiting = await self._store.run(pipe.execute, _extra(len(later)))
+        values = unpack(before).entries.keys() - {ERASED, KNOWN}
+        return Erased(bool(values), due + sum(waiting))
 
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         keys = [_key(entity, entity_id) for entity_id in ids]
         raw: list[bytes | None] = await self._store.execute("MGET", *keys, extra=_extra(len(keys)))
         return raw
+
+
+def same_life(record: Record, read: Record) -> bool:
+    """Whether an entity was not erased between two looks at its record."""
+    return record.entries.get(ERASED) == read.entries.get(ERASED)
+
+
+def later_member(entity: str, entity_id: str, at_ms: int) -> str:
+    """The wake-up of an entity for an event that is yet to come."""
+    return f"{entity} {entity_id} {at_ms}"
 
 
 def _key(entity: str, entity_id: str) -> str:

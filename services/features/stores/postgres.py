@@ -39,6 +39,7 @@ _OUTAGE = (
 )
 
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
+LockTimeoutError = asyncpg.exceptions.LockNotAvailableError
 # A statement that the server does not accept.
 StatementError = asyncpg.exceptions.SyntaxOrAccessError
 

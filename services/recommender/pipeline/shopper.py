@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import partial
+from collections.abc import Callable
 
+from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import UserSignals
 from services.recommender.pipeline.context import Degraded
 from services.recommender.pipeline.deadline import Breaker
@@ -20,30 +21,43 @@ _REMEMBERED = 10_000
 class Shoppers:
     """Reads signals; remembers them for the moment the feature service is down."""
 
-    def __init__(self, features: FeatureReader, breaker: Breaker, timeout: float) -> None:
+    def __init__(
+        self, features: FeatureReader, breaker: Breaker, timeout: float, erased_lately: Callable[[Shopper], bool]
+    ) -> None:
+        """``erased_lately`` tells of whom nothing may be remembered."""
         self._features = features
         self._breaker = breaker
         self._timeout = timeout
-        self._last: OrderedDict[tuple[str, str], UserSignals] = OrderedDict()
+        self._erased_lately = erased_lately
+        self._last: OrderedDict[Shopper, UserSignals] = OrderedDict()
 
     async def signals(self, user_id: str, visitor_id: str, degraded: Degraded) -> UserSignals:
         """The user's signals, without a user the visitor's; nobody and a stranger have empty ones. Never raises."""
-        if user_id:
-            shopper, call = ("user", user_id), partial(self._features.user, user_id, self._timeout)
-        elif visitor_id:
-            shopper, call = ("guest", visitor_id), partial(self._features.guest, visitor_id, self._timeout)
-        else:
+        if not user_id and not visitor_id:
             return UserSignals()
+        shopper = Shopper(user_id or visitor_id, guest=not user_id)
+        read = self._features.guest if shopper.guest else self._features.user
         try:
-            reading = await self._breaker.call(self._timeout, call)
+            reading = await self._breaker.call(self._timeout, lambda: read(shopper.id, self._timeout))
         except Exception as error:
             log.debug("features_failed", error=type(error).__name__)
             degraded.add("features")
-            return self._last.get(shopper, UserSignals())
+            return UserSignals() if self._erased_lately(shopper) else self._last.get(shopper, UserSignals())
         if not reading.complete:
             degraded.add("features")
-        self._last[shopper] = reading.signals
+        if not self._erased_lately(shopper):
+            self._remember(shopper, reading.signals)
+        return reading.signals
+
+    def forget(self, erased: Callable[[Shopper], bool]) -> int:
+        """Forgets those of whom ``erased`` is true; returns how many. Ten milliseconds at most, and seldom."""
+        gone = [shopper for shopper in self._last if erased(shopper)]
+        for shopper in gone:
+            del self._last[shopper]
+        return len(gone)
+
+    def _remember(self, shopper: Shopper, signals: UserSignals) -> None:
+        self._last[shopper] = signals
         self._last.move_to_end(shopper)
         if len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
-        return reading.signals

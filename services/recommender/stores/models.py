@@ -34,6 +34,15 @@ INTERRUPTED = "INTERRUPTED: the process that trained it ended"
 _RELEASE_TRIES = 20
 _RELEASE_SECONDS = 0.05
 
+# Those whom a run may have read before they were erased. By schedule it reads the log first and becomes a version then;
+# reading takes ten minutes at most. Who came back within that time gets a vector from the next run.
+_ERASED_SINCE_READ = """
+SELECT e.digest FROM models m, erased_shoppers e
+WHERE m.id = $1 AND e.erase_time > m.create_time - interval '15 minutes'"""
+_KEEP_OUT = """
+DELETE FROM user_factors f USING erasure_salt s
+WHERE f.model_id = $1 AND sha256(s.salt || convert_to('user:' || f.user_id, 'UTF8')) = ANY ($2)"""
+
 # Of an index build over a million vectors, with room.
 _BUILD_SECONDS = 900.0
 # 100,000 vectors and their graph fit; beyond it the build spills and slows down ten times.
@@ -120,6 +129,9 @@ class PostgresModels:
 
     async def complete(self, model_id: str) -> None:
         async with self._database.transaction() as connection:
+            erased = [row["digest"] for row in await connection.fetch(_ERASED_SINCE_READ, model_id)]
+            if erased:
+                await connection.execute(_KEEP_OUT, model_id, erased, timeout=_BUILD_SECONDS)
             await _switch(connection, model_id, "TRAINING")
 
     async def activate(self, model_id: str) -> ModelVersion:

@@ -29,6 +29,8 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "RefreshFeatures": ("/v1/features/User/user_001:refresh", {}),
     "WriteEvents": ("/v1/events:write", {"json": {"events": [{"eventId": "e"}]}}),
     "ImportEvents": ("/v1/events:import", {"data": b'{"eventId": "e"}\nx\n', "headers": IMPORTS}),
+    "EraseUser": ("/v1/users/user_001", {}),
+    "EraseVisitor": ("/v1/visitors/v1", {}),
     "RecommendForUser": ("/v1/users/user_001/recommendations?explain=true", {}),
     "Recommend": ("/v1/servingConfigs/trending:recommend", {"json": {"userId": "u"}}),
     "ListSimilarProducts": ("/v1/products/prod_100/similar", {}),
@@ -95,7 +97,7 @@ async def test_every_row_is_served_and_nothing_else(gateway: Gateway) -> None:
 def test_operations_and_rpcs_are_named_right() -> None:
     operations = [row.operation for row in ROWS]
     assert len(set(operations)) == len(operations)
-    assert {route.rpc for route in ROUTES} <= set(RPCS)
+    assert {rpc for route in ROUTES for rpc in (route.rpc, *route.also)} <= set(RPCS)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation)

@@ -16,6 +16,7 @@ from services.features.following import SignalFollower
 from services.features.marking import Marker
 from services.features.ports import (
     ONLINE_STORE,
+    Erased,
     Moved,
     OnlineStore,
     SignalPage,
@@ -96,13 +97,18 @@ class HookedOnline:
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return await self._inner.read(entity, ids)
 
-    async def write(self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]) -> None:
+    async def write(
+        self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
+    ) -> set[str]:
         await self._hooks.reach("write-back")
-        await self._inner.write(entity, ttl_ms, entries)
+        return await self._inner.write(entity, ttl_ms, entries)
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:
         await self._hooks.reach("forget")
         await self._inner.forget(entity, ids)
+
+    async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
+        return await self._inner.erase(entity, entity_id, now_ms, later)
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         await self._hooks.reach("mark")

@@ -13,6 +13,7 @@ import pytest
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.product import Product
 from services.recommender.domain.serving import ServingConfig, SourceSpec
+from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Card, UserSignals
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
@@ -41,6 +42,10 @@ class Time:
 
 def breaker(clock: Time | None = None) -> Breaker:
     return Breaker("test", clock=clock or Time())
+
+
+def nobody(shopper: Shopper) -> bool:
+    return False
 
 
 async def never() -> str:
@@ -209,7 +214,7 @@ class Features:
 
 async def test_the_last_known_signals_stand_in_for_the_feature_service() -> None:
     features = Features()
-    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    shoppers = Shoppers(features, breaker(), 1.0, nobody)  # type: ignore[arg-type]  # the method that matters
     degraded = Degraded()
     known = await shoppers.signals("u", "v", degraded)
     assert known.recent_views == ("v",)
@@ -224,14 +229,14 @@ async def test_signals_of_a_degraded_feature_service_are_used_and_marked() -> No
     features = Features()
     features.reading = UserReading(UserSignals("Audio"), complete=False)
     degraded = Degraded()
-    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    shoppers = Shoppers(features, breaker(), 1.0, nobody)  # type: ignore[arg-type]  # the method that matters
     assert (await shoppers.signals("u", "v", degraded)).browsing_category == "Audio"
     assert degraded.names() == ("features",)
 
 
 async def test_a_guest_and_a_user_of_one_id_are_two() -> None:
     features = Features()
-    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the methods that matter
+    shoppers = Shoppers(features, breaker(), 1.0, nobody)  # type: ignore[arg-type]  # the methods that matter
     for _ in range(2):
         assert (await shoppers.signals("same", "", Degraded())).browsing_category == "Audio"
         assert (await shoppers.signals("", "same", Degraded())).browsing_category == "Garden"
@@ -242,7 +247,7 @@ async def test_nobody_is_nobody_to_ask_about() -> None:
     degraded = Degraded()
     features = Features()
     features.down = True
-    shoppers = Shoppers(features, breaker(), 1.0)  # type: ignore[arg-type]  # the method that matters
+    shoppers = Shoppers(features, breaker(), 1.0, nobody)  # type: ignore[arg-type]  # the method that matters
     assert await shoppers.signals("", "", degraded) == UserSignals()
     assert not degraded.names()
 

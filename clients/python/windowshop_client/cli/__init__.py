@@ -5,7 +5,7 @@ import click
 from windowshop_client.cli.demo import demo
 from windowshop_client.cli.imports import import_group
 from windowshop_client.cli.models import models, train
-from windowshop_client.cli.shop import features, recommend, set_inventory, similar
+from windowshop_client.cli.shop import erase, features, recommend, set_inventory, similar
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -14,7 +14,7 @@ def main() -> None:
     """Talk to a running windowshop: features, recommendations, catalogue, events, models."""
 
 
-for command in (features, recommend, similar, set_inventory, import_group, train, models, demo):
+for command in (features, recommend, similar, set_inventory, erase, import_group, train, models, demo):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -114,7 +114,8 @@ def events_line(answer: f.ImportEventsResponse) -> str:
         f", {answer.unknown_products:,} naming products not (yet) in the catalogue" if answer.unknown_products else ""
     )
     rejected = f", {answer.rejected:,} rejected" if answer.rejected else ""
-    return f"events: {answer.accepted:,} new, {answer.duplicates:,} there already{rejected}{unknown}"
+    erased = f", {answer.erased:,} of erased persons left out" if answer.erased else ""
+    return f"events: {answer.accepted:,} new, {answer.duplicates:,} there already{erased}{rejected}{unknown}"
 
 
 def _require_whole(source: NdjsonFile[c.Product]) -> None:

@@ -87,6 +87,27 @@ def set_inventory(addresses: Addresses, product: str, quantity: int, as_json: bo
         click.echo(f"{product}: {answer.available_quantity} available{'' if answer.applied else ' (newer stock kept)'}")
 
 
+@click.command()
+@click.argument("user")
+@click.option("--visitor", is_flag=True, help="USER is the visitor id of a guest.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@addressed
+def erase(addresses: Addresses, user: str, visitor: bool, yes: bool, as_json: bool) -> None:
+    """Erase USER everywhere: events, features, model vectors. It cannot be undone.
+
+    What was not reached is an error; run it again then.
+    """
+    who = f"visitor {user}" if visitor else user
+    if not yes:
+        click.confirm(f"Erase {who} and all their events for good?", abort=True, err=True)
+    removed = addresses.call(lambda client: client.erase(user, "Visitor" if visitor else "User"))
+    if as_json:
+        tables.show_json({"removed": removed})
+    else:
+        click.echo(f"{who}: removed " + ", ".join(f"{kind} {count:,}" for kind, count in removed.items()))
+
+
 def _show(answer: r.RecommendResponse, as_json: bool) -> None:
     if as_json:
         tables.show_json(answer)

@@ -788,12 +788,15 @@ class WriteEventsResponse(_message.Message):
     DUPLICATES_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     UNKNOWN_PRODUCTS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     """Newly stored."""
     duplicates: _builtins.int
     """Already stored under the same event_id, or repeated in the request."""
     unknown_products: _builtins.int
     """Accepted events that name a product unknown to the catalogue at this moment."""
+    erased: _builtins.int
+    """Not stored: their person was erased after the event happened, or the event itself was erased."""
     @_builtins.property
     def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]: ...
     def __init__(
@@ -803,10 +806,11 @@ class WriteEventsResponse(_message.Message):
         duplicates: _builtins.int = ...,
         rejected: _abc.Iterable[Global___RejectedEvent] | None = ...,
         unknown_products: _builtins.int = ...,
+        erased: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "duplicates", b"duplicates", "rejected", b"rejected", "unknown_products", b"unknown_products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "duplicates", b"duplicates", "erased", b"erased", "rejected", b"rejected", "unknown_products", b"unknown_products"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -843,10 +847,13 @@ class ImportEventsResponse(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     REJECTED_SAMPLES_FIELD_NUMBER: _builtins.int
     UNKNOWN_PRODUCTS_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.int
     duplicates: _builtins.int
     rejected: _builtins.int
     unknown_products: _builtins.int
+    erased: _builtins.int
+    """As in WriteEventsResponse."""
     @_builtins.property
     def rejected_samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedEvent]:
         """The first 100 rejections."""
@@ -859,14 +866,82 @@ class ImportEventsResponse(_message.Message):
         rejected: _builtins.int = ...,
         rejected_samples: _abc.Iterable[Global___RejectedEvent] | None = ...,
         unknown_products: _builtins.int = ...,
+        erased: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "duplicates", b"duplicates", "rejected", b"rejected", "rejected_samples", b"rejected_samples", "unknown_products", b"unknown_products"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "duplicates", b"duplicates", "erased", b"erased", "rejected", b"rejected", "rejected_samples", b"rejected_samples", "unknown_products", b"unknown_products"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportEventsResponse: _TypeAlias = ImportEventsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteEntityRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITY_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    entity: _builtins.str
+    """"User" or "Visitor". Guests are erased by their own ids: a device may have several users."""
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        entity: _builtins.str = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entity", b"entity", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteEntityRequest: _TypeAlias = DeleteEntityRequest  # noqa: Y015
+
+@_typing.final
+class DeleteEntityResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RemovedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    REMOVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def removed(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """How many of each kind this call removed: events, lines (products of events), records (of features,
+        in the online store), queued (refreshes and wake-ups).
+        """
+
+    def __init__(
+        self,
+        *,
+        removed: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteEntityResponse: _TypeAlias = DeleteEntityResponse  # noqa: Y015
 
 @_typing.final
 class ReadTrainingRowsRequest(_message.Message):

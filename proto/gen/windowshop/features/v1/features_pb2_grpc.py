@@ -66,6 +66,11 @@ class FeatureServiceStub:
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsRequest.SerializeToString,
                 response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsResponse.FromString,
                 _registered_method=True)
+        self.DeleteEntity = channel.unary_unary(
+                '/windowshop.features.v1.FeatureService/DeleteEntity',
+                request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.SerializeToString,
+                response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.FromString,
+                _registered_method=True)
         self.ReadTrainingRows = channel.unary_stream(
                 '/windowshop.features.v1.FeatureService/ReadTrainingRows',
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadTrainingRowsRequest.SerializeToString,
@@ -124,6 +129,16 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteEntity(self, request, context):
+        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
+        call that failed is repeated. Events of up to this moment that arrive later are not stored (see
+        WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
+        is down. Who was erased is remembered as a salted hash only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadTrainingRows(self, request, context):
         """The event log's user-product interactions of a time window, oldest first, for training.
         """
@@ -163,6 +178,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.ImportEvents,
                     request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsRequest.FromString,
                     response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsResponse.SerializeToString,
+            ),
+            'DeleteEntity': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteEntity,
+                    request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.FromString,
+                    response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.SerializeToString,
             ),
             'ReadTrainingRows': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadTrainingRows,
@@ -334,6 +354,33 @@ class FeatureService:
             '/windowshop.features.v1.FeatureService/ImportEvents',
             windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsRequest.SerializeToString,
             windowshop_dot_features_dot_v1_dot_features__pb2.ImportEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteEntity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windowshop.features.v1.FeatureService/DeleteEntity',
+            windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.SerializeToString,
+            windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.FromString,
             options,
             channel_credentials,
             insecure,

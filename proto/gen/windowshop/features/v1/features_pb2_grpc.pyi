@@ -54,6 +54,12 @@ class FeatureServiceStub:
     next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
     no chunk comes for 60 seconds.
     """
+    DeleteEntity: _grpc.UnaryUnaryMultiCallable[_features_pb2.DeleteEntityRequest, _features_pb2.DeleteEntityResponse]
+    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
+    call that failed is repeated. Events of up to this moment that arrive later are not stored (see
+    WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
+    is down. Who was erased is remembered as a salted hash only.
+    """
     ReadTrainingRows: _grpc.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]
     """The event log's user-product interactions of a time window, oldest first, for training."""
 
@@ -82,6 +88,12 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
     next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
     no chunk comes for 60 seconds.
+    """
+    DeleteEntity: _aio.UnaryUnaryMultiCallable[_features_pb2.DeleteEntityRequest, _features_pb2.DeleteEntityResponse]  # type: ignore[assignment]
+    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
+    call that failed is repeated. Events of up to this moment that arrive later are not stored (see
+    WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
+    is down. Who was erased is remembered as a salted hash only.
     """
     ReadTrainingRows: _aio.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]  # type: ignore[assignment]
     """The event log's user-product interactions of a time window, oldest first, for training."""
@@ -144,6 +156,18 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
         next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
         no chunk comes for 60 seconds.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteEntity(
+        self,
+        request: _features_pb2.DeleteEntityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_features_pb2.DeleteEntityResponse, _abc.Awaitable[_features_pb2.DeleteEntityResponse]]:
+        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
+        call that failed is repeated. Events of up to this moment that arrive later are not stored (see
+        WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
+        is down. Who was erased is remembered as a salted hash only.
         """
 
     @_abc_1.abstractmethod
