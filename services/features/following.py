@@ -149,12 +149,13 @@ class SignalFollower:
     async def _rank(self) -> None:
         """Ranks prices anew, and makes dirty the users whose values depend on what changed."""
         categories, self._categories = self._categories, set()
-        products, self._products = self._products, set()
+        changed, self._products = self._products, set()
         try:
-            changed = products | set(await self._signals.rank_prices(sorted(categories)))
+            changed |= set(await self._signals.rank_prices(sorted(categories)))
             users = await self._mark_users(sorted(changed)) if changed else 0
         except StoreDownError:
-            self._note(Moved(categories, products))
+            # With what was ranked: ranking again finds it right, and would not name it.
+            self._note(Moved(categories, changed))
             raise
         self._not_before = time.monotonic() + min(users * _SECONDS_PER_USER, _MAX_PAUSE)
 

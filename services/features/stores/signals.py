@@ -174,7 +174,8 @@ def _note(moved: Moved, pairs: Iterable[tuple[Signal | None, Signal | None]]) ->
         was, is_now = _place(old), _place(new)
         if either is None or was == is_now:
             continue
-        if was[0] != is_now[0]:
+        # One without a price is in no ranking, which would tell that its own rank is gone.
+        if was[0] != is_now[0] or is_now[1] is None:
             moved.products.add(either.product_id)
         moved.categories.update(category for category, price in (was, is_now) if category and price is not None)
 

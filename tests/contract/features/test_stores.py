@@ -270,6 +270,9 @@ class TestSignalStore:
         assert again == (set(), set())
         change = await signals.apply(page(signal("a", price=2.0), signal("b", "Toys"), gone("c"), gone("never")))
         assert (change.categories, change.products) == ({"Toys", "Books"}, {"b", "c"})
+        # no ranking names a product that is in none
+        unpriced = await signals.apply(page(signal("a", price=None)))
+        assert (unpriced.categories, unpriced.products) == ({"Toys"}, {"a"})
         assert await signals.cursor() == "1"
 
     async def test_remembers_what_is_to_be_announced(self, signals: PostgresSignals) -> None:
