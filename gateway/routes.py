@@ -73,6 +73,10 @@ _PAGING = {
     "pageSize": Query("page_size", description="At most so many; 0 or left out: the default."),
     "pageToken": Query("page_token", description="nextPageToken of the page before."),
 }
+_KINDS = (
+    "recommended-for-you (left out), discover, buy-it-again, recently-viewed, similar-items, "
+    "frequently-bought-together, trending or new-arrivals."
+)
 _NEXT_RESULTS = Query(
     "page_token", description="nextPageToken of the page before: up to 500 results in all, none of them twice."
 )
@@ -115,7 +119,7 @@ ROUTES: tuple[Route, ...] = (
         Binding(
             path={"id": "user_id"},
             query={
-                "servingConfig": Query("serving_config", description="Left out: recommended-for-you."),
+                "servingConfig": Query("serving_config", description=_KINDS),
                 "pageSize": Query("page_size", description="1 to 100; left out: 10."),
                 "productId": Query("product_ids", description="The product or products on the page; may repeat."),
                 "device": Query("device", description="For example mobile or desktop; nothing depends on it yet."),

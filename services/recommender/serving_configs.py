@@ -32,6 +32,7 @@ class _Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     anchors: str = "session"
     needs_products: bool = False
     fill: bool = True
+    never_bought: bool = False
     diversity: _Diversity = _Diversity()
     weights: dict[str, float] = {}
 
@@ -75,6 +76,7 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
         anchors=config.anchors,
         needs_products=config.needs_products,
         fill=config.fill,
+        never_bought=config.never_bought,
         empty_reason=config.empty_reason,
         diversity=Diversity(config.diversity.category_cap, config.diversity.brand_cap, config.diversity.session_share),
         weights=config.weights,

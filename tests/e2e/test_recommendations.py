@@ -10,7 +10,15 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-CONFIGS = ("recommended-for-you", "similar-items", "buy-it-again", "trending")
+CONFIGS = (
+    "recommended-for-you",
+    "discover",
+    "similar-items",
+    "frequently-bought-together",
+    "buy-it-again",
+    "recently-viewed",
+    "trending",
+)
 
 
 async def recommend(rest: Rest, user: str, query: str = "pageSize=10") -> list[str]:
@@ -104,6 +112,13 @@ async def test_five_hundred_products_page_by_page_and_none_twice(rest: Rest) -> 
 
     other = await rest.send("GET", f"/v1/users/user_004/recommendations?{query}")
     assert (other.status, other.json["reason"]) == (400, "INVALID_PAGE_TOKEN")
+
+
+async def test_a_shop_that_was_loaded_at_once_has_no_new_arrivals(rest: Rest) -> None:
+    answer = await rest.get("/v1/users/user_001/recommendations?servingConfig=new-arrivals")
+
+    assert answer["results"] == []
+    assert answer["emptyReason"] == "nothing new is in stock"
 
 
 async def test_an_unknown_serving_config_is_not_found(rest: Rest) -> None:

@@ -12,7 +12,15 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-CONFIGS = ("recommended-for-you", "similar-items", "buy-it-again", "trending")
+CONFIGS = (
+    "recommended-for-you",
+    "discover",
+    "similar-items",
+    "frequently-bought-together",
+    "buy-it-again",
+    "recently-viewed",
+    "trending",
+)
 USERS = [f"user_{number:03}" for number in range(1, 13)] + ["nobody_ever"]
 
 

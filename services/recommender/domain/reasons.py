@@ -47,6 +47,8 @@ def _sentence(trace: Trace, category: str, cards: Mapping[str, Card], origins: M
             return "Shoppers like you bought this"
         case "buy_again":
             return "Bought by you before"
+        case "recently_viewed":
+            return "Viewed by you lately"
         case "popular_in_categories":
             return f"Popular in {category}" if category else POPULAR
         case "trending":

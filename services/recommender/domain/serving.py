@@ -43,6 +43,8 @@ class ServingConfig:
     needs_products: bool = False
     # Whether anything in stock is better than a short page.
     fill: bool = True
+    # Whether what the shopper bought, as far as it is remembered, has no place here.
+    never_bought: bool = False
     empty_reason: str = "no product is in stock"
     diversity: Diversity = field(default_factory=Diversity)
     # By column of the scorer; where missing, the scorer's default.

@@ -24,17 +24,17 @@ async def gather(
     context: Context,
     page_size: int,
     degraded: Degraded,
-    shown: int = 0,
+    hidden: int = 0,
 ) -> dict[str, list[Hit]]:
     """The hits of each source that answered; the others are in ``degraded`` as candidates:NAME.
 
-    ``shown``: how many of them fall out because pages before showed them.
+    ``hidden``: how many of them may fall out, because pages before showed them for example.
     """
     found: dict[str, list[Hit]] = {}
 
     async def fetch(spec: SourceSpec) -> None:
         # A page of 100 needs more than the usual number, and reserves.
-        limit = max(spec.limit, 2 * page_size) + shown
+        limit = max(spec.limit, 2 * page_size) + hidden
         started = time.perf_counter()
         try:
             hits = await within(spec.deadline, sources[spec.name].fetch(context, limit))

@@ -36,7 +36,7 @@ from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECONDS
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
-from services.recommender.pipeline.sources import CandidateSource
+from services.recommender.pipeline.sources import CandidateSource, own_history
 from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
 
@@ -141,9 +141,10 @@ class Recommender:
     async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
         """The page, and one more if there is one: whoever asks for the next page gets something."""
         stages = self._stages
+        bought = context.signals.purchases if config.never_bought else ()
         with _timed("candidates"):
-            found = await gather(config, stages.sources, context, ask.page_size, degraded, len(ask.shown))
-        hidden = _hidden(ask)
+            found = await gather(config, stages.sources, context, ask.page_size, degraded, len(ask.shown) + len(bought))
+        hidden = _hidden(ask).and_also(bought)
         weights = {spec.name: spec.weight for spec in config.sources}
         candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
@@ -168,11 +169,12 @@ class Recommender:
 
     def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
         showcase = self._stages.showcase
-        hidden = _hidden(ask)
+        signals = context.signals
+        hidden = _hidden(ask).and_also(signals.purchases if config.never_bought else ())
         if config.fill:
             products = showcase.choose(context.categories, hidden, ask.page_size)
         else:
-            own = showcase.among(context.signals.purchases)
+            own = showcase.among(_own(config, signals))
             products = [product for product in own if product.id not in hidden][: ask.page_size]
         return tuple(
             Result(
@@ -227,12 +229,16 @@ def _remembered(rank: int) -> Explanation:
     return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0),), (MEMORY,))
 
 
+def _own(config: ServingConfig, signals: UserSignals) -> list[str]:
+    return [id_ for spec in config.sources for id_ in own_history(spec.name, signals)]
+
+
 def _empty_reason(ask: Ask, config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:
     if "catalogue" in degraded:
         return "the catalogue is not available"
     if ask.shown:
         return "everything was shown"
-    if not config.fill and context.signals.purchases:
+    if _own(config, context.signals) and not config.fill:
         return "nothing of it is in stock"
     return config.empty_reason
 

@@ -4,12 +4,13 @@ and its name in ``serving_configs.toml``."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import ClassVar, Protocol
 
 from services.recommender.domain.candidates import Hit
+from services.recommender.domain.signals import UserSignals
 from services.recommender.pipeline.context import Context
 from services.recommender.ranking_ports import Lists, Retrieval
 
@@ -75,7 +76,17 @@ class BuyAgain:
     name: ClassVar[str] = "buy_again"
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        return [Hit(id_, float(-place)) for place, id_ in enumerate(context.signals.purchases[:limit])]
+        return _in_order(context.signals.purchases[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class RecentlyViewed:
+    """What the shopper looked at, the newest first. Asks nobody, as above."""
+
+    name: ClassVar[str] = "recently_viewed"
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        return _in_order(context.signals.recent_views[:limit])
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +145,23 @@ def all_sources(retrieval: Retrieval, lists: Lists) -> Mapping[str, CandidateSou
         CoChosen(retrieval),
         Collaborative(retrieval),
         BuyAgain(),
+        RecentlyViewed(),
         PopularInCategories(lists),
         Popular(lists),
         Trending(lists),
         NewArrivals(lists),
     )
     return {source.name: source for source in sources}
+
+
+def own_history(source: str, signals: UserSignals) -> tuple[str, ...]:
+    """The products of the shopper's own that a source of this name lists; none for the others."""
+    histories = {BuyAgain.name: signals.purchases, RecentlyViewed.name: signals.recent_views}
+    return histories.get(source, ())
+
+
+def _in_order(ids: Sequence[str]) -> list[Hit]:
+    return [Hit(id_, float(-place)) for place, id_ in enumerate(ids)]
 
 
 def _best(hits: list[Hit], limit: int) -> list[Hit]:

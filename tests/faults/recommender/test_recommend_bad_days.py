@@ -138,6 +138,8 @@ async def test_without_the_store_nothing_bought_is_an_empty_page_with_a_reason(s
         )
     again = await shop.page("red-fan", "buy-it-again")
     assert sorted(ids(again)) == ["red-3", "red-4"]
+    assert ids(await shop.page("red-fan", "recently-viewed")) == ["red-1", "red-2"]
+    assert not {"red-3", "red-4"} & set(ids(await shop.page("red-fan", "discover", 30)))
     request = pb.ListSimilarProductsRequest(product_id="blue-1", page_size=5)
     similar = await shop.service.recommendations.ListSimilarProducts(request, timeout=PATIENCE)
     assert "catalogue" in similar.degraded

@@ -114,10 +114,13 @@ async def test_excluded_products_and_those_of_the_page_are_not_shown(shop: Shop)
 async def test_sold_out_products_vanish_at_once_and_come_back(shop: Shop) -> None:
     user = "garden-fan-5"
     chosen = shop.features.users[user].purchases[0]
+    shop.features.users[user].views.append(chosen)
     pages: dict[str, dict[str, object]] = {
         "recommended-for-you": {},
         "buy-it-again": {},
+        "recently-viewed": {},
         "trending": {},
+        "frequently-bought-together": {"product_ids": ["garden-29"]},
         "similar-items": {"product_ids": ["garden-29"]},
     }
 

@@ -15,7 +15,16 @@ from services.recommender.stores.retrieval import PostgresRetrieval
 def test_the_bundled_serving_configs_are_sound() -> None:
     nobody = cast(PostgresRetrieval, None)
     configs = serving_configs.load(all_sources(nobody, nobody))
-    assert set(configs) == {"recommended-for-you", "similar-items", "buy-it-again", "trending"}
+    assert set(configs) == {
+        "recommended-for-you",
+        "discover",
+        "similar-items",
+        "frequently-bought-together",
+        "buy-it-again",
+        "recently-viewed",
+        "trending",
+        "new-arrivals",
+    }
 
 
 @pytest.mark.parametrize(

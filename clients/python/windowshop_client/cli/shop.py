@@ -31,7 +31,9 @@ def get_features(addresses: Addresses, entity: str, entity_id: str, names: str, 
 
 @click.command()
 @click.argument("user")
-@click.option("--serving-config", default="", metavar="ID", help="recommended-for-you when left out.")
+@click.option(
+    "--serving-config", default="", metavar="ID", help="recommended-for-you when left out; also discover, trending, ..."
+)
 @click.option("--page-size", type=click.IntRange(1, 100), default=10, show_default=True)
 @click.option("--product", "products", multiple=True, metavar="ID", help="A product on the page; repeatable.")
 @click.option("--device", default="", help="For example mobile.")

@@ -33,7 +33,12 @@ class RecommendRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     serving_config: _builtins.str
-    """recommended-for-you, similar-items, buy-it-again or trending; empty: recommended-for-you."""
+    """What kind of page; empty: recommended-for-you.
+    recommended-for-you: what fits best, bought before or not. discover: the same of what was never bought.
+    buy-it-again: earlier purchases. recently-viewed: the last 30 days' views, newest first. similar-items: like the
+    product in product_ids. frequently-bought-together: what those take who take the products in product_ids, a
+    cart for example. trending: wanted most since yesterday. new-arrivals: new within 30 days.
+    """
     user_id: _builtins.str
     """Empty: a guest."""
     visitor_id: _builtins.str
@@ -51,7 +56,9 @@ class RecommendRequest(_message.Message):
     """
     @_builtins.property
     def product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The product, or the products of the cart, on the page; at most 20. similar-items needs one."""
+        """The product, or the products of the cart, on the page; at most 20, of which the first five count.
+        similar-items and frequently-bought-together need one.
+        """
 
     @_builtins.property
     def exclude_product_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
