@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
 CODE := services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-ingest clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-features bench-ingest clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ check: lint types imports proto-check docs-check test ## Format, lint, types, im
 
 bench: setup ## Measure features and recommendations on this machine; last line is JSON
 	$(BIN)/python -m bench
+
+bench-features: setup ## Measure feature reads beside Fabra and Feast, installing both; last line is JSON
+	$(BIN)/python -m bench features
 
 bench-ingest: setup ## Measure writing events: rate, visibility, memory; last line is JSON
 	$(BIN)/python -m bench ingest

@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import ingest
+from bench import features, ingest
 from bench.driver import Job
 from bench.scenarios import Population, Scenario, scenarios
 from tests.support.shop import Rest, running_shop
@@ -56,6 +56,7 @@ def main(context: click.Context, url: str | None, seconds: float, output: Path) 
     sys.exit(1 if complaints else 0)
 
 
+main.add_command(features.command, "features")
 main.add_command(ingest.command, "ingest")
 
 

@@ -1,0 +1,154 @@
+"""The load driver of `bench features`, a process of its own: takes a Task as JSON on its standard input, prints an
+Outcome as JSON. Closed and open as in bench.driver, with the cheap connections of bench.wire; the questions are made
+before the time begins.
+"""
+
+import asyncio
+import gc
+import random
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import msgspec
+import uvloop
+
+from bench.beside import Question, draw
+from bench.results import percentile
+from bench.wire import Connection, WireError, open_connection
+
+WARM_UP_SECONDS = 0.5
+_DISTINCT = {False: 5_000, True: 200}
+"""Questions in a round, for one and for many: asked again from the beginning when they are used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One measurement. `rate` requests a second make it open; without it it is closed."""
+
+    system: str
+    port: int
+    many: bool
+    known: dict[str, dict[str, Any]]
+    seconds: float
+    connections: int
+    rate: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Latencies in milliseconds, of right answers."""
+
+    requests: int = 0
+    per_second: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    errors: dict[str, int] = field(default_factory=dict)
+
+
+class Driver:
+    """Asks over a fixed number of connections and keeps what came of it."""
+
+    def __init__(self, port: int, questions: list[Question]) -> None:
+        self._port = port
+        self._questions = questions
+        self._next = 0
+        self.latencies: list[float] = []
+        self.errors: Counter[str] = Counter()
+
+    async def ask(self, connection: Connection, start: float) -> Connection:
+        """One question; its latency counts from `start`. The connection to go on with."""
+        question = self._questions[self._next % len(self._questions)]
+        self._next += 1
+        try:
+            async with asyncio.timeout(10):
+                status, body = await connection.ask(question.raw)
+        except (WireError, TimeoutError) as error:
+            self.errors[str(error) or "timeout"] += 1
+            connection.close()
+            return await open_connection(self._port)
+        elapsed = perf_counter() - start
+        if status != 200:
+            problem = f"status {status}"
+        else:
+            try:
+                problem = question.check(msgspec.json.decode(body))
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                problem = f"unexpected answer: {type(error).__name__} {error}"
+        if problem:
+            self.errors[problem] += 1
+        else:
+            self.latencies.append(elapsed * 1000)
+        return connection
+
+    async def closed(self, connections: int, seconds: float) -> float:
+        """Returns the seconds it took."""
+        pool = [await open_connection(self._port) for _ in range(connections)]
+        begin = perf_counter()
+
+        async def one(connection: Connection) -> None:
+            while (now := perf_counter()) < begin + seconds:
+                connection = await self.ask(connection, now)
+            connection.close()
+
+        await asyncio.gather(*map(one, pool))
+        return perf_counter() - begin
+
+    async def open(self, connections: int, rate: float, seconds: float) -> float:
+        """Returns the seconds it took. A request waits for a free connection, and its latency counts that."""
+        free: asyncio.Queue[Connection] = asyncio.Queue()
+        for _ in range(connections):
+            free.put_nowait(await open_connection(self._port))
+        begin = perf_counter()
+
+        async def one(appointed: float) -> None:
+            connection = await free.get()
+            free.put_nowait(await self.ask(connection, appointed))
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(int(rate * seconds)):
+                appointed = begin + number / rate
+                await asyncio.sleep(max(0.0, appointed - perf_counter()))
+                group.create_task(one(appointed))
+        took = perf_counter() - begin
+        while not free.empty():
+            free.get_nowait().close()
+        return took
+
+
+async def measure(task: Task) -> Outcome:
+    """Warms up with other questions than it measures with."""
+    ids = sorted(task.known)
+    questions = {
+        phase: [
+            draw(task.system, task.many, task.known, ids, dice)
+            for dice in [random.Random(f"{phase} {task.connections} {task.rate is None}")]
+            for _ in range(_DISTINCT[task.many])
+        ]
+        for phase in ("warm-up", "measurement")
+    }
+    await Driver(task.port, questions["warm-up"]).closed(task.connections, WARM_UP_SECONDS)
+    gc.freeze()  # the questions are many objects, and a collection of them would count as latency
+    driver = Driver(task.port, questions["measurement"])
+    if task.rate is None:
+        took = await driver.closed(task.connections, task.seconds)
+    else:
+        took = await driver.open(task.connections, task.rate, task.seconds)
+    return Outcome(
+        requests=len(driver.latencies) + driver.errors.total(),
+        per_second=round(len(driver.latencies) / took, 1),
+        p50_ms=percentile(driver.latencies, 50),
+        p99_ms=percentile(driver.latencies, 99),
+        errors=dict(driver.errors),
+    )
+
+
+def main() -> None:
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    print(msgspec.json.encode(uvloop.run(measure(task))).decode())
+
+
+if __name__ == "__main__":
+    main()

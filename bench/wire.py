@@ -1,0 +1,76 @@
+"""HTTP/1.1 with as little Python as a request can have: a driver that shares the cores must not be what is measured.
+
+One request at a time on a connection; answers must have a Content-Length.
+"""
+
+import asyncio
+import re
+from typing import cast
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+class WireError(Exception):
+    """The connection ended, or its bytes are no answer that we understand."""
+
+
+def request(method: str, path: str, body: bytes = b"") -> bytes:
+    """The bytes of a request."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n"
+    if body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+class Connection(asyncio.Protocol):
+    """A kept-alive connection. Make it with `open_connection`."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+
+    async def ask(self, raw: bytes) -> tuple[int, bytes]:
+        """Status and body. Raises WireError; the connection is of no use then."""
+        if self._transport is None or self._transport.is_closing():
+            raise WireError("connection closed")
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(raw)
+        return await self._answer
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        length = _LENGTH.search(self._buffer, 0, end)
+        if length is None:
+            self._fail("no Content-Length")
+            return
+        total = end + 4 + int(length[1])
+        if len(self._buffer) < total:
+            return
+        status, body = int(self._buffer[9:12]), self._buffer[end + 4 : total]
+        self._buffer = self._buffer[total:]
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((status, body))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._fail("connection closed")
+
+    def _fail(self, why: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WireError(why))
+        self.close()
+
+
+async def open_connection(port: int) -> Connection:
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    return connection
