@@ -80,6 +80,6 @@ bench-features: setup ## Measure feature reads beside Fabra and Feast, installin
 bench-ingest: setup ## Measure writing events: rate, visibility, memory; last line is JSON
 	$(BIN)/python -m bench ingest
 
-clean: ## Remove what was built and the data of `make run`
-	rm -rf $(VENV) .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## Remove what was built, the bench's peers and the data of `make run`
+	rm -rf $(VENV) bench/.venvs .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

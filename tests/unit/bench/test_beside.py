@@ -150,7 +150,7 @@ async def test_the_open_loop_counts_a_stall_for_every_request_that_it_delays() -
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if not stalled:
                     stalled = True
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(0.3)  # the stall that is to be seen
                 text = json.dumps(right(head.split()[1].decode())).encode()
                 writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text)
         except (asyncio.IncompleteReadError, ConnectionError):
