@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from services.features.domain.events import Event
-from services.features.domain.features import Entity, Entry, Feature, Record, Value
+from services.features.domain.features import Entity, Entry, Feature, Outcome, Record
 
 ONLINE_STORE = "online-store"
 EVENT_LOG = "event-log"
@@ -112,8 +112,8 @@ class LogReader(Protocol):
 class FeatureComputer(Protocol):
     """Features from the log, by their declared statements. Raises StoreDownError."""
 
-    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Value]:
-        """The value of each id with evidence at ``now_ms``."""
+    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
+        """What the statement says of each id with evidence at ``now_ms``."""
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that an event or the catalogue names."""

@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 from services.features.domain.features import (
     EMPTY,
     KNOWN,
+    NO_EVIDENCE,
     NO_TOKEN,
     NOT_FOUND,
     UNAVAILABLE,
     Entity,
     Entry,
     Feature,
+    Outcome,
     Reading,
     Record,
-    Value,
     Worth,
     next_due_ms,
     reading,
@@ -48,7 +49,7 @@ class _Computed(NamedTuple):
     """What a statement returned, and the instant it was asked for."""
 
     now_ms: int
-    values: Mapping[str, Value]
+    outcomes: Mapping[str, Outcome]
 
 
 class Reader:
@@ -164,7 +165,8 @@ class Reader:
         for (name, ids), result in zip(todo.items(), results, strict=True):
             number = entity.features[name].number
             for entity_id in ids:
-                entry = Entry(result.now_ms, records[entity_id].token, result.values.get(entity_id))
+                outcome = result.outcomes.get(entity_id, NO_EVIDENCE)
+                entry = Entry(result.now_ms, records[entity_id].token, *outcome)
                 entries.setdefault(entity_id, {})[number] = entry
         return entries
 

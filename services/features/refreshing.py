@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from services.features.domain.features import (
     KNOWN,
+    NO_EVIDENCE,
     NO_TOKEN,
     Entity,
     Entry,
@@ -87,13 +88,15 @@ class Refresher:
         # Given back as they were, unless all goes well.
         done: list[tuple[Claim, int | None]] = [(claim, claim.due_ms) for claim in claims]
         try:
-            done = await self._compute(entity, claims)
+            done = await self._compute(entity, claims, now_ms)
         finally:
             with contextlib.suppress(StoreDownError):  # the lease ends by itself
                 await self._queue.complete(entity.name, done)
         return len(claims)
 
-    async def _compute(self, entity: Entity, claims: Sequence[Claim]) -> list[tuple[Claim, int | None]]:
+    async def _compute(
+        self, entity: Entity, claims: Sequence[Claim], claimed_ms: int
+    ) -> list[tuple[Claim, int | None]]:
         ids = [claim.id for claim in claims]
         records = dict(zip(ids, await self._online.read(entity.name, ids), strict=True))
         known = await self._computer.known(entity, ids)
@@ -110,7 +113,9 @@ class Refresher:
             await self._values(entity.features[name], wanted, records, entries)
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
-        return [(claim, self._next(materialized, records[claim.id], entries.get(claim.id))) for claim in claims]
+        return [
+            (claim, self._next(materialized, records[claim.id], entries.get(claim.id), claimed_ms)) for claim in claims
+        ]
 
     async def _values(
         self,
@@ -124,7 +129,7 @@ class Refresher:
         COMPUTATIONS.labels(feature.name, "due").inc(len(ids))
         try:
             with COMPUTE_SECONDS.labels(feature.name).time():
-                values = await self._computer.compute(feature, ids, now_ms)
+                outcomes = await self._computer.compute(feature, ids, now_ms)
         except SlowStatementError:
             log.warning("feature is too slow", feature=feature.name)
             return
@@ -134,12 +139,15 @@ class Refresher:
             log.exception("feature failed", feature=feature.name)
             return
         for entity_id in ids:
-            entries[entity_id][feature.number] = Entry(now_ms, records[entity_id].token, values.get(entity_id))
+            outcome = outcomes.get(entity_id, NO_EVIDENCE)
+            entries[entity_id][feature.number] = Entry(now_ms, records[entity_id].token, *outcome)
 
-    def _next(self, features: Sequence[Feature], record: Record, new: Mapping[int, Entry] | None) -> int | None:
+    def _next(
+        self, features: Sequence[Feature], record: Record, new: Mapping[int, Entry] | None, claimed_ms: int
+    ) -> int | None:
         if new is None:
             return None
-        return next_due_ms(features, merged(record.entries, new), self._jitter())
+        return next_due_ms(features, merged(record.entries, new), self._jitter(), claimed_ms)
 
     async def _gauge(self) -> None:
         if time.monotonic() - self._gauged < _GAUGE_EVERY:

@@ -93,12 +93,30 @@ class Entity:
         return frozenset().union(*(f.events for f in self.features.values()))
 
 
+class Outcome(NamedTuple):
+    """What a statement says of an entity: its value; None: there was no evidence.
+
+    ``until_ms`` is the first instant at which the value can change although nothing happens; None: it does not.
+    """
+
+    value: Value | None
+    until_ms: int | None = None
+
+
+NO_EVIDENCE: Final = Outcome(None)
+
+
 class Entry(NamedTuple):
-    """A computed value; None: there was no evidence. ``token`` is the record's when the computation began."""
+    """A computed value, as in Outcome. ``token`` is the record's when the computation began."""
 
     computed_ms: int
     token: bytes
     value: Value | None
+    until_ms: int | None = None
+
+    def slid(self, now_ms: int) -> bool:
+        """Whether the window of the value has since moved past something that counted."""
+        return self.until_ms is not None and now_ms >= self.until_ms
 
 
 class Record(NamedTuple):
@@ -127,10 +145,10 @@ class Worth(StrEnum):
     """What a stored value is good for."""
 
     GOOD = "good"
-    AGED = (
-        "aged"  # older than its refresh interval: served, flagged, while the worker computes; computed when none will
-    )
-    DIRTY = "dirty"  # an event came after it: computed anew; served, flagged, when that is impossible
+    # Past its refresh interval (flagged then), or its window slid: served, the worker's turn; computed when none will.
+    AGED = "aged"
+    # An event came after it, or its window slid: computed anew; served, flagged, when that is impossible.
+    DIRTY = "dirty"
     MISSING = "missing"  # not there, or past its time to live: computed, never served
 
 
@@ -142,15 +160,16 @@ def worth(feature: Feature, record: Record, now_ms: int) -> Worth:
     age = now_ms - entry.computed_ms
     if age >= feature.ttl_ms:
         return Worth.MISSING
-    if entry.token != record.token and feature.on_event is OnEvent.READ_THROUGH:
+    slid = entry.slid(now_ms)
+    if feature.on_event is OnEvent.READ_THROUGH and (slid or entry.token != record.token):
         return Worth.DIRTY
-    if age >= feature.refresh_ms:
+    if slid or age >= feature.refresh_ms:
         return Worth.AGED
     return Worth.GOOD
 
 
 def reading(feature: Feature, entry: Entry, now_ms: int, outdated: bool = False) -> Reading:
-    """The answer from a computed value; ``outdated`` when it is known to miss an event."""
+    """The answer from a computed value; ``outdated`` when it is known to be another by now."""
     if entry.value is None:
         if feature.default is None:
             return Reading(None, Status.NULL, entry.computed_ms)
@@ -189,19 +208,27 @@ def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> li
             or feature.on_event is OnEvent.QUEUE
             or (entry.token != record.token and feature.on_event is OnEvent.READ_THROUGH)
             or now_ms - entry.computed_ms >= feature.refresh_ms * (_EARLY - _JITTER)
+            or entry.slid(now_ms)
         ):
             due.append(feature)
     return due
 
 
-def next_due_ms(features: Sequence[Feature], entries: Mapping[int, Entry], jitter: float) -> int | None:
-    """When an entity is to be refreshed next; None: no feature has evidence, only an event brings it back.
+def next_due_ms(
+    features: Sequence[Feature], entries: Mapping[int, Entry], jitter: float, after_ms: int = 0
+) -> int | None:
+    """When an entity is to be refreshed next: before a value ages, and at the instant at which its window slides.
 
-    ``jitter`` is uniform in 0..1.
+    None: no feature has evidence, only an event brings it back. ``jitter`` is uniform in 0..1. Windows that had slid by
+    ``after_ms`` do not count: who was to compute these values then has failed, and is not to try without a pause.
     """
-    times = [
-        entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter))
-        for feature in features
-        if (entry := entries.get(feature.number)) is not None and entry.value is not None
-    ]
+    times = []
+    for feature in features:
+        entry = entries.get(feature.number)
+        if entry is None:
+            continue
+        if entry.value is not None:
+            times.append(entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter)))
+        if entry.until_ms is not None and entry.until_ms > after_ms:
+            times.append(entry.until_ms)
     return min(times, default=None)

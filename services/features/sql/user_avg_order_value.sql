@@ -1,6 +1,9 @@
 -- Mean revenue of the orders of the last 365 days: the exact decimal sum over the number of orders, half-even to 2 digits.
 -- Orders of unknown revenue (none given, and a line without price) do not count.
-SELECT subject_id AS id, round_half_even(sum(revenue::text::numeric), count(*), 2) AS value
+SELECT
+  subject_id AS id,
+  round_half_even(sum(revenue::text::numeric), count(*), 2) AS value,
+  min(event_time) + interval '8760 hours' AS valid_until
 FROM events
 WHERE subject_id = ANY ($1)
   AND event_type = 'purchase-complete'

@@ -2,7 +2,11 @@
 -- is high sensitivity, above 2/3 low. Compared exactly: sums of integers per size of category, divided to 60 digits,
 -- rounded to 50, so that a mean of exactly 1/3 is no matter of rounding.
 WITH evidence AS MATERIALIZED (
-  SELECT subject_id, product_id, sum(CASE event_type WHEN 'purchase-complete' THEN 5 ELSE 1 END) AS weight
+  SELECT
+    subject_id,
+    product_id,
+    sum(CASE event_type WHEN 'purchase-complete' THEN 5 ELSE 1 END) AS weight,
+    min(event_time) AS oldest
   FROM event_lines
   WHERE subject_id = ANY ($1)
     AND event_type IN ('purchase-complete', 'detail-page-view')
@@ -16,13 +20,18 @@ ranked AS (
     e.subject_id,
     p.priced_products,
     sum(e.weight) FILTER (WHERE p.price_rank IS NOT NULL) AS weight,
-    sum(e.weight * p.price_rank) AS ranks
+    sum(e.weight * p.price_rank) AS ranks,
+    min(e.oldest) FILTER (WHERE p.price_rank IS NOT NULL) AS oldest
   FROM evidence e
   LEFT JOIN product_signals p USING (product_id)
   GROUP BY e.subject_id, p.priced_products
 ),
 means AS (
-  SELECT subject_id, sum(weight) AS weight, round(sum(round(ranks, 60) / (2 * priced_products)), 50) AS percentiles
+  SELECT
+    subject_id,
+    sum(weight) AS weight,
+    round(sum(round(ranks, 60) / (2 * priced_products)), 50) AS percentiles,
+    min(oldest) AS oldest
   FROM ranked
   WHERE weight IS NOT NULL
   GROUP BY subject_id
@@ -33,5 +42,6 @@ SELECT
     WHEN round(3 * percentiles, 48) < weight THEN 'high'
     WHEN round(3 * percentiles, 48) > 2 * weight THEN 'low'
     ELSE 'medium'
-  END AS value
+  END AS value,
+  oldest + interval '2160 hours' AS valid_until
 FROM means

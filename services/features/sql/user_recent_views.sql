@@ -9,10 +9,17 @@ WITH newest AS (
   ORDER BY subject_id, product_id, event_time DESC, seq DESC, line DESC
 ),
 placed AS (
-  SELECT subject_id, product_id, row_number() OVER (PARTITION BY subject_id ORDER BY event_time DESC, seq DESC, line DESC) AS place
+  SELECT
+    subject_id,
+    product_id,
+    event_time,
+    row_number() OVER (PARTITION BY subject_id ORDER BY event_time DESC, seq DESC, line DESC) AS place
   FROM newest
 )
-SELECT subject_id AS id, array_agg(product_id ORDER BY place) AS value
+SELECT
+  subject_id AS id,
+  array_agg(product_id ORDER BY place) AS value,
+  min(event_time) + interval '720 hours' AS valid_until
 FROM placed
 WHERE place <= 50
 GROUP BY subject_id

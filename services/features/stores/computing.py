@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.features.domain.features import Entity, Feature, FeatureType, Value
+from services.features.domain.features import Entity, Feature, FeatureType, Outcome, Value
 from services.features.stores.postgres import Database, StatementError
 
-# Parameters, each with the types that it may have; columns.
-_Contract = tuple[tuple[tuple[str, set[str]], ...], tuple[str, ...]]
+# Parameters, each with the types that it may have; columns; columns that may be left out.
+_Contract = tuple[tuple[tuple[str, set[str]], ...], tuple[str, ...], tuple[str, ...]]
 _IDS, _INSTANT, _NUMBER = {"text[]", "varchar[]"}, {"timestamptz"}, {"int2", "int4", "int8"}
+UNTIL = "valid_until"
 # What declared statements take and return.
-_FEATURE: _Contract = (("$1 text[] ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id", "value")
-_KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",)
+_FEATURE: _Contract = (("$1 text[] ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id", "value"), (UNTIL,)
+_KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",), ()
 _ACTIVE: _Contract = (
     (("$1 text after", {"text", "varchar"}), ("$2 timestamptz now", _INSTANT), ("$3 int limit", _NUMBER)),
     ("id",),
+    (),
 )
-_OF_PRODUCTS: _Contract = (("$1 text[] product ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id",)
+_OF_PRODUCTS: _Contract = (("$1 text[] product ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id",), ()
+
+_EPOCH, _MILLISECOND = datetime.fromtimestamp(0, UTC), timedelta(milliseconds=1)
 
 
 class PostgresComputer:
@@ -44,9 +48,9 @@ class PostgresComputer:
                 await self._check(f"features.{feature.name}", feature.sql, _FEATURE)
 
     async def _check(self, place: str, sql: str, contract: _Contract) -> None:
-        parameters, columns = contract
+        parameters, columns, optional = contract
         try:
-            types, names = await self._database.describe(sql)
+            types, returned = await self._database.describe(sql)
         except StatementError as error:
             raise ValueError(f"{place}: its statement is refused: {error}") from error
         if len(types) != len(parameters) or any(
@@ -54,13 +58,17 @@ class PostgresComputer:
         ):
             wanted = ", ".join(name for name, _ in parameters)
             raise ValueError(f"{place}: its statement must take {wanted}; it takes {', '.join(types) or 'nothing'}")
-        if not set(columns) <= set(names):
-            raise ValueError(f"{place}: its statement must return {', '.join(columns)}; it returns {', '.join(names)}")
+        # A column of another name is a mistake in the name of one that may be left out.
+        if not set(columns) <= set(returned) or (optional and not set(returned) <= {*columns, *optional}):
+            wanted = ", ".join(columns) + "".join(f"[, {name}]" for name in optional)
+            raise ValueError(f"{place}: its statement must return {wanted}; it returns {', '.join(returned)}")
+        if returned.get(UNTIL, "timestamptz") != "timestamptz":
+            raise ValueError(f"{place}: {UNTIL} must be timestamptz; it is {returned[UNTIL]}")
 
-    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Value]:
+    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         """See FeatureComputer."""
         rows = await self._database.fetch(feature.sql, list(ids), instant(now_ms))
-        return {row["id"]: _value(feature, row["value"]) for row in rows if row["value"] is not None}
+        return {row["id"]: _outcome(feature, row, now_ms) for row in rows}
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         """See FeatureComputer."""
@@ -82,6 +90,18 @@ def instant(ms: int) -> datetime:
     """Milliseconds since 1970 as PostgreSQL's driver takes them."""
     seconds, rest = divmod(ms, 1_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1_000)
+
+
+def _outcome(feature: Feature, row: Any, now_ms: int) -> Outcome:
+    value = None if row["value"] is None else _value(feature, row["value"])
+    until = row.get(UNTIL)
+    if until is None:
+        return Outcome(value)
+    # Up to the next millisecond, which is how instants are asked for: until then the event at the edge counts.
+    until_ms = -((_EPOCH - until) // _MILLISECOND)
+    if until_ms <= now_ms:
+        raise ValueError(f"{feature.name}: its statement returned a {UNTIL} that is not after now")
+    return Outcome(value, until_ms)
 
 
 def _value(feature: Feature, raw: Any) -> Value:

@@ -104,11 +104,12 @@ class Database:
             await connection.execute("SET LOCAL statement_timeout = 0")
             yield connection
 
-    async def describe(self, statement: str) -> tuple[list[str], list[str]]:
-        """The types of a statement's parameters, and the names of its columns; raises StatementError."""
+    async def describe(self, statement: str) -> tuple[list[str], dict[str, str]]:
+        """The types of a statement's parameters, and its columns with theirs; raises StatementError."""
         async with self.connection() as connection:
             prepared = await connection.prepare(statement)
-            return [kind.name for kind in prepared.get_parameters()], [c.name for c in prepared.get_attributes()]
+            columns = {column.name: column.type.name for column in prepared.get_attributes()}
+            return [kind.name for kind in prepared.get_parameters()], columns
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of a statement."""

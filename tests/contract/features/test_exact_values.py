@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from services.features.app import Parts
 from services.features.domain.events import Event, Line
-from services.features.domain.features import Value
+from services.features.domain.features import Outcome, Value
 from services.features.ports import Signal, SignalPage
 from services.features.stores.signals import PostgresSignals
 
@@ -66,8 +67,12 @@ class Shop:
         await store.rank_prices(await store.categories())
 
     async def value(self, name: str, *ids: str) -> dict[str, Value]:
+        outcomes = await self.outcomes(name, ids)
+        return {i: outcome.value for i, outcome in outcomes.items() if outcome.value is not None}
+
+    async def outcomes(self, name: str, ids: Sequence[str], now_ms: int = NOW) -> dict[str, Outcome]:
         feature = next(f for f in self.parts.definitions.features if f.name == name)
-        return await self.parts.computer.compute(feature, ids, NOW)
+        return await self.parts.computer.compute(feature, ids, now_ms)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from services.features.app import MIGRATIONS, Parts, clock_ms, open_parts
-from services.features.domain.features import Entity
+from services.features.domain.features import Entity, Outcome
 from services.features.ports import SlowStatementError, StoreDownError
 from services.features.refreshing import Refresher
 from services.runtime.lifecycle import background
@@ -34,6 +34,14 @@ def with_statement(entity: Entity, name: str, sql: str) -> Entity:
         ("SELECT 'a' AS id, 1 AS value", "it takes nothing"),
         ("SELECT 'a' AS id, 1 AS value WHERE $1::text = '' AND $2::timestamptz < now()", "it takes text, timestamptz"),
         ("SELECT 'a' AS id, 1 AS val WHERE 'a' = ANY ($1::text[]) AND $2::timestamptz < now()", "returns id, val"),
+        (
+            "SELECT 'a' AS id, 1 AS value, $2::timestamptz AS validuntil WHERE 'a' = ANY ($1::text[])",
+            r"must return id, value\[, valid_until\]; it returns id, value, validuntil",
+        ),
+        (
+            "SELECT 'a' AS id, 1 AS value, $2::timestamptz::date AS valid_until WHERE 'a' = ANY ($1::text[])",
+            "valid_until must be timestamptz; it is date",
+        ),
         ("SELEC 1", "is refused: syntax error"),
     ],
 )
@@ -45,6 +53,23 @@ async def test_mistakes_in_statements_are_found_at_start(parts: Parts, sql: str,
     with pytest.raises(ValueError, match=r"entities\.User: active: .* must take .1 text after"):
         await parts.computer.check([dataclasses.replace(user, active=user.known)])
     await parts.computer.check(parts.entities)
+
+
+@pytest.mark.parametrize(
+    ("after", "until_ms"),
+    [("1 millisecond", 1), ("1 microsecond", 1), ("1001 microseconds", 2), ("0", None), ("-1 microsecond", None)],
+)
+async def test_until_when_a_value_holds_is_the_next_whole_millisecond(
+    parts: Parts, after: str, until_ms: int | None
+) -> None:
+    name = "user_purchase_count_30d"
+    sql = f"SELECT id, 1 AS value, $2::timestamptz + interval '{after}' AS valid_until FROM unnest($1::text[]) AS id"
+    feature = with_statement(parts.definitions.entities["User"], name, sql).features[name]
+    if until_ms is None:
+        with pytest.raises(ValueError, match="valid_until that is not after now"):
+            await parts.computer.compute(feature, ["a"], 1_000)
+    else:
+        assert await parts.computer.compute(feature, ["a"], 1_000) == {"a": Outcome(1, 1_000 + until_ms)}
 
 
 async def test_a_wrong_call_is_no_outage(parts: Parts) -> None:

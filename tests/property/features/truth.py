@@ -107,7 +107,8 @@ class Truth:
         """The declared statement at ``now_ms``, had nothing happened after ``as_of_ms``."""
         async with self._turn:
             await self._connection.execute("SELECT set_config('truth.as_of', $1, false)", instant(as_of_ms).isoformat())
-            return await self._computer.compute(feature, ids, now_ms)
+            outcomes = await self._computer.compute(feature, ids, now_ms)
+        return {i: outcome.value for i, outcome in outcomes.items() if outcome.value is not None}
 
     async def log(self) -> list[Stamped]:
         """All events that are stored."""

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.committing import GroupCommit
-from services.features.domain.features import Entity, Entry, Feature, Record, Value
+from services.features.domain.features import Entity, Entry, Feature, Outcome, Record
 from services.features.following import SignalFollower
 from services.features.marking import Marker
 from services.features.ports import (
@@ -124,7 +124,7 @@ class HookedComputer:
         self._inner = parts.computer
         self._hooks = hooks
 
-    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Value]:
+    async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         await self._hooks.reach("compute")
         return await self._inner.compute(feature, ids, now_ms)
 

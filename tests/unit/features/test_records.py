@@ -21,7 +21,13 @@ VALUES = st.one_of(
 )
 ENTRIES = st.dictionaries(
     st.integers(0, 2**32 - 1),
-    st.builds(Entry, st.integers(0, 2**45), st.binary(min_size=8, max_size=8), VALUES),
+    st.builds(
+        Entry,
+        st.integers(0, 2**45),
+        st.binary(min_size=8, max_size=8),
+        VALUES,
+        st.sampled_from([None, 0, 2**32, 2**48]),
+    ),
     max_size=6,
 )
 

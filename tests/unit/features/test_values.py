@@ -54,6 +54,26 @@ def test_worth(age: int, token: bytes, on_event: OnEvent, expected: Worth) -> No
     assert worth(feature(on_event=on_event), record, 10_000) is expected
 
 
+@pytest.mark.parametrize(
+    ("until", "age", "token", "on_event", "expected"),
+    [
+        (10_001, 0, NEW, OnEvent.READ_THROUGH, Worth.GOOD),
+        (10_000, 0, NEW, OnEvent.READ_THROUGH, Worth.DIRTY),
+        (10_000, 1_000, NEW, OnEvent.READ_THROUGH, Worth.DIRTY),
+        (10_001, 1_000, NEW, OnEvent.READ_THROUGH, Worth.AGED),
+        (9_000, 5_000, NEW, OnEvent.READ_THROUGH, Worth.MISSING),
+        (10_001, 0, OLD, OnEvent.QUEUE, Worth.GOOD),
+        (10_000, 0, NEW, OnEvent.QUEUE, Worth.AGED),
+        (10_000, 0, NEW, OnEvent.NONE, Worth.AGED),
+    ],
+)
+def test_worth_of_a_value_whose_window_slides(
+    until: int, age: int, token: bytes, on_event: OnEvent, expected: Worth
+) -> None:
+    record = Record(NEW, {1: Entry(10_000 - age, token, 7, until)})
+    assert worth(feature(on_event=on_event), record, 10_000) is expected
+
+
 def test_what_was_never_computed_is_missing() -> None:
     assert worth(feature(2), Record(NEW, {1: Entry(0, NEW, 7)}), 0) is Worth.MISSING
 
@@ -108,6 +128,25 @@ def test_next_due_is_before_the_first_value_ages(jitter: float, expected: int) -
     assert next_due_ms(features, entries, jitter) == expected
     # It is due again by then: the worker would not find nothing to do.
     assert features[0] in due_features(features, Record(NEW, entries), expected)
+
+
+@pytest.mark.parametrize("on_event", list(OnEvent))
+def test_due_at_the_instant_at_which_a_window_slides(on_event: OnEvent) -> None:
+    features = [feature(1, on_event=on_event), feature(2, refresh_ms=9_000)]
+    entries = {1: Entry(1_000, NEW, 1, 1_500), 2: Entry(1_000, NEW, 1, 20_000)}
+    assert next_due_ms(features, entries, 0.5) == 1_500
+    assert features[0] in due_features(features, Record(NEW, entries), 1_500)
+    if on_event is not OnEvent.QUEUE:
+        assert due_features(features, Record(NEW, entries), 1_499) == []
+    assert next_due_ms(features, entries, 0.0, 1_499) == 1_500
+
+
+def test_who_failed_at_the_edge_of_a_window_does_not_try_without_a_pause() -> None:
+    assert next_due_ms([feature(1)], {1: Entry(1_000, NEW, 1, 1_500)}, 0.0, 1_500) == 1_900
+
+
+def test_a_value_may_come_about_as_time_passes() -> None:
+    assert next_due_ms([feature(1)], {1: Entry(1_000, NEW, None, 9_500)}, 0.5) == 9_500
 
 
 def test_without_evidence_nothing_is_due() -> None:
