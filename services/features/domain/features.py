@@ -192,6 +192,8 @@ def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entr
 # part in ten of jitter, so that what was computed together is not due together.
 _EARLY: Final = 0.9
 _JITTER: Final = 0.1
+# Between two tries of a statement that fails or is too slow.
+_PAUSE_MS: Final = 30_000
 
 
 def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> list[Feature]:
@@ -219,8 +221,8 @@ def next_due_ms(
 ) -> int | None:
     """When an entity is to be refreshed next: before a value ages, and at the instant at which its window slides.
 
-    None: no feature has evidence, only an event brings it back. ``jitter`` is uniform in 0..1. Windows that had slid by
-    ``after_ms`` do not count: who was to compute these values then has failed, and is not to try without a pause.
+    None: no feature has evidence, only an event brings it back. ``jitter`` is uniform in 0..1. What was due by
+    ``after_ms`` and has not been computed since has failed: it is tried again after a pause.
     """
     times = []
     for feature in features:
@@ -229,6 +231,6 @@ def next_due_ms(
             continue
         if entry.value is not None:
             times.append(entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter)))
-        if entry.until_ms is not None and entry.until_ms > after_ms:
+        if entry.until_ms is not None:
             times.append(entry.until_ms)
-    return min(times, default=None)
+    return min((due if due > after_ms else after_ms + _PAUSE_MS for due in times), default=None)

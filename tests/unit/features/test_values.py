@@ -141,8 +141,17 @@ def test_due_at_the_instant_at_which_a_window_slides(on_event: OnEvent) -> None:
     assert next_due_ms(features, entries, 0.0, 1_499) == 1_500
 
 
-def test_who_failed_at_the_edge_of_a_window_does_not_try_without_a_pause() -> None:
-    assert next_due_ms([feature(1)], {1: Entry(1_000, NEW, 1, 1_500)}, 0.0, 1_500) == 1_900
+@pytest.mark.parametrize(
+    ("entry", "after", "expected"),
+    [
+        (Entry(1_000, NEW, 1, 1_500), 1_500, 1_900),
+        (Entry(1_000, NEW, None, 1_500), 1_500, 31_500),
+        (Entry(1_000, NEW, 1), 1_899, 1_900),
+        (Entry(1_000, NEW, 1), 1_900, 31_900),
+    ],
+)
+def test_what_failed_is_not_tried_again_without_a_pause(entry: Entry, after: int, expected: int) -> None:
+    assert next_due_ms([feature(1)], {1: entry}, 0.0, after) == expected
 
 
 def test_a_value_may_come_about_as_time_passes() -> None:
