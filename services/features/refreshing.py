@@ -25,6 +25,7 @@ from services.features.ports import (
     DueQueue,
     FeatureComputer,
     OnlineStore,
+    RecordsMissedError,
     SlowStatementError,
     StoreDownError,
 )
@@ -36,6 +37,8 @@ log = get_logger(__name__)
 _IDLE = 0.025
 _RETRY = 0.5
 _GAUGE_EVERY = 1.0
+# Until entities are tried again whose record cannot be reached: at the head of the queue they would keep others out.
+_AWAY_MS = 5_000
 
 
 class Refresher:
@@ -97,8 +100,8 @@ class Refresher:
     async def _compute(
         self, entity: Entity, claims: Sequence[Claim], claimed_ms: int
     ) -> list[tuple[Claim, int | None]]:
-        ids = [claim.id for claim in claims]
-        records = dict(zip(ids, await self._online.read(entity.name, ids), strict=True))
+        records = await self._records(entity, [claim.id for claim in claims])
+        ids = list(records)
         known = await self._computer.known(entity, ids)
         gone = [i for i in ids if i not in known]
         if gone:
@@ -113,9 +116,22 @@ class Refresher:
             await self._values(entity.features[name], wanted, records, entries)
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
-        return [
-            (claim, self._next(materialized, records[claim.id], entries.get(claim.id), claimed_ms)) for claim in claims
-        ]
+        result: list[tuple[Claim, int | None]] = []
+        for claim in claims:
+            if claim.id in records:
+                new = entries.get(claim.id)
+                result.append((claim, self._next(materialized, records[claim.id], new, claimed_ms)))
+            else:
+                result.append((claim, claimed_ms + _AWAY_MS))
+        return result
+
+    async def _records(self, entity: Entity, ids: Sequence[str]) -> dict[str, Record]:
+        """Without those whose server is down."""
+        try:
+            found: Sequence[Record | None] = await self._online.read(entity.name, ids)
+        except RecordsMissedError as error:
+            found = error.records
+        return {i: record for i, record in zip(ids, found, strict=True) if record is not None}
 
     async def _values(
         self,

@@ -14,6 +14,7 @@ class FeatureSettings(ServiceSettings):
     """Of the server and of the worker."""
 
     database_url: SecretStr = Field(alias="FEATURES_DATABASE_URL")
+    # redis://host:port/0, or a cluster by some of its servers: redis://host:port,host:port/?cluster=1
     redis_url: SecretStr = Field(alias="FEATURES_REDIS_URL")
     port: Port = Field(50051, alias="FEATURES_PORT")
     ops_port: Port = Field(9101, alias="FEATURES_OPS_PORT")

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from services.features.domain.features import Entity, OnEvent
 from services.features.marking import touched
 from services.features.metrics import MARKS_REPEATED, TAIL_LAG
-from services.features.ports import FeatureComputer, LogReader, OnlineStore, StoreDownError, TailState
+from services.features.ports import (
+    FeatureComputer,
+    LogReader,
+    MarksLostError,
+    OnlineStore,
+    StoreDownError,
+    TailState,
+    Touched,
+)
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -100,8 +108,13 @@ class LogTail:
         who: dict[str, dict[str, list[int]]] = {}
         for arrival in arrivals:
             who.setdefault(arrival.entity, {})[arrival.id] = []
-        await self._online.mark(who, self._clock_ms(), ())
-        await self._state.woken(arrivals)  # not before: whoever dies here marks again
+        lost: Touched = {}
+        try:
+            await self._online.mark(who, self._clock_ms(), ())
+        except MarksLostError as error:
+            lost = error.lost
+        # Not before: whoever dies here marks again.
+        await self._state.woken([arrival for arrival in arrivals if arrival.id not in lost.get(arrival.entity, ())])
 
     async def _renew_after_load(self) -> None:
         """Computes once more, after a load, what was computed while it ran.

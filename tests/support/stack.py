@@ -125,11 +125,11 @@ async def running_postgres() -> AsyncIterator[PostgresServer]:
 
 
 @asynccontextmanager
-async def running_valkey() -> AsyncIterator[ValkeyServer]:
-    """A server of one's own, gone afterwards."""
+async def running_valkey(binary: str | None = None) -> AsyncIterator[ValkeyServer]:
+    """A server of one's own, gone afterwards; `binary`: of another make."""
     async with temporary_folder() as folder:
         for attempt in range(3):
-            server = Valkey(folder / "valkey", free_port(), log=folder / "log")
+            server = Valkey(folder / "valkey", free_port(), log=folder / "log", binary=binary)
             try:
                 await server.start()
                 break

@@ -25,11 +25,18 @@ class Breaker:
     Only transitions are logged.
     """
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, name: str = "") -> None:
+        """``name`` tells servers of one store apart, in the log and in metrics."""
         self._store = store
+        self._name = name or store
         self._failures = 0
         self._opened = asyncio.Event()
-        DEPENDENCY_UP.labels(store).set(1)
+        DEPENDENCY_UP.labels(self._name).set(1)
+
+    @property
+    def open(self) -> bool:
+        """Whether the store is known to be down."""
+        return self._opened.is_set()
 
     def check(self) -> None:
         """Raises StoreDownError at once when open."""
@@ -41,8 +48,8 @@ class Breaker:
         self._failures += 1
         if self._failures >= _FAILURES and not self._opened.is_set():
             self._opened.set()
-            DEPENDENCY_UP.labels(self._store).set(0)
-            log.warning("store is down", store=self._store, cause=cause)
+            DEPENDENCY_UP.labels(self._name).set(0)
+            log.warning("store is down", store=self._name, cause=cause)
 
     def succeeded(self) -> None:
         """Forgets failures; late answers do not close an open breaker, only a probe does."""
@@ -52,7 +59,7 @@ class Breaker:
     @asynccontextmanager
     async def probing(self, ping: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
         """Probes while open, for as long as the block lasts."""
-        async with background(f"probe {self._store}", self._probe(ping)):
+        async with background(f"probe {self._name}", self._probe(ping)):
             yield
 
     async def _probe(self, ping: Callable[[], Awaitable[bool]]) -> None:
@@ -62,5 +69,5 @@ class Breaker:
             if await ping():
                 self._failures = 0
                 self._opened.clear()
-                DEPENDENCY_UP.labels(self._store).set(1)
-                log.info("store is back", store=self._store)
+                DEPENDENCY_UP.labels(self._name).set(1)
+                log.info("store is back", store=self._name)

@@ -5,33 +5,34 @@ from __future__ import annotations
 import os
 import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from services.features.domain.features import EMPTY, ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
-from services.features.ports import Erased, Touched
-from services.features.stores.redis import RedisStore
+from services.features.ports import Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
+from services.features.stores.redis import Command, RedisStore, Script, command
 
 PREFIX = "ws:1:"
-# Hash tags: a batch is one MGET on a single server, and at most this many on Redis Cluster, which the client does not
-# speak yet.
+# Hash tags: a batch is one MGET on a single server, and at most this many on Redis Cluster.
 _BUCKETS = 32
 TOKEN_LENGTH = len(NO_TOKEN)
 
-# Keys and lists that marks fill and the worker empties.
-CONFIRMED = PREFIX + "marks:confirmed"
-LATER = PREFIX + "marks:later"
+# What marks fill and the worker empties, in one slot of a cluster: the confirmation that marks are done, and the
+# cursor that says how far they were checked, are lost only together with the queues that they speak of.
+MARKS = PREFIX + "marks:{marks}:"
+CONFIRMED = MARKS + "confirmed"
+LATER = MARKS + "later"
 
 
 def due_key(entity: str) -> str:
     """The sorted set of an entity type's members by due time."""
-    return f"{PREFIX}due:{entity}"
+    return f"{MARKS}due:{entity}"
 
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
 # 0: the body changed meanwhile.
-_REPLACE_BODY = """
+_REPLACE_BODY = Script("""
 local current = redis.call('GET', KEYS[1])
 local token = string.rep('\\0', 8)
 local body = ''
@@ -39,15 +40,15 @@ if current then token = string.sub(current, 1, 8); body = string.sub(current, 9)
 if body ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], token .. ARGV[2], 'PX', ARGV[3])
 return 1
-"""
+""")
 
 # A record that was erased ends by itself: until then it keeps out what was computed before. Erasure is its first entry
 # (see `erase`, and `merged` keeps the order): after the head of a map, of 1 or (0xde) 3 bytes, the number -1 is 0xff.
-_FORGET = """
+_FORGET = Script("""
 local current = redis.call('GETRANGE', KEYS[1], 8, 11)
 if string.byte(current, string.byte(current, 1) == 0xde and 4 or 2) == 0xff then return 0 end
 return redis.call('DEL', KEYS[1])
-"""
+""")
 
 # What is left of an erased record, its key has the id: longer than a computation takes, no longer than needed.
 _ERASED_TTL_MS = 120_000
@@ -90,95 +91,140 @@ class RedisOnlineStore:
         """``read_through``: the entity types of which a mark makes values dirty; of others it only makes them due."""
         self._store = store
         self._read_through = read_through
-        self._replace = store.script(_REPLACE_BODY)
-        self._forget = store.script(_FORGET)
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """See OnlineStore."""
-        return [unpack(raw) for raw in await self._get(entity, ids)]
+        found = await self._get(entity, ids)
+        records = [None if isinstance(raw, StoreDownError) else unpack(raw) for raw in found]
+        if None in records:
+            raise _missed(found, records)
+        return [record for record in records if record is not None]
 
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
     ) -> set[str]:
         """See OnlineStore. Gives up on a record that others keep changing: a value that is not there is computed."""
         pending, erased = dict(entries), set[str]()
+        down: StoreDownError | None = None
         for attempt in range(_WRITE_ATTEMPTS):
-            ids = list(pending)
             if attempt:
-                bodies = [(raw or b"")[TOKEN_LENGTH:] for raw in await self._get(entity, ids)]
-                records = [unpack(NO_TOKEN + body) for body in bodies]
-                erased.update(i for i, record in zip(ids, records, strict=True) if not same_life(record, pending[i][0]))
+                raws = dict(zip(pending, await self._get(entity, list(pending)), strict=True))
             else:
-                records = [pending[i][0] for i in ids]
-                bodies = [pack(record.entries) if record.entries else b"" for record in records]
-            async with self._store.client.pipeline(transaction=False) as pipe:
-                for entity_id, record, body in zip(ids, records, bodies, strict=True):
-                    if entity_id in erased:
-                        continue
-                    new = pack(merged(record.entries, pending[entity_id][1]))
-                    await self._replace(
-                        keys=[_key(entity, entity_id)], args=[body, new, _jittered(ttl_ms)], client=pipe
-                    )
-                written = await self._store.run(pipe.execute, _extra(len(ids)))
-            tried = [i for i in ids if i not in erased]
-            pending = {i: pending[i] for i, done in zip(tried, written, strict=True) if not done}
+                raws = {i: NO_TOKEN + (pack(read.entries) if read.entries else b"") for i, (read, _) in pending.items()}
+            scripts: dict[str, Command] = {}
+            for entity_id, raw in raws.items():
+                if isinstance(raw, StoreDownError):
+                    down = raw
+                    continue
+                body = (raw or b"")[TOKEN_LENGTH:]
+                read, new = pending[entity_id]
+                record = unpack(NO_TOKEN + body) if attempt else read
+                if same_life(record, read):
+                    packed = pack(merged(record.entries, new))
+                    scripts[entity_id] = _REPLACE_BODY.on(_key(entity, entity_id), body, packed, _jittered(ttl_ms))
+                else:
+                    erased.add(entity_id)
+            written = await self._store.send(list(scripts.values()), _extra(len(scripts)))
+            down = next(iter(_failures(written)), down)
+            pending = {i: pending[i] for i, done in zip(scripts, written, strict=True) if done == 0}
             if not pending:
                 break
+        if down is not None:
+            raise down
         return erased
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         """See OnlineStore. The confirmation is the last command: it is never there without the marks."""
-        size = 0
-        async with self._store.client.pipeline(transaction=False) as pipe:
-            for entity, ids in touched.items():
-                size += len(ids)
-                settle = 0
-                if entity in self._read_through:
-                    settle = _SETTLE_MS
-                    tokens = os.urandom(TOKEN_LENGTH * len(ids))
-                    for place, entity_id in enumerate(ids):
-                        key, start = _key(entity, entity_id), place * TOKEN_LENGTH
-                        pipe.execute_command("SETRANGE", key, 0, tokens[start : start + TOKEN_LENGTH])
-                        pipe.execute_command("PEXPIRE", key, _jittered(_TOKEN_TTL_MS), "NX")
-                later = {
-                    later_member(entity, i, at): at for i, instants in ids.items() for at in instants if at > now_ms
-                }
-                if later:
-                    pipe.zadd(LATER, later)
-                if ids:
-                    pipe.zadd(due_key(entity), dict.fromkeys(ids, now_ms + settle), lt=True)
-            if transactions:
-                pipe.zadd(CONFIRMED, {str(number): number for number in transactions})
-                pipe.execute_command("EXPIRE", CONFIRMED, _CONFIRMED_TTL, "NX")
-            await self._store.run(pipe.execute, _extra(size))
+        tokens: dict[tuple[str, str], list[Command]] = {}
+        queues: list[Command] = []
+        for entity, ids in touched.items():
+            if entity in self._read_through:
+                tokens |= _token_marks(entity, ids)
+            queues += self._queue_marks(entity, ids, now_ms)
+        confirmation: list[Command] = []
+        if transactions:
+            scored = [word for number in transactions for word in (number, number)]
+            confirmation.append(command("ZADD", CONFIRMED, *scored))
+            confirmation.append(command("EXPIRE", CONFIRMED, _CONFIRMED_TTL, "NX"))
+        dirty = [one for both in tokens.values() for one in both]
+        extra = _extra(sum(map(len, touched.values())))
+        if self._store.ordered:
+            await self._store.pipeline([*dirty, *queues, *confirmation], extra)
+            return
+        answers = await self._store.send(dirty, extra)
+        lost = {who for who, *both in zip(tokens, answers[::2], answers[1::2], strict=True) if _failures(both)}
+        try:
+            await self._store.pipeline([*queues, *(() if lost else confirmation)], extra)
+        except StoreDownError:
+            # What is dirty is computed on read; it becomes due when the log tail repeats what was not confirmed.
+            lost |= {(entity, i) for entity, ids in touched.items() if entity not in self._read_through for i in ids}
+            if not lost and not transactions:
+                raise  # nobody would repeat it
+        if lost:
+            raise MarksLostError(
+                {entity: {i: at for i, at in ids.items() if (entity, i) in lost} for entity, ids in touched.items()}
+            )
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:
         """See OnlineStore. One command per record: their keys lie in different buckets."""
-        async with self._store.client.pipeline(transaction=False) as pipe:
-            for entity_id in ids:
-                await self._forget(keys=[_key(entity, entity_id)], args=[], client=pipe)
-            await self._store.run(pipe.execute, _extra(len(ids)))
+        await self._store.pipeline([_FORGET.on(_key(entity, entity_id)) for entity_id in ids], _extra(len(ids)))
 
     async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
         """See OnlineStore. For a short time a mark stays in the record's place, for those who still compute."""
         token, name = os.urandom(TOKEN_LENGTH), os.urandom(TOKEN_LENGTH)
         # `name` makes two erasures of one millisecond differ.
         body = pack({ERASED: Entry(now_ms, name, True)})
-        async with self._store.client.pipeline(transaction=False) as pipe:
-            key = _key(entity, entity_id)
-            pipe.execute_command("GET", key)
-            pipe.execute_command("SET", key, token + body, "PX", _ERASED_TTL_MS)
-            pipe.execute_command("ZREM", due_key(entity), entity_id)
-            if later:
-                pipe.execute_command("ZREM", LATER, *(later_member(entity, entity_id, at) for at in later))
-            before, _, due, *waiting = await self._store.run(pipe.execute, _extra(len(later)))
+        key = _key(entity, entity_id)
+        record = [command("GET", key), command("SET", key, token + body, "PX", _ERASED_TTL_MS)]
+        queues = [command("ZREM", due_key(entity), entity_id)]
+        if later:
+            queues.append(command("ZREM", LATER, *(later_member(entity, entity_id, at) for at in later)))
+        # The record first: who queues the entity after that sees that it was erased.
+        before, _ = await self._store.pipeline(record)
+        removed = await self._store.pipeline(queues, _extra(len(later)))
         values = unpack(before).entries.keys() - {ERASED, KNOWN}
-        return Erased(bool(values), due + sum(waiting))
+        return Erased(bool(values), sum(removed))
 
-    async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
-        keys = [_key(entity, entity_id) for entity_id in ids]
-        raw: list[bytes | None] = await self._store.execute("MGET", *keys, extra=_extra(len(keys)))
-        return raw
+    async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | StoreDownError | None]:
+        return await self._store.values([_key(entity, entity_id) for entity_id in ids], _extra(len(ids)))
+
+    def _queue_marks(self, entity: str, ids: Mapping[str, Sequence[int]], now_ms: int) -> list[Command]:
+        """For the worker; what a read computes anyway may settle first."""
+        later = [
+            word
+            for entity_id, instants in ids.items()
+            for at in instants
+            if at > now_ms
+            for word in (at, later_member(entity, entity_id, at))
+        ]
+        commands = [command("ZADD", LATER, *later)] if later else []
+        if ids:
+            due_ms = now_ms + (_SETTLE_MS if entity in self._read_through else 0)
+            commands.append(command("ZADD", due_key(entity), "LT", *(word for i in ids for word in (due_ms, i))))
+        return commands
+
+
+def _token_marks(entity: str, ids: Collection[str]) -> dict[tuple[str, str], list[Command]]:
+    """Two commands for each: from now on its values are dirty."""
+    tokens = os.urandom(TOKEN_LENGTH * len(ids))
+    commands = {}
+    for place, entity_id in enumerate(ids):
+        key, start = _key(entity, entity_id), place * TOKEN_LENGTH
+        commands[entity, entity_id] = [
+            command("SETRANGE", key, 0, tokens[start : start + TOKEN_LENGTH]),
+            command("PEXPIRE", key, _jittered(_TOKEN_TTL_MS), "NX"),
+        ]
+    return commands
+
+
+def _failures(answers: Iterable[object]) -> list[StoreDownError]:
+    return [answer for answer in answers if isinstance(answer, StoreDownError)]
+
+
+def _missed(answers: Sequence[object], records: Sequence[Record | None]) -> StoreDownError:
+    """When no server answered it is the store that is down."""
+    failures = _failures(answers)
+    return failures[0] if len(failures) == len(answers) else RecordsMissedError(records)
 
 
 def same_life(record: Record, read: Record) -> bool:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.features.ports import Arrival, Claim
-from services.features.stores.online import CONFIRMED, LATER, PREFIX, due_key
-from services.features.stores.redis import RedisStore
+from services.features.stores.online import CONFIRMED, LATER, MARKS, due_key
+from services.features.stores.redis import RedisStore, Script, command
 
-_CURSOR = PREFIX + "marks:cursor"
+_CURSOR = MARKS + "cursor"
 
 # A worker that is killed holds its entities for this long. Far above the longest batch.
 LEASE_MS = 30_000
 
 # ARGV: now, limit, lease. Returns id, due time, id, due time ... of what was claimed, longest waiting first.
-_CLAIM = """
+_CLAIM = Script("""
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 for i = 1, #found, 2 do redis.call('ZADD', KEYS[1], ARGV[3], found[i]) end
 return found
-"""
+""")
 
 # ARGV: lease, then id and next due time ('' for none) of each. One that was touched meanwhile has another score, and
 # keeps it.
-_COMPLETE = """
+_COMPLETE = Script("""
 for i = 2, #ARGV, 2 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[1]) then
     if ARGV[i + 1] == '' then redis.call('ZREM', KEYS[1], ARGV[i])
@@ -30,7 +30,7 @@ for i = 2, #ARGV, 2 do
   end
 end
 return 1
-"""
+""")
 
 # Arguments of one script call; Lua's stack takes some thousands.
 _COMPLETE_AT_ONCE = 1_000
@@ -41,18 +41,17 @@ class RedisDueQueue:
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
-        self._claim = store.script(_CLAIM)
-        self._complete = store.script(_COMPLETE)
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         """See DueQueue."""
         if due:
-            await self._store.run(lambda: self._store.client.zadd(due_key(entity), dict(due), lt=True))
+            scored = [word for entity_id, at in due.items() for word in (at, entity_id)]
+            await self._store.execute("ZADD", due_key(entity), "LT", *scored)
 
     async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
         """See DueQueue."""
         lease = now_ms + LEASE_MS
-        found = await self._store.run(lambda: self._claim(keys=[due_key(entity)], args=[now_ms, limit, lease]))
+        found = await self._store.call(_CLAIM.on(due_key(entity), now_ms, limit, lease))
         return [
             Claim(entity_id.decode(), lease, int(float(due)))
             for entity_id, due in zip(found[::2], found[1::2], strict=True)
@@ -65,9 +64,7 @@ class RedisDueQueue:
             arguments: list[str | int] = [part[0][0].lease]
             for claim, due in part:
                 arguments += [claim.id, "" if due is None else due]
-            await self._store.run(
-                lambda arguments=arguments: self._complete(keys=[due_key(entity)], args=arguments),  # type: ignore[misc]  # a default binds it now
-            )
+            await self._store.call(_COMPLETE.on(due_key(entity), *arguments))
 
     async def length(self, entity: str, now_ms: int) -> int:
         """See DueQueue."""
@@ -81,10 +78,9 @@ class RedisDueQueue:
 
     async def advance(self, cursor: int) -> None:
         """See TailState."""
-        async with self._store.client.pipeline(transaction=False) as pipe:
-            pipe.execute_command("SET", _CURSOR, cursor)
-            pipe.execute_command("ZREMRANGEBYSCORE", CONFIRMED, "-inf", f"({cursor}")
-            await self._store.run(pipe.execute)
+        await self._store.pipeline(
+            [command("SET", _CURSOR, cursor), command("ZREMRANGEBYSCORE", CONFIRMED, "-inf", f"({cursor}")]
+        )
 
     async def confirmed(self, transactions: Sequence[int]) -> set[int]:
         """See TailState."""

@@ -1,16 +1,18 @@
-"""The Redis client and its failures; the one importer of its driver."""
+"""The Redis client and its failures: one server, or several as a cluster; with ``redis_cluster`` all that knows it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, NoScriptError, RedisError, ResponseError, TryAgainError
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.breaker import Breaker
@@ -19,51 +21,174 @@ T = TypeVar("T")
 
 _MOMENT = 0.005
 _OUTAGE = (RedisError, OSError, TimeoutError)
+# Refusals that pass: loading its data, out of memory, a replica after a failover.
+_TEMPORARY = ("LOADING", "BUSY", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF")
+# A key that is, or is about to be, on another server of the cluster.
+_ELSEWHERE = (AskError, TryAgainError)
 
 
-class RedisStore:
-    """One Redis server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
+class Command(NamedTuple):
+    """A command's words, the key by which its server is found, and the source where it is a script's."""
+
+    words: tuple[Any, ...]
+    key: str
+    source: str = ""
+
+
+def command(name: str, key: str, *arguments: Any) -> Command:
+    """A command whose key comes first."""
+    return Command((name, key, *arguments), key)
+
+
+class Script:
+    """A Lua script on one key."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._hash = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def on(self, key: str, *arguments: Any) -> Command:
+        """The call, by hash; a server that does not know the script gets its source."""
+        return Command(("EVALSHA", self._hash, 1, key, *arguments), key, self._source)
+
+
+class RedisServer:
+    """One server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
 
     def __init__(self, client: Redis, breaker: Breaker, timeout: float) -> None:
-        self.client = client
+        self._client = client
         self._breaker = breaker
         self._timeout = timeout
 
-    async def run(self, call: Callable[[], Awaitable[T]], extra: float = 0.0) -> T:
-        """The result of ``call()`` within the store's own time, or ``extra`` seconds more for a large one."""
+    @property
+    def down(self) -> bool:
+        """Whether it is known to be."""
+        return self._breaker.open
+
+    async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+        """The answers, raw, in order, in one exchange; an error of the driver's for a key that is elsewhere.
+
+        It has its own time for that, or ``extra`` seconds more when there is much to do.
+        """
         self._breaker.check()
         try:
-            result = await _within(self._timeout + extra, call)
-        except ResponseError as error:
-            if not _temporary(error):
-                raise  # a wrong command: a bug
-            self._breaker.failed(str(error)[:40])
-            raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
+            answers = await _within(self._timeout + extra, lambda: self._exchange(commands))
         except _OUTAGE as error:
-            self._breaker.failed(type(error).__name__)
-            raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
+            raise self._failed(error) from error
+        for answer in answers:
+            if isinstance(answer, RedisError) and not isinstance(answer, _ELSEWHERE):
+                if isinstance(answer, ResponseError) and not _temporary(answer):
+                    raise answer  # a wrong command: a bug
+                raise self._failed(answer) from answer
         self._breaker.succeeded()
-        return result
+        return answers
 
-    async def execute(self, *command: Any, extra: float = 0.0) -> Any:
-        """One command's answer, raw: bytes, numbers, lists of them."""
-        return await self.run(lambda: self._client_call(*command), extra)
-
-    def _client_call(self, *command: Any) -> Awaitable[Any]:
-        call: Awaitable[Any] = self.client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis publishes no types for it
-        return call
+    async def ask(self, *words: str) -> Any:
+        """The answer to a command without a key, past the breaker. Raises StoreDownError."""
+        try:
+            return await _within(self._timeout, lambda: self._client.execute_command(*words))  # type: ignore[no-untyped-call]  # redis publishes no types for it
+        except _OUTAGE as error:
+            raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
 
     async def ping(self) -> bool:
         """Whether it answers, past the breaker."""
         try:
-            await _within(self._timeout, lambda: self._client_call("PING"))
-        except _OUTAGE:
+            await self.ask("PING")
+        except StoreDownError:
             return False
         return True
 
-    def script(self, source: str) -> Callable[..., Awaitable[Any]]:
-        """A Lua script as a function of ``keys`` and ``args``; sent once to each server, by hash afterwards."""
-        return self.client.register_script(source)
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        answers = await self._answers([c.words for c in commands])
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            sources = [("EVAL", commands[place].source, *commands[place].words[2:]) for place in unknown]
+            for place, answer in zip(unknown, await self._answers(sources), strict=True):
+                answers[place] = answer
+        return answers
+
+    async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if len(commands) == 1:
+            try:
+                return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # as above
+            except ResponseError as error:
+                return [error]
+        async with self._client.pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)
+            return await pipe.execute(raise_on_error=False)
+
+    def _failed(self, error: Exception) -> StoreDownError:
+        self._breaker.failed(f"{type(error).__name__} {str(error)[:40]}".strip())
+        return StoreDownError(ONLINE_STORE, type(error).__name__)
+
+
+class RedisStore(ABC):
+    """Where keys are, on whatever servers."""
+
+    # Whether commands that are sent together are executed in their order, all or none but for a server's death.
+    ordered: bool
+
+    @abstractmethod
+    async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+        """The answer to each; a StoreDownError in the place of what a server did not answer."""
+
+    @abstractmethod
+    def slot(self, key: str) -> int:
+        """Keys of one slot may be named in one command."""
+
+    async def pipeline(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+        """The answers. StoreDownError when a server is down; the others have done their part nevertheless."""
+        answers = await self.send(commands, extra)
+        for answer in answers:
+            if isinstance(answer, StoreDownError):
+                raise answer
+        return answers
+
+    async def execute(self, *words: Any) -> Any:
+        """The answer to a command whose key, if any, comes first. Raises StoreDownError."""
+        return (await self.pipeline([Command(words, words[1] if len(words) > 1 else "")]))[0]
+
+    async def call(self, script: Command) -> Any:
+        """The answer to a script. Raises StoreDownError."""
+        return (await self.pipeline([script]))[0]
+
+    async def values(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
+        """The value of each key or None; a StoreDownError for each whose server is down. One MGET for each slot."""
+        slots: dict[int, list[int]] = {}
+        for place, key in enumerate(keys):
+            slots.setdefault(self.slot(key), []).append(place)
+        groups = list(slots.values())
+        answers = await self.send([command("MGET", *(keys[place] for place in group)) for group in groups], extra)
+        result: list[Any] = [None] * len(keys)
+        for group, answer in zip(groups, answers, strict=True):
+            for nth, place in enumerate(group):
+                result[place] = answer if isinstance(answer, StoreDownError) else answer[nth]
+        return result
+
+
+class LoneServer(RedisStore):
+    """All keys on one server."""
+
+    ordered = True
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def slot(self, key: str) -> int:
+        """See RedisStore."""
+        return 0
+
+    async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+        """See RedisStore."""
+        try:
+            answers = await self._server.send(commands, extra)
+        except StoreDownError as error:
+            return [error] * len(commands)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer  # of a cluster, but not declared as one
+        return answers
 
 
 async def _within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
@@ -85,31 +210,29 @@ async def _within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
 
 
 def _temporary(error: ResponseError) -> bool:
-    """Whether a refusal passes: loading its data, out of memory, a replica after a failover."""
-    return str(error).startswith(
-        ("LOADING", "BUSY", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "TRYAGAIN")
-    )
+    """The driver keeps the code of an error it knows apart from its text."""
+    return (getattr(error, "status_code", None) or str(error)).startswith(_TEMPORARY)
 
 
 @asynccontextmanager
-async def connect(url: str, connections: int, timeout: float) -> AsyncIterator[RedisStore]:
-    """A client of up to ``connections``, none opened before it is needed. ``timeout``: seconds for each call."""
+async def serving(url: str, connections: int, timeout: float, name: str = ONLINE_STORE) -> AsyncIterator[RedisServer]:
+    """A client of one server; nothing is opened before it is needed. ``name``: in the log and in metrics."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=timeout,  # waiting for a free connection
-        socket_timeout=5.0,  # the timeout of each call is what counts: see run
+        socket_timeout=5.0,  # the timeout of each call is what counts: see send
         socket_connect_timeout=max(timeout, 0.25),
         # A retry of a hung server costs the same time again; the answer comes from the log meanwhile.
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
     client = Redis(connection_pool=pool)
-    breaker = Breaker(ONLINE_STORE)
-    store = RedisStore(client, breaker, timeout)
+    breaker = Breaker(ONLINE_STORE, name)
+    server = RedisServer(client, breaker, timeout)
     try:
-        async with breaker.probing(store.ping):
-            yield store
+        async with breaker.probing(server.ping):
+            yield server
     finally:
         await client.aclose()
         await pool.disconnect()

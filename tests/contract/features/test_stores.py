@@ -13,7 +13,7 @@ from services.features.domain.events import Event, Line
 from services.features.domain.features import EMPTY, NO_TOKEN, Entry, Record
 from services.features.ports import Appended, Signal, SignalPage, StoreDownError
 from services.features.stores.signals import PostgresSignals
-from tests.support.stack import ValkeyServer
+from tests.contract.features.conftest import ON_EVERY_STORE, OnlineServers
 
 _ids = itertools.count()
 NOW = 1_760_000_000_000
@@ -105,6 +105,7 @@ class TestEventLog:
         assert [len(chunk.user_ids) for chunk in chunks] == [2, 1]
 
 
+@ON_EVERY_STORE
 class TestOnlineStore:
     async def test_reads_what_was_written_in_the_order_asked(self, parts: Parts) -> None:
         a, b = Entry(1, NO_TOKEN, "x"), Entry(2, NO_TOKEN, ["y", "z"])
@@ -150,17 +151,21 @@ class TestOnlineStore:
         await parts.online.forget("User", ["a", "nobody"])
         assert await parts.online.read("User", ["a"]) == [EMPTY]
 
-    async def test_every_record_has_a_time_to_live(self, parts: Parts, valkey: ValkeyServer) -> None:
+    async def test_every_record_has_a_time_to_live(self, parts: Parts, online_servers: OnlineServers) -> None:
         await parts.online.mark({"User": {"a": []}, "Product": {"p": []}}, NOW, [5])
         await parts.online.write("User", 50_000, {"b": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
-        async with Redis.from_url(valkey.url) as redis:
-            times = {key.decode(): await redis.pttl(key) async for key in redis.scan_iter("ws:1:{*")}
-            assert await redis.ttl("ws:1:marks:confirmed") > 0
+        times: dict[str, int] = {}
+        for url in online_servers.urls:
+            async with Redis.from_url(url) as redis:
+                times |= {key.decode(): await redis.pttl(key) async for key in redis.scan_iter("ws:1:*")}
+        assert times.pop("ws:1:marks:{marks}:confirmed") > 0
+        times = {key: time for key, time in times.items() if key.startswith("ws:1:{")}
         assert sorted(key.split(":")[-1] for key in times) == ["a", "b"]
         assert all(0 < time <= 4_000_000 for time in times.values())
         assert next(time for key, time in times.items() if key.endswith(":b")) <= 55_000
 
 
+@ON_EVERY_STORE
 class TestDueQueue:
     async def test_claims_what_is_due_longest_waiting_first(self, parts: Parts) -> None:
         await parts.queue.enqueue("User", {"c": NOW - 1, "b": NOW - 2, "a": NOW - 3, "later": NOW + 1})
@@ -205,6 +210,7 @@ class TestDueQueue:
         assert [c.id for c in await parts.queue.claim("User", NOW, 9)] == ["a"]
 
 
+@ON_EVERY_STORE
 class TestTailState:
     async def test_cursor_and_confirmations(self, parts: Parts) -> None:
         assert await parts.queue.cursor() is None

@@ -281,7 +281,7 @@ async def test_a_mark_that_comes_late_leaves_nothing(server: FeatureServer, valk
     async with Redis.from_url(valkey.url) as client:
         (record,) = await client.keys("*:person_1")
         await client.setrange(record, 0, b"a token.")
-        await client.zadd("ws:1:due:User", {"person_1": 1})
+        await client.zadd("ws:1:marks:{marks}:due:User", {"person_1": 1})
         assert await client.keys("*:person_2") != []
 
     assert await is_unknown(server, "person_1")

@@ -41,7 +41,7 @@ async def test_they_are_found_again_in_the_log_when_redis_was_emptied(
         await redis.flushall()
 
         async def rebuilt() -> bool:
-            return bool(await redis.exists("ws:1:marks:cursor"))
+            return bool(await redis.exists("ws:1:marks:{marks}:cursor"))
 
         await eventually(rebuilt)
         assert await orders(server) == 0

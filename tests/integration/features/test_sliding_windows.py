@@ -66,7 +66,7 @@ class Process:
         return number
 
     async def due_ms(self, user: str = "u") -> int | None:
-        score = await self.parts.redis.execute("ZSCORE", "ws:1:due:User", user)
+        score = await self.parts.redis.execute("ZSCORE", "ws:1:marks:{marks}:due:User", user)
         return None if score is None else int(float(score))
 
     async def stored(self, name: str) -> object:
@@ -160,7 +160,7 @@ async def test_a_value_that_events_queue_is_served_until_the_worker_has_changed_
     process = Process(parts, dataclasses.replace(user, features={COUNT: queued}))
     await Shop(parts).happened(order("u", 5.0, ago=30 * 86_400 - 60), order("u", 5.0, ago=5))
     assert await process.read(COUNT) == Reading(2, Status.PRESENT, NOW)
-    await parts.redis.execute("ZREM", "ws:1:due:User", "u")  # lost
+    await parts.redis.execute("ZREM", "ws:1:marks:{marks}:due:User", "u")  # lost
     process.now_ms += MINUTE_MS
     assert await process.read(COUNT) == Reading(2, Status.PRESENT, NOW)
     assert await process.refresh() == 1

@@ -176,4 +176,4 @@ async def test_two_workers_share_the_queue(server: FeatureServer, valkey: Valkey
 
 async def cursor_is_set(valkey: ValkeyServer) -> bool:
     async with Redis.from_url(valkey.url) as redis:
-        return bool(await redis.exists("ws:1:marks:cursor"))
+        return bool(await redis.exists("ws:1:marks:{marks}:cursor"))
