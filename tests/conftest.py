@@ -4,9 +4,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from tests.support.stack import PostgresServer, ValkeyServer, running_postgres, running_valkey
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("windowshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("windowshop")
 
 
 @pytest.fixture(scope="session")
