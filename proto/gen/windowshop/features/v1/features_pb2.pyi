@@ -75,6 +75,8 @@ class _FeatureTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureTy
     """A fixed-length list of floats."""
     STRING_LIST: _FeatureType.ValueType  # 7
     """A list of strings, ordered as the feature's description says."""
+    TABLE: _FeatureType.ValueType  # 8
+    """Keys, each with a row of numbers, ordered as the feature's description says."""
 
 class FeatureType(_FeatureType, metaclass=_FeatureTypeEnumTypeWrapper): ...
 
@@ -89,6 +91,8 @@ VECTOR: FeatureType.ValueType  # 6
 """A fixed-length list of floats."""
 STRING_LIST: FeatureType.ValueType  # 7
 """A list of strings, ordered as the feature's description says."""
+TABLE: FeatureType.ValueType  # 8
+"""Keys, each with a row of numbers, ordered as the feature's description says."""
 Global___FeatureType: _TypeAlias = FeatureType  # noqa: Y015
 
 @_typing.final
@@ -132,6 +136,40 @@ class StringList(_message.Message):
 Global___StringList: _TypeAlias = StringList  # noqa: Y015
 
 @_typing.final
+class Table(_message.Message):
+    """Numbers by key, for example the orders and the last order of each product that a user bought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the numbers of a row are. Instants are seconds since 1970-01-01 UTC."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Row after row: keys x columns of them."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[_builtins.str] | None = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "keys", b"keys", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Table: _TypeAlias = Table  # noqa: Y015
+
+@_typing.final
 class FeatureValue(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,6 +180,7 @@ class FeatureValue(_message.Message):
     TIMESTAMP_VALUE_FIELD_NUMBER: _builtins.int
     VECTOR_VALUE_FIELD_NUMBER: _builtins.int
     STRING_LIST_VALUE_FIELD_NUMBER: _builtins.int
+    TABLE_VALUE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     COMPUTED_AT_FIELD_NUMBER: _builtins.int
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
@@ -162,6 +201,8 @@ class FeatureValue(_message.Message):
     @_builtins.property
     def string_list_value(self) -> Global___StringList: ...
     @_builtins.property
+    def table_value(self) -> Global___Table: ...
+    @_builtins.property
     def computed_at(self) -> _timestamp_pb2.Timestamp:
         """The instant the value was computed for."""
 
@@ -175,16 +216,17 @@ class FeatureValue(_message.Message):
         timestamp_value: _timestamp_pb2.Timestamp | None = ...,
         vector_value: Global___Vector | None = ...,
         string_list_value: Global___StringList | None = ...,
+        table_value: Global___Table | None = ...,
         status: Global___FeatureStatus.ValueType = ...,
         computed_at: _timestamp_pb2.Timestamp | None = ...,
         age_seconds: _builtins.float = ...,
         refresh_seconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bool_value", b"bool_value", "computed_at", b"computed_at", "double_value", b"double_value", "int_value", b"int_value", "kind", b"kind", "string_list_value", b"string_list_value", "string_value", b"string_value", "timestamp_value", b"timestamp_value", "vector_value", b"vector_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bool_value", b"bool_value", "computed_at", b"computed_at", "double_value", b"double_value", "int_value", b"int_value", "kind", b"kind", "string_list_value", b"string_list_value", "string_value", b"string_value", "table_value", b"table_value", "timestamp_value", b"timestamp_value", "vector_value", b"vector_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_seconds", b"age_seconds", "bool_value", b"bool_value", "computed_at", b"computed_at", "double_value", b"double_value", "int_value", b"int_value", "kind", b"kind", "refresh_seconds", b"refresh_seconds", "status", b"status", "string_list_value", b"string_list_value", "string_value", b"string_value", "timestamp_value", b"timestamp_value", "vector_value", b"vector_value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_seconds", b"age_seconds", "bool_value", b"bool_value", "computed_at", b"computed_at", "double_value", b"double_value", "int_value", b"int_value", "kind", b"kind", "refresh_seconds", b"refresh_seconds", "status", b"status", "string_list_value", b"string_list_value", "string_value", b"string_value", "table_value", b"table_value", "timestamp_value", b"timestamp_value", "vector_value", b"vector_value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["int_value", "double_value", "string_value", "bool_value", "timestamp_value", "vector_value", "string_list_value"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["int_value", "double_value", "string_value", "bool_value", "timestamp_value", "vector_value", "string_list_value", "table_value"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -331,6 +373,7 @@ class FeatureColumn(_message.Message):
     TIMESTAMP_VALUES_FIELD_NUMBER: _builtins.int
     VECTOR_VALUES_FIELD_NUMBER: _builtins.int
     STRING_LIST_VALUES_FIELD_NUMBER: _builtins.int
+    TABLE_VALUES_FIELD_NUMBER: _builtins.int
     feature: _builtins.str
     type: Global___FeatureType.ValueType
     refresh_seconds: _builtins.int
@@ -354,6 +397,8 @@ class FeatureColumn(_message.Message):
     def vector_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vector]: ...
     @_builtins.property
     def string_list_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___StringList]: ...
+    @_builtins.property
+    def table_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Table]: ...
     def __init__(
         self,
         *,
@@ -369,10 +414,11 @@ class FeatureColumn(_message.Message):
         timestamp_values: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
         vector_values: _abc.Iterable[Global___Vector] | None = ...,
         string_list_values: _abc.Iterable[Global___StringList] | None = ...,
+        table_values: _abc.Iterable[Global___Table] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bool_values", b"bool_values", "computed_at_ms", b"computed_at_ms", "double_values", b"double_values", "feature", b"feature", "int_values", b"int_values", "refresh_seconds", b"refresh_seconds", "statuses", b"statuses", "string_list_values", b"string_list_values", "string_values", b"string_values", "timestamp_values", b"timestamp_values", "type", b"type", "vector_values", b"vector_values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bool_values", b"bool_values", "computed_at_ms", b"computed_at_ms", "double_values", b"double_values", "feature", b"feature", "int_values", b"int_values", "refresh_seconds", b"refresh_seconds", "statuses", b"statuses", "string_list_values", b"string_list_values", "string_values", b"string_values", "table_values", b"table_values", "timestamp_values", b"timestamp_values", "type", b"type", "vector_values", b"vector_values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -950,15 +996,24 @@ class ReadTrainingRowsRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Event time, start included, end excluded; left out: all of the past, now."""
+        """The label window. Event time, start included, end excluded; left out: all of the past, now."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def event_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Event types to read; empty: detail-page-view, add-to-cart, purchase-complete and rate."""
+        """Event types to read; empty: detail-page-view, add-to-cart, purchase-complete and rate, or, with features,
+        impression and purchase-complete.
+        """
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Features of User or Product whose values each row is to have as they were at its instant: computed by their declared
+        statements from the events before it, none at it or after it. At most 20; empty: none. Catalogue data is today's.
+        """
 
     def __init__(
         self,
@@ -966,10 +1021,11 @@ class ReadTrainingRowsRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         event_types: _abc.Iterable[_builtins.str] | None = ...,
+        features: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "event_types", b"event_types", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "event_types", b"event_types", "features", b"features", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -977,7 +1033,7 @@ Global___ReadTrainingRowsRequest: _TypeAlias = ReadTrainingRowsRequest  # noqa: 
 
 @_typing.final
 class ReadTrainingRowsResponse(_message.Message):
-    """A chunk of rows in columns; all lists have the same length."""
+    """A chunk of rows in columns, one row for each product of an event; all lists of rows have the same length."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -986,6 +1042,8 @@ class ReadTrainingRowsResponse(_message.Message):
     EVENT_TYPES_FIELD_NUMBER: _builtins.int
     EVENT_TIMES_MS_FIELD_NUMBER: _builtins.int
     QUANTITIES_FIELD_NUMBER: _builtins.int
+    EVENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1000,6 +1058,14 @@ class ReadTrainingRowsResponse(_message.Message):
     def quantities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """1 where the event gives none."""
 
+    @_builtins.property
+    def event_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Rows of one event, such as the lines of one order, have one number; it has no other meaning."""
+
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureColumn]:
+        """One for each feature asked for, in that order."""
+
     def __init__(
         self,
         *,
@@ -1008,10 +1074,12 @@ class ReadTrainingRowsResponse(_message.Message):
         event_types: _abc.Iterable[_builtins.str] | None = ...,
         event_times_ms: _abc.Iterable[_builtins.int] | None = ...,
         quantities: _abc.Iterable[_builtins.int] | None = ...,
+        event_numbers: _abc.Iterable[_builtins.int] | None = ...,
+        columns: _abc.Iterable[Global___FeatureColumn] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_times_ms", b"event_times_ms", "event_types", b"event_types", "product_ids", b"product_ids", "quantities", b"quantities", "user_ids", b"user_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "event_numbers", b"event_numbers", "event_times_ms", b"event_times_ms", "event_types", b"event_types", "product_ids", b"product_ids", "quantities", b"quantities", "user_ids", b"user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

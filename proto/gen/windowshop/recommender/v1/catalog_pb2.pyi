@@ -494,6 +494,7 @@ class ProductSignal(_message.Message):
     LOW_STOCK_THRESHOLD_FIELD_NUMBER: _builtins.int
     RATING_AVERAGE_FIELD_NUMBER: _builtins.int
     RATING_COUNT_FIELD_NUMBER: _builtins.int
+    BRAND_FIELD_NUMBER: _builtins.int
     product_id: _builtins.str
     deleted: _builtins.bool
     """true: the product is no longer in the catalogue; the other fields are unset."""
@@ -504,6 +505,8 @@ class ProductSignal(_message.Message):
     low_stock_threshold: _builtins.int
     rating_average: _builtins.float
     rating_count: _builtins.int
+    brand: _builtins.str
+    """Empty when the product has none."""
     def __init__(
         self,
         *,
@@ -515,10 +518,11 @@ class ProductSignal(_message.Message):
         low_stock_threshold: _builtins.int = ...,
         rating_average: _builtins.float | None = ...,
         rating_count: _builtins.int = ...,
+        brand: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "_rating_average", b"_rating_average", "price", b"price", "rating_average", b"rating_average"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "_rating_average", b"_rating_average", "available_quantity", b"available_quantity", "deleted", b"deleted", "low_stock_threshold", b"low_stock_threshold", "price", b"price", "product_id", b"product_id", "rating_average", b"rating_average", "rating_count", b"rating_count", "top_category", b"top_category"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "_rating_average", b"_rating_average", "available_quantity", b"available_quantity", "brand", b"brand", "deleted", b"deleted", "low_stock_threshold", b"low_stock_threshold", "price", b"price", "product_id", b"product_id", "rating_average", b"rating_average", "rating_count", b"rating_count", "top_category", b"top_category"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
     _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015

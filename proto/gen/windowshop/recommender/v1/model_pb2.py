@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%windowshop/recommender/v1/model.proto\x12\x19windowshop.recommender.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x02\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x34\n\x05state\x18\x02 \x01(\x0e\x32%.windowshop.recommender.v1.ModelState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08progress\x18\x05 \x01(\x01\x12>\n\x07metrics\x18\x06 \x03(\x0b\x32-.windowshop.recommender.v1.Model.MetricsEntry\x12\x0e\n\x06reason\x18\x07 \x01(\t\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x12ListModelsResponse\x12\x30\n\x06models\x18\x01 \x03(\x0b\x32 .windowshop.recommender.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x13\n\x11TrainModelRequest\"\"\n\x14\x41\x63tivateModelRequest\x12\n\n\x02id\x18\x01 \x01(\t*h\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08TRAINING\x10\x01\x12\t\n\x05READY\x10\x02\x12\n\n\x06\x41\x43TIVE\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32\x95\x03\n\x0cModelService\x12i\n\nListModels\x12,.windowshop.recommender.v1.ListModelsRequest\x1a-.windowshop.recommender.v1.ListModelsResponse\x12X\n\x08GetModel\x12*.windowshop.recommender.v1.GetModelRequest\x1a .windowshop.recommender.v1.Model\x12\\\n\nTrainModel\x12,.windowshop.recommender.v1.TrainModelRequest\x1a .windowshop.recommender.v1.Model\x12\x62\n\rActivateModel\x12/.windowshop.recommender.v1.ActivateModelRequest\x1a .windowshop.recommender.v1.Modelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%windowshop/recommender/v1/model.proto\x12\x19windowshop.recommender.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x03\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x34\n\x05state\x18\x02 \x01(\x0e\x32%.windowshop.recommender.v1.ModelState\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x66inish_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08progress\x18\x05 \x01(\x01\x12>\n\x07metrics\x18\x06 \x03(\x0b\x32-.windowshop.recommender.v1.Model.MetricsEntry\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12>\n\x07lineage\x18\x08 \x03(\x0b\x32-.windowshop.recommender.v1.Model.LineageEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0cLineageEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x12ListModelsResponse\x12\x30\n\x06models\x18\x01 \x03(\x0b\x32 .windowshop.recommender.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x13\n\x11TrainModelRequest\"\"\n\x14\x41\x63tivateModelRequest\x12\n\n\x02id\x18\x01 \x01(\t*h\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x0c\n\x08TRAINING\x10\x01\x12\t\n\x05READY\x10\x02\x12\n\n\x06\x41\x43TIVE\x10\x03\x12\x0c\n\x08REJECTED\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32\x95\x03\n\x0cModelService\x12i\n\nListModels\x12,.windowshop.recommender.v1.ListModelsRequest\x1a-.windowshop.recommender.v1.ListModelsResponse\x12X\n\x08GetModel\x12*.windowshop.recommender.v1.GetModelRequest\x1a .windowshop.recommender.v1.Model\x12\\\n\nTrainModel\x12,.windowshop.recommender.v1.TrainModelRequest\x1a .windowshop.recommender.v1.Model\x12\x62\n\rActivateModel\x12/.windowshop.recommender.v1.ActivateModelRequest\x1a .windowshop.recommender.v1.Modelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +34,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_METRICSENTRY']._loaded_options = None
   _globals['_MODEL_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=666
-  _globals['_MODELSTATE']._serialized_end=770
+  _globals['_MODEL_LINEAGEENTRY']._loaded_options = None
+  _globals['_MODEL_LINEAGEENTRY']._serialized_options = b'8\001'
+  _globals['_MODELSTATE']._serialized_start=778
+  _globals['_MODELSTATE']._serialized_end=882
   _globals['_MODEL']._serialized_start=102
-  _globals['_MODEL']._serialized_end=419
-  _globals['_MODEL_METRICSENTRY']._serialized_start=373
-  _globals['_MODEL_METRICSENTRY']._serialized_end=419
-  _globals['_LISTMODELSREQUEST']._serialized_start=421
-  _globals['_LISTMODELSREQUEST']._serialized_end=479
-  _globals['_LISTMODELSRESPONSE']._serialized_start=481
-  _globals['_LISTMODELSRESPONSE']._serialized_end=576
-  _globals['_GETMODELREQUEST']._serialized_start=578
-  _globals['_GETMODELREQUEST']._serialized_end=607
-  _globals['_TRAINMODELREQUEST']._serialized_start=609
-  _globals['_TRAINMODELREQUEST']._serialized_end=628
-  _globals['_ACTIVATEMODELREQUEST']._serialized_start=630
-  _globals['_ACTIVATEMODELREQUEST']._serialized_end=664
-  _globals['_MODELSERVICE']._serialized_start=773
-  _globals['_MODELSERVICE']._serialized_end=1178
+  _globals['_MODEL']._serialized_end=531
+  _globals['_MODEL_METRICSENTRY']._serialized_start=437
+  _globals['_MODEL_METRICSENTRY']._serialized_end=483
+  _globals['_MODEL_LINEAGEENTRY']._serialized_start=485
+  _globals['_MODEL_LINEAGEENTRY']._serialized_end=531
+  _globals['_LISTMODELSREQUEST']._serialized_start=533
+  _globals['_LISTMODELSREQUEST']._serialized_end=591
+  _globals['_LISTMODELSRESPONSE']._serialized_start=593
+  _globals['_LISTMODELSRESPONSE']._serialized_end=688
+  _globals['_GETMODELREQUEST']._serialized_start=690
+  _globals['_GETMODELREQUEST']._serialized_end=719
+  _globals['_TRAINMODELREQUEST']._serialized_start=721
+  _globals['_TRAINMODELREQUEST']._serialized_end=740
+  _globals['_ACTIVATEMODELREQUEST']._serialized_start=742
+  _globals['_ACTIVATEMODELREQUEST']._serialized_end=776
+  _globals['_MODELSERVICE']._serialized_start=885
+  _globals['_MODELSERVICE']._serialized_end=1290
 # @@protoc_insertion_point(module_scope)

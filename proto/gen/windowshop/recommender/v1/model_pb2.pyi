@@ -33,7 +33,7 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     ACTIVE: _ModelState.ValueType  # 3
     """Serving."""
     REJECTED: _ModelState.ValueType  # 4
-    """Reserved for an evaluation before activation; nothing gives it yet."""
+    """Trained, and worse on the held-out window than what serves; kept for comparison."""
     FAILED: _ModelState.ValueType  # 5
 
 class ModelState(_ModelState, metaclass=_ModelStateEnumTypeWrapper): ...
@@ -45,7 +45,7 @@ READY: ModelState.ValueType  # 2
 ACTIVE: ModelState.ValueType  # 3
 """Serving."""
 REJECTED: ModelState.ValueType  # 4
-"""Reserved for an evaluation before activation; nothing gives it yet."""
+"""Trained, and worse on the held-out window than what serves; kept for comparison."""
 FAILED: ModelState.ValueType  # 5
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
@@ -73,6 +73,26 @@ class Model(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class LineageEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
@@ -80,12 +100,13 @@ class Model(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: Global___ModelState.ValueType
     progress: _builtins.float
     """0 to 1."""
     reason: _builtins.str
-    """Why the state is FAILED."""
+    """Why the state is FAILED or REJECTED."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -93,6 +114,10 @@ class Model(_message.Message):
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """By name, for example train_seconds, users, products, interactions."""
+
+    @_builtins.property
+    def lineage(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the version was made of, for example the label windows, the newest event, the settings of the ranker."""
 
     def __init__(
         self,
@@ -104,10 +129,11 @@ class Model(_message.Message):
         progress: _builtins.float = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         reason: _builtins.str = ...,
+        lineage: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_time", b"finish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "id", b"id", "metrics", b"metrics", "progress", b"progress", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_time", b"finish_time", "id", b"id", "lineage", b"lineage", "metrics", b"metrics", "progress", b"progress", "reason", b"reason", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
