@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import grpc
@@ -24,15 +23,15 @@ async def test_a_chunk_of_many_lines_leaves_reads_their_turn(server: FeatureServ
     chunk = pb.ImportEventsRequest(events=[event("detail-page-view", f"u{n}", *products) for n in range(400)])
     chunk.events.append(chunk.events[0])
     importing = asyncio.create_task(_import(server, chunk))
-    slowest = 0.0
+    answered = 0
     while not importing.done():
-        started = time.monotonic()
         assert (await server.get("User", "u1", COUNT)).features[COUNT].int_value == 1
-        slowest = max(slowest, time.monotonic() - started)
+        answered += 1
         await asyncio.sleep(0.01)  # a shopper every ten milliseconds
     summary = await importing
     assert (summary.accepted, summary.duplicates, summary.rejected, summary.unknown_products) == (400, 1, 0, 400)
-    assert slowest < 2
+    # The chunk takes many statements; between any two of them there is time for a read.
+    assert answered > 20
 
 
 async def _import(server: FeatureServer, *chunks: pb.ImportEventsRequest) -> pb.ImportEventsResponse:
