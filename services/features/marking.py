@@ -8,9 +8,6 @@ from itertools import islice
 from services.features.domain.features import Entity
 from services.features.metrics import MARK_FAILURES
 from services.features.ports import LoggedEvent, MarksLostError, OnlineStore, StoreDownError, Touched
-from services.runtime.logs import get_logger
-
-log = get_logger(__name__)
 
 USER, PRODUCT = "User", "Product"
 
@@ -64,10 +61,6 @@ class Marker:
         except StoreDownError as error:
             MARK_FAILURES.inc()
             self._owe(error.lost if isinstance(error, MarksLostError) else who)
-        except Exception:  # a bug of ours or the driver's: the events are durable, their sender must hear so
-            log.exception("marking failed")
-            MARK_FAILURES.inc()
-            self._owe(who)
 
     def owes(self, entity: str, entity_id: str) -> bool:
         """Whether a mark of this entity is missing: its record must not be believed."""

@@ -20,9 +20,11 @@ from services.features.stores.breaker import Breaker
 T = TypeVar("T")
 
 _MOMENT = 0.005
-_OUTAGE = (RedisError, OSError, TimeoutError)
-# Refusals that pass: loading its data, out of memory, a replica after a failover.
-_TEMPORARY = ("LOADING", "BUSY", "OOM", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF")
+# RuntimeError is uvloop's: a write to a connection that the server has reset, which the driver lets through.
+_OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
+# What a wrong command of ours is refused with. Every other refusal is the server's state: it loads its data, is out of
+# memory, cannot write to its disk, is a replica after a failover, has new credentials.
+_OUR_FAULT = ("ERR", "WRONGTYPE", "CROSSSLOT")
 # A key that is, or is about to be, on another server of the cluster.
 _ELSEWHERE = (AskError, TryAgainError)
 
@@ -77,8 +79,8 @@ class RedisServer:
             raise self._failed(error) from error
         for answer in answers:
             if isinstance(answer, RedisError) and not isinstance(answer, _ELSEWHERE):
-                if isinstance(answer, ResponseError) and not _temporary(answer):
-                    raise answer  # a wrong command: a bug
+                if _is_bug(answer):
+                    raise answer
                 raise self._failed(answer) from answer
         self._breaker.succeeded()
         return answers
@@ -209,9 +211,10 @@ async def _within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
         task.cancel()
 
 
-def _temporary(error: ResponseError) -> bool:
+def _is_bug(error: RedisError) -> bool:
     """The driver keeps the code of an error it knows apart from its text."""
-    return (getattr(error, "status_code", None) or str(error)).startswith(_TEMPORARY)
+    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    return isinstance(error, ResponseError) and code in _OUR_FAULT
 
 
 @asynccontextmanager

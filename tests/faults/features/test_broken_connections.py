@@ -1,0 +1,90 @@
+"""Connections to Redis break at every place: that is an outage by name, and the next call is served.
+
+On both event loops: uvloop, which runs the service, says it in another way than asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+from services.features.domain.features import EMPTY, NO_TOKEN, Entry
+from services.features.ports import StoreDownError
+from services.features.stores import redis_cluster
+from services.features.stores.online import RedisOnlineStore
+from services.features.stores.redis import RedisStore
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.stack import ValkeyServer
+from tests.support.waiting import eventually
+
+LOOPS: list[Callable[[Coroutine[Any, Any, None]], None]] = [asyncio.run, uvloop.run]
+IDS = [f"u{n}" for n in range(5)]
+# More than the answers of one call have.
+_LONGEST = 120
+
+
+@asynccontextmanager
+async def store_behind_proxy(port: int) -> AsyncIterator[tuple[Proxy, RedisStore]]:
+    """One connection, so that it is always the one that broke."""
+    async with (
+        running_proxy(port) as proxy,
+        redis_cluster.connect(f"redis://127.0.0.1:{proxy.port}/0", 1, 5.0) as store,
+    ):
+        yield proxy, store
+
+
+async def works(store: RedisStore) -> bool:
+    try:
+        await store.execute("PING")
+    except StoreDownError:
+        return False
+    return True
+
+
+async def reset_while_idle(port: int) -> None:
+    async with store_behind_proxy(port) as (proxy, store):
+        for _ in range(10):
+            await eventually(lambda: works(store))
+            proxy.cut()
+            # Until the loop has noticed: a driver that looks for the end of the stream finds none.
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            # Twice in a row is a store that is down: its probe must survive it too.
+            for _ in range(2):
+                await works(store)
+        await eventually(lambda: works(store))
+
+
+async def cut_within_answers(port: int) -> None:
+    async with store_behind_proxy(port) as (proxy, store):
+        online = RedisOnlineStore(store, frozenset({"User"}))
+        record = {i: (EMPTY, {7: Entry(1, NO_TOKEN, "x" * 10)}) for i in IDS}
+        broken = 0
+        for count in range(_LONGEST):
+            await eventually(lambda: works(store))
+            proxy.cut_after(count)
+            for call in (
+                online.mark({"User": dict.fromkeys(IDS, ())}, 1, [1]),
+                online.read("User", IDS),
+                online.write("User", 60_000, record),
+            ):
+                try:
+                    await call
+                except StoreDownError:
+                    broken += 1
+        assert broken >= _LONGEST / 2
+
+
+@pytest.mark.parametrize("scenario", [reset_while_idle, cut_within_answers])
+@pytest.mark.parametrize("run", LOOPS, ids=["asyncio", "uvloop"])
+async def test_a_broken_connection_is_an_outage(
+    valkey: ValkeyServer,
+    run: Callable[[Coroutine[Any, Any, None]], None],
+    scenario: Callable[[int], Coroutine[Any, Any, None]],
+) -> None:
+    await asyncio.to_thread(run, scenario(valkey.port))
