@@ -57,7 +57,11 @@ _NEEDED = frozenset(
 _INSTANT: Json = {"type": "string", "format": "date-time"}
 _NULLABLE_INSTANT: Json = {"type": ["string", "null"], "format": "date-time"}
 _SPECIAL_NUMBERS = ["NaN", "Infinity", "-Infinity"]
-_VALUE: Json = {"type": ["string", "number", "boolean", "array", "null"]}
+_VALUE: Json = {
+    "type": ["string", "number", "boolean", "array", "object", "null"],
+    "description": "Of the feature's type; a table is an object of rows by key, in order, each an object of numbers.",
+    "additionalProperties": {"type": "object", "additionalProperties": {"type": "number"}},
+}
 _DEGRADED: Json = {
     "type": "array",
     "items": {"type": "string"},

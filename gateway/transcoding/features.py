@@ -21,6 +21,7 @@ _COLUMNS = {
     pb.TIMESTAMP: "timestamp_values",
     pb.VECTOR: "vector_values",
     pb.STRING_LIST: "string_list_values",
+    pb.TABLE: "table_values",
 }
 _PLAIN = frozenset({pb.INT, pb.DOUBLE, pb.STRING, pb.BOOL})
 
@@ -85,9 +86,13 @@ def _value(value: pb.FeatureValue) -> Any:
     return held if isinstance(held, int | float | str) else _structured(held)
 
 
-def _structured(held: pb.Vector | pb.StringList | Any) -> Any:
+def _structured(held: pb.Vector | pb.StringList | pb.Table | Any) -> Any:
     if isinstance(held, pb.Vector | pb.StringList):
         return list(held.values)
+    if isinstance(held, pb.Table):
+        columns, values, width = list(held.columns), list(held.values), len(held.columns)
+        rows = (values[start : start + width] for start in range(0, len(values), width or 1))
+        return {key: dict(zip(columns, row, strict=True)) for key, row in zip(held.keys, rows, strict=True)}
     return format_instant(held.seconds, held.nanos)
 
 

@@ -94,4 +94,7 @@ def test_values_of_every_kind() -> None:
     assert value_of(f.FeatureValue(int_value=0)) == 0
     assert value_of(f.FeatureValue(string_value="")) == ""
     assert value_of(f.FeatureValue(string_list_value=f.StringList(values=["a", "b"]))) == ["a", "b"]
+    table = f.Table(keys=["b", "a"], columns=["x", "y"], values=[1, 2, 3, 4])
+    assert value_of(f.FeatureValue(table_value=table)) == {"b": {"x": 1, "y": 2}, "a": {"x": 3, "y": 4}}
+    assert value_of(f.FeatureValue(table_value=f.Table(columns=["x"]))) == {}
     assert value_of(f.FeatureValue(vector_value=f.Vector(values=[0.5]))) == [0.5]

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 from windowshop.features.v1 import features_pb2 as f
 
-Value = int | float | str | bool | datetime | list[float] | list[str] | None
+Table = dict[str, dict[str, float]]
+"""Rows by key, in the order that the feature's description says, each with its numbers by column."""
+Value = int | float | str | bool | datetime | list[float] | list[str] | Table | None
 
 
 def value_of(value: f.FeatureValue) -> Value:
@@ -19,6 +21,16 @@ def value_of(value: f.FeatureValue) -> Value:
             return list(value.vector_value.values)
         case "string_list_value":
             return list(value.string_list_value.values)
+        case "table_value":
+            return _table(value.table_value)
         case _:
             plain: int | float | str | bool = getattr(value, kind)
             return plain
+
+
+def _table(table: f.Table) -> Table:
+    columns, values, width = list(table.columns), list(table.values), len(table.columns)
+    return {
+        key: dict(zip(columns, values[place * width : (place + 1) * width], strict=True))
+        for place, key in enumerate(table.keys)
+    }

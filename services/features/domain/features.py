@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Numbers by key: ``values`` has a row of ``columns`` for each of ``keys``, row after row, all of them finite."""
+
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[float, ...]
+
+
 # Instants are in milliseconds since 1970 UTC, the resolution of computed_at.
-Value = int | float | str | bool | Sequence[float | str]
+Value = int | float | str | bool | Table | Sequence[float | str]
 
 NO_TOKEN: Final = bytes(8)
 # Entry number of "this entity exists"; CRC-32 numbers of features are checked not to be 0.
@@ -27,6 +37,7 @@ class FeatureType(StrEnum):
     TIMESTAMP = "timestamp"
     VECTOR = "vector"
     STRING_LIST = "string_list"
+    TABLE = "table"
 
 
 class OnEvent(StrEnum):

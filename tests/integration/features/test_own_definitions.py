@@ -52,6 +52,16 @@ refresh = "1m"
 ttl = "1h"
 on_event = "none"
 sql = "new.sql"
+
+[features.user_terms]
+entity = "User"
+type = "table"
+description = "Each session, with its searches and half of them."
+refresh = "1m"
+ttl = "1h"
+on_event = "read-through"
+events = ["search"]
+sql = "terms.sql"
 """
 WINDOW = "FROM events WHERE subject_id = ANY ($1) AND event_time <= $2::timestamptz"
 
@@ -67,6 +77,11 @@ async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: Valk
         "seen": f"SELECT subject_id AS id, max(event_time) AS value {WINDOW} GROUP BY 1",
         "taste": f"SELECT DISTINCT subject_id AS id, ARRAY[0.5, -1]::float8[] AS value {WINDOW}",
         "new": f"SELECT subject_id AS id, min(event_time) > timestamptz '2020-01-01' AS value {WINDOW} GROUP BY 1",
+        "terms": (
+            "SELECT subject_id AS id, array_agg(session_id ORDER BY session_id) AS keys, array_agg(number) AS searches,"
+            f" array_agg(number / 2) AS half FROM (SELECT subject_id, session_id, count(*)::float8 AS number {WINDOW}"
+            " AND session_id IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2) AS s GROUP BY 1"
+        ),
     }
     for name, statement in statements.items():
         (tmp_path / f"{name}.sql").write_text(statement)
@@ -74,6 +89,8 @@ async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: Valk
     async with running_server(await postgres.create_database(), valkey.url, FEATURES_DEFINITIONS=path) as server:
         last = event("search", "u1")
         await server.write(event("search", "u1", ago=50), last)
+        sessions = [event("search", "u3", session_id=session) for session in ("b", "a", "b")]
+        await server.write(*sessions, event("search", "u4"))
         for _ in range(2):  # computed, then from Redis
             values = (await server.get("User", "u1")).features
             assert values["user_searches"].int_value == 2
@@ -82,6 +99,12 @@ async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: Valk
             )
             assert list(values["user_taste"].vector_value.values) == [0.5, -1.0]
             assert values["user_is_new"].bool_value is True
+            assert not values["user_terms"].HasField("table_value")
+            table = (await server.get("User", "u3", "user_terms")).features["user_terms"].table_value
+            assert table == pb.Table(keys=["a", "b"], columns=["searches", "half"], values=[1, 0.5, 2, 1])
+            batch = (await server.batch("User", ["u4", "u3", "nobody"], "user_terms")).columns[0]
+            assert list(batch.table_values) == [pb.Table(), table, pb.Table()]
+            assert list(batch.statuses) == [pb.NULL, pb.PRESENT, pb.NOT_FOUND]
         columns = {c.feature: c for c in (await server.batch("User", ["u1", "u2"])).columns}
         assert list(columns["user_searches"].int_values) == [2, 0]
         assert [list(v.values) for v in columns["user_taste"].vector_values] == [[0.5, -1.0], []]

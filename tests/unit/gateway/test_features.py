@@ -22,6 +22,8 @@ def test_every_kind_of_value_is_plain_json() -> None:
         "timestamp": value(timestamp_value=NOON),
         "vector": value(vector_value=pb.Vector(values=[0.5, 1])),
         "list": value(string_list_value=pb.StringList(values=["b", "a"])),
+        "table": value(table_value=pb.Table(keys=["b", "a"], columns=["x", "y"], values=[1, 2.5, 3, -4])),
+        "empty": value(table_value=pb.Table(columns=["x"])),
         "nothing": value(),
     }
     answer = feature_values(pb.GetFeaturesResponse(entity="User", id="u", features=values), pb.GetFeaturesRequest())
@@ -33,6 +35,8 @@ def test_every_kind_of_value_is_plain_json() -> None:
         "timestamp": TEXT,
         "vector": [0.5, 1.0],
         "list": ["b", "a"],
+        "table": {"b": {"x": 1.0, "y": 2.5}, "a": {"x": 3.0, "y": -4.0}},
+        "empty": {},
         "nothing": None,
     }
     assert answer["metadata"]["int"] == {

@@ -18,6 +18,7 @@ from windowshop_client.values import value_of
 
 SHOWN_ERRORS = 10
 
+SHOWN_ROWS = 3
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
@@ -55,7 +56,7 @@ def show_features(answer: f.GetFeaturesResponse) -> None:
     rows = (
         (
             name,
-            "-" if _plain(value) is None else str(_plain(value)),
+            _brief(_plain(value)),
             f.FeatureStatus.Name(value.status),
             f"{value.age_seconds:.1f} s",
             f"{value.refresh_seconds:,} s",
@@ -163,3 +164,20 @@ def _warn(degraded: Iterable[str]) -> None:
     missing = ", ".join(degraded)
     if missing:
         click.echo(f"degraded: {missing}", err=True)
+def _brief(plain: object) -> str:
+    """A value in a cell: of a table the first rows."""
+    if plain is None:
+        return "-"
+    if not isinstance(plain, dict):
+        return str(plain)
+    rows = [
+        f"{key}: " + " ".join(f"{name} {_short(number)}" for name, number in row.items()) for key, row in plain.items()
+    ]
+    more = [f"... {len(rows) - SHOWN_ROWS:,} more"] if len(rows) > SHOWN_ROWS else []
+    return "; ".join([*rows[:SHOWN_ROWS], *more]) or "empty"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number == round(number) or abs(number) >= 1e6 else f"{number:.4g}"
+
+
