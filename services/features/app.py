@@ -32,7 +32,9 @@ from services.features.stores.postgres import Database
 from services.features.stores.queue import RedisDueQueue
 from services.features.stores.redis import RedisStore
 from services.features.stores.signals import PostgresSignals
+from services.features.stores.training import PostgresTraining
 from services.features.tailing import LogTail
+from services.features.training import TrainingReader
 from services.features.worker import Worker
 from services.features.writing import Writer
 from services.runtime import logs
@@ -62,6 +64,7 @@ class Parts:
     redis: RedisStore
     log: PostgresEventLog
     computer: PostgresComputer
+    training: PostgresTraining
     online: RedisOnlineStore
     queue: RedisDueQueue
 
@@ -81,7 +84,8 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     settling = await closers.enter_async_context(background("settle marks", _settle(marker)))
     reader = Reader(parts.online, parts.queue, parts.computer, marker, clock_ms, random.random)
     eraser = Eraser(PostgresErasure(parts.database), parts.online, marker, clock_us)
-    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), eraser, parts.log, clock_ms)
+    training = TrainingReader(parts.training)
+    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), eraser, training, clock_ms)
     server = Server(
         settings.port,
         [SERVICE_NAME],
@@ -156,6 +160,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
         redis=store,
         log=PostgresEventLog(database),
         computer=PostgresComputer(database),
+        training=PostgresTraining(database),
         online=RedisOnlineStore(store, read_through),
         queue=RedisDueQueue(store),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -38,26 +38,11 @@ class Appended:
     erased: frozenset[str] = frozenset()
 
 
-class TrainingRows(NamedTuple):
-    """Interactions in columns, all of one length."""
-
-    user_ids: list[str]
-    product_ids: list[str]
-    event_types: list[str]
-    event_times_ms: list[int]
-    quantities: list[int]
-
-
 class EventLog(Protocol):
     """Where events are durable. Every method raises StoreDownError."""
 
     async def append(self, events: Sequence[Event]) -> Appended:
         """Stores those whose id is new, in one transaction; durable on return."""
-
-    def training_rows(
-        self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
-    ) -> AsyncGenerator[TrainingRows, None]:
-        """Lines of signed-in users' events by event time, start included, end excluded."""
 
 
 class RemovedPage(NamedTuple):

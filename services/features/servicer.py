@@ -17,8 +17,9 @@ from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCH
 from services.features.domain.features import Entity, Feature, Reading, Status
 from services.features.erasing import Eraser
 from services.features.marking import USER
-from services.features.ports import EventLog, StoreDownError
+from services.features.ports import StoreDownError
 from services.features.reading import Answer, Reader
+from services.features.training import TrainingReader
 from services.features.writing import Writer
 from services.runtime.errors import ServiceError, aborted, invalid_argument, invalid_field, not_found, unavailable
 from services.runtime.identifiers import check_id
@@ -30,11 +31,12 @@ MAX_CHUNK = 5_000
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
 REJECTED_SAMPLES = 100
-# About 0.5 MB a message.
-TRAINING_CHUNK = 10_000
+MAX_TRAINING_FEATURES = 20
 # 9999-12-31 UTC, the last day of timestamps.
 MAX_TRAINING_US = 253_402_214_400 * 1_000_000
 DEFAULT_TRAINING_TYPES = (DETAIL_PAGE_VIEW, "add-to-cart", PURCHASE_COMPLETE, RATE)
+# What a ranker learns from: what was shown, and what was bought.
+DEFAULT_LABEL_TYPES = ("impression", PURCHASE_COMPLETE)
 
 # Of a caller's time.
 COMPUTE_SHARE = 0.8
@@ -55,14 +57,14 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         reader: Reader,
         writer: Writer,
         eraser: Eraser,
-        log: EventLog,
+        training: TrainingReader,
         clock_ms: Callable[[], int],
     ) -> None:
         self._definitions = definitions
         self._reader = reader
         self._writer = writer
         self._eraser = eraser
-        self._log = log
+        self._training = training
         self._clock_ms = clock_ms
 
     async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Context) -> pb.GetFeaturesResponse:
@@ -182,7 +184,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         end_us = (
             transcoding.microseconds(request.end_time) if request.HasField("end_time") else self._clock_ms() * 1_000
         )
-        types = list(request.event_types) or list(DEFAULT_TRAINING_TYPES)
+        features = self._asked_of_rows(request.features)
+        types = list(request.event_types) or list(DEFAULT_LABEL_TYPES if features else DEFAULT_TRAINING_TYPES)
         if not set(types) <= set(EVENT_TYPES) or len(types) > len(EVENT_TYPES):
             raise invalid_field("eventTypes", "must be event types, each at most once")
         for field, instant_us in (("startTime", start_us), ("endTime", end_us)):
@@ -191,9 +194,10 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         if start_us > end_us:
             raise invalid_field("startTime", "must not be after endTime")
         try:
-            async with aclosing(self._log.training_rows(start_us, end_us, types, TRAINING_CHUNK)) as chunks:
-                async for rows in chunks:
-                    yield transcoding.training_rows(rows)
+            async with aclosing(self._training.read(start_us, end_us, types, features)) as chunks:
+                async for chunk in chunks:
+                    for message in transcoding.training_rows(chunk, features):
+                        yield message
         except StoreDownError as error:
             raise _down(error) from error
 
@@ -215,6 +219,16 @@ class FeatureServicer(rpc.FeatureServiceServicer):
                 raise _no_feature(entity_name, name, place)
             features.append(feature)
         return entity, features
+
+    def _asked_of_rows(self, names: Sequence[str]) -> list[Feature]:
+        """The features, of whichever entity type, that training rows are to have; each once, in their order."""
+        if len(names) > MAX_TRAINING_FEATURES:
+            raise invalid_field("features", f"at most {MAX_TRAINING_FEATURES}")
+        declared = {feature.name: feature for feature in self._definitions.features}
+        for place, name in enumerate(names):
+            if name not in declared:
+                raise _no_feature("no entity type", name, place)
+        return [declared[name] for name in dict.fromkeys(names)]
 
     def _fill(
         self,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.features.v1 import features_pb2 as pb
 
 from services.features.domain.events import Event, Line, Rejection
-from services.features.domain.features import Feature, FeatureType, Reading, Status, Table, Value
-from services.features.ports import TrainingRows
+from services.features.domain.features import Feature, FeatureType, Reading, Status, Value
+from services.features.domain.training import TrainingChunk
 
 _STATUSES = {status: pb.FeatureStatus.Value(status.name) for status in Status}
 _TYPES = {kind: pb.FeatureType.Value(kind.name) for kind in FeatureType}
@@ -82,15 +82,8 @@ def set_value(message: pb.FeatureValue, kind: FeatureType, value: Any) -> None:
     elif kind is FeatureType.STRING_LIST:
         message.string_list_value.SetInParent()  # a list that is empty is not null
         message.string_list_value.values.extend(value)
-    elif kind is FeatureType.TABLE:
-        message.table_value.CopyFrom(table(value))
     else:
         setattr(message, f"{kind}_value", value)
-
-
-def table(value: Table) -> pb.Table:
-    """A table; one without keys is not null."""
-    return pb.Table(keys=value.keys, columns=value.columns, values=value.values)
 
 
 # Where a column keeps the values of a type, and what stands there for null.
@@ -102,7 +95,6 @@ _COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
     FeatureType.TIMESTAMP: ("timestamp_values", timestamp, Timestamp()),
     FeatureType.VECTOR: ("vector_values", lambda value: pb.Vector(values=value), pb.Vector()),
     FeatureType.STRING_LIST: ("string_list_values", lambda value: pb.StringList(values=value), pb.StringList()),
-    FeatureType.TABLE: ("table_values", table, pb.Table()),
 }
 
 
@@ -138,12 +130,25 @@ def feature_definition(feature: Feature) -> pb.FeatureDefinition:
     return message
 
 
-def training_rows(rows: TrainingRows) -> pb.ReadTrainingRowsResponse:
-    """A chunk of interactions."""
-    return pb.ReadTrainingRowsResponse(
+# Bytes. gRPC takes 4 MB unless it is told otherwise.
+_MESSAGE = 2_000_000
+
+
+def training_rows(chunk: TrainingChunk, features: Sequence[Feature]) -> Iterator[pb.ReadTrainingRowsResponse]:
+    """A chunk of rows, in as many messages as it takes to keep each small."""
+    rows = chunk.rows
+    message = pb.ReadTrainingRowsResponse(
         user_ids=rows.user_ids,
         product_ids=rows.product_ids,
         event_types=rows.event_types,
         event_times_ms=rows.event_times_ms,
         quantities=rows.quantities,
+        event_numbers=rows.event_numbers,
+        columns=[feature_column(feature, column) for feature, column in zip(features, chunk.readings, strict=True)],
     )
+    length = len(rows.user_ids)
+    if message.ByteSize() <= _MESSAGE or length == 1:
+        yield message
+        return
+    for part in (chunk.part(0, length // 2), chunk.part(length // 2, length)):
+        yield from training_rows(part, features)

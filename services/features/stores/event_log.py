@@ -1,15 +1,14 @@
-"""The event log in PostgreSQL: batches for writers, a cursor for training, transactions for the log tail."""
+"""The event log in PostgreSQL: batches for writers, transactions for the log tail."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.features.domain.events import Event
-from services.features.ports import Appended, LoggedEvent, TrainingRows
+from services.features.ports import Appended, LoggedEvent
 from services.features.stores.erasure import SHARE_WITH_ERASURES
 from services.features.stores.postgres import Database, DeadlockError
 
@@ -61,19 +60,6 @@ FROM unnest($11::text[]) AS product_id
 WHERE NOT EXISTS (SELECT FROM product_signals p WHERE p.product_id = product_id.product_id)
 """
 
-_TRAINING_ROWS = """
-SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity,
-       event_time, seq, line
-FROM event_lines
-WHERE event_time >= $1::timestamptz
-  AND (event_time, seq, line) > ($1::timestamptz, $2::bigint, $3::smallint)
-  AND event_time < $4::timestamptz
-  AND event_type = ANY ($5::text[]::event_type[])
-  AND NOT guest
-ORDER BY event_time, seq, line
-LIMIT $6
-"""
-
 _TRANSACTIONS = """
 SELECT DISTINCT ingest_xid, ingest_xid::text::bigint AS transaction
 FROM events
@@ -118,10 +104,6 @@ WHERE e.ingest_time > $1::timestamptz - interval '10 minutes' AND e.event_time >
 
 # Against whatever else takes rows of the log in another order; senders never do (see _INSERT_EVENTS).
 _DEADLOCK_ATTEMPTS = 5
-# A chunk of rows, from a disk that has not seen them lately.
-_TRAINING_TIMEOUT = 120.0
-# Chunks that are read at once, of all who train: shoppers need the connections.
-_TRAINING_READS = 2
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -130,7 +112,6 @@ class PostgresEventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._training = asyncio.Semaphore(_TRAINING_READS)
 
     async def append(self, events: Sequence[Event]) -> Appended:
         """See EventLog."""
@@ -141,24 +122,6 @@ class PostgresEventLog:
                 if attempt == _DEADLOCK_ATTEMPTS - 1:
                     raise
         raise AssertionError("the last attempt returns or raises")
-
-    async def training_rows(
-        self, start_us: int, end_us: int, event_types: Sequence[str], chunk: int
-    ) -> AsyncGenerator[TrainingRows, None]:
-        """See EventLog. Between chunks it holds nothing: when the next one is read is up to a client."""
-        place, end = (_instant(start_us), -1, -1), _instant(end_us)
-        while True:
-            async with self._training, self._database.patient() as connection:
-                rows = await connection.fetch(
-                    _TRAINING_ROWS, *place, end, list(event_types), chunk, timeout=_TRAINING_TIMEOUT
-                )
-            if not rows:
-                return
-            *columns, times, sequence, lines = zip(*rows, strict=True)
-            yield TrainingRows(*(list(column) for column in columns))
-            if len(rows) < chunk:
-                return
-            place = (times[-1], sequence[-1], lines[-1])
 
     async def horizon(self) -> int:
         """See LogReader."""

@@ -94,14 +94,17 @@ class TestEventLog:
                 event("end", event_time_us=NOW * 1_000 + 9_000),
             ]
         )
-        chunks = [
-            chunk async for chunk in parts.log.training_rows(NOW * 1_000, NOW * 1_000 + 9_000, ["detail-page-view"], 2)
-        ]
-        assert [row for chunk in chunks for row in zip(*chunk, strict=True)] == [
+        window = NOW * 1_000, NOW * 1_000 + 9_000
+        chunks = [chunk async for chunk in parts.training.rows(*window, ["detail-page-view"], 2)]
+        rows = [row for chunk in chunks for row in zip(*chunk, strict=True)]
+        assert [row[:5] for row in rows] == [
             ("u1", "p0", "detail-page-view", NOW, 4),
             ("u1", "p1", "detail-page-view", NOW + 5, 2),
             ("u1", "p2", "detail-page-view", NOW + 5, 1),
         ]
+        assert [row[6] for row in rows] == [NOW * 1_000, NOW * 1_000 + 5_000, NOW * 1_000 + 5_000]
+        early, late, same = (row[5] for row in rows)
+        assert early != late == same, "the lines of one event have one number"
         assert [len(chunk.user_ids) for chunk in chunks] == [2, 1]
 
 
