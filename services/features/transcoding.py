@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.features.v1 import features_pb2 as pb
 
 from services.features.domain.events import Event, Line, Rejection
-from services.features.domain.features import Feature, FeatureType, Reading, Status, Value
+from services.features.domain.features import Feature, FeatureType, Reading, Status, Table, Value
 from services.features.domain.training import TrainingChunk
 
 _STATUSES = {status: pb.FeatureStatus.Value(status.name) for status in Status}
@@ -82,8 +82,15 @@ def set_value(message: pb.FeatureValue, kind: FeatureType, value: Any) -> None:
     elif kind is FeatureType.STRING_LIST:
         message.string_list_value.SetInParent()  # a list that is empty is not null
         message.string_list_value.values.extend(value)
+    elif kind is FeatureType.TABLE:
+        message.table_value.CopyFrom(table(value))
     else:
         setattr(message, f"{kind}_value", value)
+
+
+def table(value: Table) -> pb.Table:
+    """A table; one without keys is not null."""
+    return pb.Table(keys=value.keys, columns=value.columns, values=value.values)
 
 
 # Where a column keeps the values of a type, and what stands there for null.
@@ -95,6 +102,7 @@ _COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
     FeatureType.TIMESTAMP: ("timestamp_values", timestamp, Timestamp()),
     FeatureType.VECTOR: ("vector_values", lambda value: pb.Vector(values=value), pb.Vector()),
     FeatureType.STRING_LIST: ("string_list_values", lambda value: pb.StringList(values=value), pb.StringList()),
+    FeatureType.TABLE: ("table_values", table, pb.Table()),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from services.features.domain.features import Feature, Reading, Status, Value
+from services.features.domain.features import Feature, Reading, Status, Table, Value
 
 
 class Moment(NamedTuple):
@@ -80,4 +80,6 @@ def next_step(step: int, readings: Sequence[Sequence[Reading]]) -> int:
 
 
 def _weight(value: Value | None) -> int:
+    if isinstance(value, Table):
+        return len(value.keys) + len(value.values)
     return len(value) if isinstance(value, Sequence) and not isinstance(value, str) else 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.features.domain.features import Entity, Feature, FeatureType, Outcome, Value
+from services.features.domain.features import Entity, Feature, FeatureType, Outcome, Table, Value
 from services.features.stores.postgres import Database, StatementError
 
 # Parameters, each with the types that it may have; columns; columns that may be left out.
@@ -15,13 +15,28 @@ _Contract = tuple[tuple[tuple[str, set[str]], ...], tuple[str, ...], tuple[str, 
 _IDS, _INSTANT, _NUMBER = {"text[]", "varchar[]"}, {"timestamptz"}, {"int2", "int4", "int8"}
 UNTIL = "valid_until"
 # What declared statements take and return.
-_FEATURE: _Contract = (("$1 text[] ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id", "value"), (UNTIL,)
+_OF_IDS = (("$1 text[] ids", _IDS), ("$2 timestamptz now", _INSTANT))
+_FEATURE: _Contract = _OF_IDS, ("id", "value"), (UNTIL,)
+# Beside these a table has its own columns.
+_TABLE: _Contract = _OF_IDS, ("id", "keys"), ()
+_TABLE_FIXED = ("id", "keys", UNTIL)
 _KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",), ()
 _ACTIVE: _Contract = (
     (("$1 text after", {"text", "varchar"}), ("$2 timestamptz now", _INSTANT), ("$3 int limit", _NUMBER)),
     ("id",),
     (),
 )
+# The types of a value's column. Texts have too many (enumerations, domains) to name: what is none fails when computed.
+_NUMBERS = _NUMBER | {"numeric"}
+_REALS = _NUMBERS | {"float4", "float8"}
+_COLUMN_TYPES: dict[FeatureType, set[str]] = {
+    FeatureType.INT: _NUMBERS,
+    FeatureType.DOUBLE: _REALS,
+    FeatureType.BOOL: {"bool"},
+    FeatureType.TIMESTAMP: _INSTANT,
+    FeatureType.VECTOR: {f"{name}[]" for name in _REALS},
+    FeatureType.STRING_LIST: _IDS,
+}
 _OF_PRODUCTS: _Contract = (("$1 text[] product ids", _IDS), ("$2 timestamptz now", _INSTANT)), ("id",), ()
 
 _EPOCH, _MILLISECOND = datetime.fromtimestamp(0, UTC), timedelta(milliseconds=1)
@@ -45,9 +60,29 @@ class PostgresComputer:
             if entity.of_products is not None:
                 await self._check(f"{place}: of_products", entity.of_products, _OF_PRODUCTS)
             for feature in entity.features.values():
-                await self._check(f"features.{feature.name}", feature.sql, _FEATURE)
+                await self._check_feature(feature)
 
-    async def _check(self, place: str, sql: str, contract: _Contract) -> None:
+    async def _check_feature(self, feature: Feature) -> None:
+        place = f"features.{feature.name}"
+        if feature.type is FeatureType.TABLE:
+            returned = await self._check(place, feature.sql, _TABLE)
+            columns = [name for name in returned if name not in _TABLE_FIXED]
+            if not columns:
+                raise ValueError(
+                    f"{place}: the statement of a table must return id, keys, its columns[, {UNTIL}]; it has no column"
+                )
+            _fit(place, returned, "keys", _IDS)
+            for name in columns:
+                _fit(place, returned, name, {"float8[]"})
+        else:
+            returned = await self._check(place, feature.sql, _FEATURE)
+            if feature.type in _COLUMN_TYPES:
+                _fit(place, returned, "value", _COLUMN_TYPES[feature.type])
+        if UNTIL in returned:
+            _fit(place, returned, UNTIL, _INSTANT)
+
+    async def _check(self, place: str, sql: str, contract: _Contract) -> dict[str, str]:
+        """The types of the columns that it returns."""
         parameters, columns, optional = contract
         try:
             types, returned = await self._database.describe(sql)
@@ -62,8 +97,7 @@ class PostgresComputer:
         if not set(columns) <= set(returned) or (optional and not set(returned) <= {*columns, *optional}):
             wanted = ", ".join(columns) + "".join(f"[, {name}]" for name in optional)
             raise ValueError(f"{place}: its statement must return {wanted}; it returns {', '.join(returned)}")
-        if returned.get(UNTIL, "timestamptz") != "timestamptz":
-            raise ValueError(f"{place}: {UNTIL} must be timestamptz; it is {returned[UNTIL]}")
+        return returned
 
     async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         """See FeatureComputer."""
@@ -92,9 +126,9 @@ def instant(ms: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1_000)
 
 
-def value_of(feature: Feature, row: Any) -> Value | None:
-    """The value in a row that a feature's statement returned; TypeError or ValueError when it is another type's."""
-    return None if row["value"] is None else _value(feature, row["value"])
+def _fit(place: str, returned: dict[str, str], column: str, allowed: set[str]) -> None:
+    if returned[column] not in allowed:
+        raise ValueError(f"{place}: {column} must be {' or '.join(sorted(allowed))}; it is {returned[column]}")
 
 
 def _outcome(feature: Feature, row: Any, now_ms: int) -> Outcome:
@@ -109,21 +143,28 @@ def _outcome(feature: Feature, row: Any, now_ms: int) -> Outcome:
     return Outcome(value, until_ms)
 
 
+def value_of(feature: Feature, row: Any) -> Value | None:
+    """What a row of a feature's statement says; TypeError or ValueError when that is not of the feature's type.
+
+    A row may have more columns than the statement returned, if they are single numbers.
+    """
+    if feature.type is FeatureType.TABLE:
+        return None if row["keys"] is None else _table(feature, row)
+    return None if row["value"] is None else _value(feature, row["value"])
+
+
 def _value(feature: Feature, raw: Any) -> Value:
     """A column's value as the feature's type; TypeError or ValueError when the statement returns something else."""
     kind = feature.type
     if kind is FeatureType.INT:
         return int(raw)
     if kind is FeatureType.DOUBLE:
-        number = float(raw)
-        if not math.isfinite(number):
-            raise ValueError(f"{feature.name}: its statement returned {number}")
-        return number
+        return _finite(feature, [raw])[0]
     if kind is FeatureType.TIMESTAMP:
         instant_ms: int = round(raw.timestamp() * 1_000)
         return instant_ms
     if kind is FeatureType.VECTOR:
-        return [float(element) for element in raw]
+        return _finite(feature, raw)
     if kind is FeatureType.STRING_LIST:
         return [str(element) for element in raw]
     expected = str if kind is FeatureType.STRING else bool
@@ -131,3 +172,24 @@ def _value(feature: Feature, raw: Any) -> Value:
         raise TypeError(f"{feature.name}: its statement returned {type(raw).__name__}, not {kind.value}")
     value: Value = raw
     return value
+
+
+def _table(feature: Feature, row: Any) -> Table:
+    """The columns of a table are those of the row that are no part of the contract, in its order."""
+    keys = tuple(row["keys"])
+    by_name = {n: column for n, column in row.items() if n not in _TABLE_FIXED and not isinstance(column, int)}
+    columns = list(by_name.values())
+    if None in keys or len(set(keys)) < len(keys):
+        raise ValueError(f"{feature.name}: its statement returned a key twice, or null for one")
+    if any(column is None or len(column) != len(keys) for column in columns):
+        raise ValueError(f"{feature.name}: its statement returned columns that are not as long as keys")
+    values = _finite(feature, (number for of_key in zip(*columns, strict=True) for number in of_key))
+    return Table(keys, tuple(by_name), tuple(values))
+
+
+def _finite(feature: Feature, numbers: Iterable[Any]) -> list[float]:
+    """TypeError for null, ValueError for what is no number to count with."""
+    result = [float(number) for number in numbers]
+    if not all(map(math.isfinite, result)):
+        raise ValueError(f"{feature.name}: its statement returned a number that is not finite")
+    return result
