@@ -34,7 +34,7 @@ from services.features.ports import (
     RecordsMissedError,
     StoreDownError,
 )
-from services.runtime.coalescing import SingleFlight
+from services.runtime.coalescing import SharedBatches
 
 
 class Answer(NamedTuple):
@@ -52,11 +52,20 @@ class _Plan(NamedTuple):
     aged: list[str]
 
 
+class _State(NamedTuple):
+    """What a value is computed for: reads of the same state of an entity share its computation."""
+
+    feature: str
+    id: str
+    token: bytes
+    generation: int
+
+
 class _Computed(NamedTuple):
-    """What a statement returned, and the instant it was asked for."""
+    """What a statement said of an entity, and the instant it was asked for."""
 
     now_ms: int
-    outcomes: Mapping[str, Outcome]
+    outcome: Outcome
 
 
 class Reader:
@@ -77,7 +86,7 @@ class Reader:
         self._marker = marker
         self._clock_ms = clock_ms
         self._jitter = jitter
-        self._computations: SingleFlight[_Computed] = SingleFlight()
+        self._computations: SharedBatches[_State, _Computed] = SharedBatches()
         # Computations that took longer than their callers had time for.
         self._late: set[asyncio.Task[dict[str, dict[int, Entry]]]] = set()
 
@@ -178,9 +187,8 @@ class Reader:
         for (name, ids), result in zip(todo.items(), results, strict=True):
             number = entity.features[name].number
             for entity_id in ids:
-                outcome = result.outcomes.get(entity_id, NO_EVIDENCE)
-                entry = Entry(result.now_ms, records[entity_id].token, *outcome)
-                entries.setdefault(entity_id, {})[number] = entry
+                now_ms, outcome = result[entity_id]
+                entries.setdefault(entity_id, {})[number] = Entry(now_ms, records[entity_id].token, *outcome)
         return entries
 
     async def _within(
@@ -210,17 +218,18 @@ class Reader:
 
     async def _values(
         self, feature: Feature, ids: Sequence[str], records: Mapping[str, Record], state: int, cause: str
-    ) -> _Computed:
-        """The statement's result; concurrent reads of the same state of the same entities share one execution."""
+    ) -> dict[str, _Computed]:
+        """What the statement says of each id; one that a concurrent read computes for the same state is shared."""
 
-        async def compute() -> _Computed:
-            COMPUTATIONS.labels(feature.name, cause).inc(len(ids))
+        async def compute(wanted: Sequence[_State]) -> dict[_State, _Computed]:
+            COMPUTATIONS.labels(feature.name, cause).inc(len(wanted))
             now_ms = self._clock_ms()
             with COMPUTE_SECONDS.labels(feature.name).time():
-                return _Computed(now_ms, await self._computer.compute(feature, ids, now_ms))
+                outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
+            return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
 
-        tokens = tuple(records[i].token for i in ids)
-        return await self._computations.run((feature.name, tuple(ids), tokens, state), compute)
+        states = [_State(feature.name, i, records[i].token, state) for i in ids]
+        return {one.id: found for one, found in (await self._computations.run(states, compute)).items()}
 
     async def _write_back(
         self,
@@ -248,7 +257,7 @@ class Reader:
             await self._queue.enqueue(entity.name, dict.fromkeys(erased, now_ms))
 
 
-async def _all(calls: Iterable[Coroutine[Any, Any, _Computed]]) -> list[_Computed]:
+async def _all(calls: Iterable[Coroutine[Any, Any, dict[str, _Computed]]]) -> list[dict[str, _Computed]]:
     """All results; raises StoreDownError when a store fails one of them, and any other failure as it is."""
     try:
         async with asyncio.TaskGroup() as group:

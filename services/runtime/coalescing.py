@@ -3,47 +3,86 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class SingleFlight(Generic[T]):
-    """Joins concurrent calls with equal keys; a finished result is not kept.
+@dataclass(slots=True, eq=False)
+class _Flight(Generic[K, T]):
+    """An execution under way, what it is for, and how many wait for it."""
 
-    The shared execution is a task of its own: a caller that gives up does not take the others down,
-    and when the last one gives up the execution is cancelled.
+    task: asyncio.Task[Mapping[K, T]]
+    keys: Sequence[K]
+    waiters: int = 0
+
+
+class SharedBatches(Generic[K, T]):
+    """Executes for many keys at once; a key that is under way already is waited for, not executed again.
+
+    No result is kept once it is there. An execution is a task of its own: a caller that gives up does not take the
+    others down, and when the last one of all that wait for it gives up the execution is cancelled.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, tuple[asyncio.Task[T], list[int]]] = {}
+        self._flights: dict[K, _Flight[K, T]] = {}
+
+    async def run(self, keys: Sequence[K], call: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]]) -> dict[K, T]:
+        """The result of each key, those that are not under way from one ``call`` of them all, in their order.
+
+        ``call`` returns a result for every key. A failure is every waiting caller's.
+        """
+        new = [key for key in dict.fromkeys(keys) if key not in self._flights]
+        if new:
+            self._start(new, call)
+        joined = {key: self._flights[key] for key in keys}
+        waiting = list(dict.fromkeys(joined.values()))
+        for flight in waiting:
+            flight.waiters += 1
+        try:
+            results = [await asyncio.shield(flight.task) for flight in waiting]
+        finally:
+            for flight in waiting:
+                self._leave(flight)
+        by_flight = dict(zip(waiting, results, strict=True))
+        return {key: by_flight[flight][key] for key, flight in joined.items()}
+
+    def _start(self, keys: Sequence[K], call: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]]) -> None:
+        flight = _Flight(asyncio.ensure_future(_execute(call, keys)), keys)
+        self._flights.update(dict.fromkeys(keys, flight))
+        flight.task.add_done_callback(lambda _: self._forget(flight))
+
+    def _leave(self, flight: _Flight[K, T]) -> None:
+        flight.waiters -= 1
+        if flight.waiters == 0 and not flight.task.done():
+            self._forget(flight)
+            flight.task.cancel()
+
+    def _forget(self, flight: _Flight[K, T]) -> None:
+        for key in flight.keys:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        if flight.task.done() and not flight.task.cancelled():
+            flight.task.exception()  # retrieved, so that a failure nobody waits for is not reported as lost
+
+
+async def _execute(call: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]], keys: Sequence[K]) -> Mapping[K, T]:
+    return await call(keys)
+
+
+class SingleFlight(Generic[T]):
+    """Joins concurrent calls with equal keys; see SharedBatches."""
+
+    def __init__(self) -> None:
+        self._batches: SharedBatches[Hashable, T] = SharedBatches()
 
     async def run(self, key: Hashable, call: Callable[[], Awaitable[T]]) -> T:
         """The result of ``call()``, or of the equal call that is under way already."""
-        flight = self._flights.get(key)
-        if flight is None:
-            task = asyncio.ensure_future(self._execute(call))
-            flight = (task, [0])
-            self._flights[key] = flight
-            task.add_done_callback(lambda done: self._forget(key, done))
-        task, waiters = flight
-        waiters[0] += 1
-        try:
-            return await asyncio.shield(task)
-        finally:
-            waiters[0] -= 1
-            if waiters[0] == 0 and not task.done():
-                self._forget(key, task)
-                task.cancel()
 
-    @staticmethod
-    async def _execute(call: Callable[[], Awaitable[T]]) -> T:
-        return await call()
+        async def execute(_: Sequence[Hashable]) -> dict[Hashable, T]:
+            return {key: await call()}
 
-    def _forget(self, key: Hashable, task: asyncio.Future[T]) -> None:
-        flight = self._flights.get(key)
-        if flight is not None and flight[0] is task:
-            del self._flights[key]
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved, so that a failure nobody waits for is not reported as lost
+        return (await self._batches.run([key], execute))[key]
