@@ -42,8 +42,9 @@ class GroupCommit:
         return await asyncio.shield(batch.done)
 
     async def close(self) -> None:
-        """Lets commits that are under way finish."""
-        await asyncio.gather(*self._commits)
+        """Lets commits that are under way finish, and those that wait for them."""
+        while self._commits:
+            await asyncio.gather(*self._commits)
 
     def _start(self) -> None:
         while self._waiting and len(self._commits) < _MAX_COMMITS:
@@ -82,9 +83,10 @@ class GroupCommit:
     async def _commit(self, batches: Sequence[_Batch]) -> list[Appended]:
         events = [event for batch in batches for event in batch.events]
         appended = await self._log.append(events)
-        new = [event for event, is_new in zip(events, appended.new, strict=True) if is_new]
-        if appended.transaction is not None:
-            await self._marker.mark(map(_logged, new), self._entities, appended.transaction)
+        # Those that were there already too: a sender repeats what was not acknowledged, so whoever stored them may have
+        # died before it marked them.
+        there = [event for event in events if event.event_id not in appended.erased]
+        await self._marker.mark(map(_logged, there), self._entities, appended.transaction)
         results, start = [], 0
         for batch in batches:
             end = start + len(batch.events)

@@ -46,12 +46,13 @@ class Marker:
         # Changes whenever something was marked: what was computed before it may miss an event.
         self.generation = 0
 
-    async def mark(self, events: Iterable[LoggedEvent], entities: Sequence[Entity], transaction: int) -> None:
-        """Marks whom a transaction's events touched.
+    async def mark(self, events: Iterable[LoggedEvent], entities: Sequence[Entity], transaction: int | None) -> None:
+        """Marks whom events touched, and confirms that the marks of their transaction, if it is theirs, are done.
 
         Never fails: what is committed is acknowledged, and the log tail repeats the mark.
         """
-        await self.mark_all(touched(events, entities, self._clock_ms()), [transaction])
+        who = touched(events, entities, self._clock_ms())
+        await self.mark_all(who, [] if transaction is None else [transaction])
 
     async def mark_all(self, who: Touched, transactions: Sequence[int] = ()) -> None:
         """Marks entities. Never fails: what cannot be marked now is owed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,7 +23,8 @@ _SERVICE_CONFIG: dict[str, Any] = {
                 "initialBackoff": "0.02s",
                 "maxBackoff": "0.2s",
                 "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                # CANCELLED: what reached a server when it had begun to leave, or was still under way when it had to.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
@@ -41,13 +43,37 @@ _OPTIONS = (
 
 
 def channel(address: str, *, once: Iterable[str] = ()) -> grpc.aio.Channel:
-    """A channel to ``host:port`` or ``dns:///name:port``; every call must pass its ``timeout``.
+    """A channel to the servers that ``address`` names (see `target`); every call must pass its ``timeout``.
 
-    A call whose answer got lost is made again, which is right for methods that may be repeated. ``once`` names the
-    others, by path ("/package.Service/Method"): those are sent again only when they had not left this process.
+    Calls go to the servers in turn, to those alone that say they serve. A call whose answer got lost is made again,
+    which is right for methods that may be repeated. ``once`` names the others, by path ("/package.Service/Method"):
+    those are sent again only when they had not left this process.
     """
     options = (("grpc.service_config", _service_config(once)), *_OPTIONS)
-    return grpc.aio.insecure_channel(address, options=options, interceptors=[_UnaryRequestId(), _StreamRequestId()])
+    return grpc.aio.insecure_channel(
+        target(address), options=options, interceptors=[_UnaryRequestId(), _StreamRequestId()]
+    )
+
+
+def target(address: str) -> str:
+    """What gRPC takes for an address of ours.
+
+    ``host:port`` and ``dns:///name:port`` stay as they are: all that the name resolves to, looked up anew when a server
+    goes. Several servers are named as ``host:port,host:port`` with IPv4 addresses or localhost; ValueError for other
+    hosts: gRPC resolves one name or takes a list of addresses, no list of names.
+    """
+    if "," not in address:
+        return address
+    servers = []
+    for server in address.split(","):
+        host, _, port = server.strip().rpartition(":")
+        host = "127.0.0.1" if host == "localhost" else host
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise ValueError(f"{server}: in a list, a server is IPv4-address:port; else name one dns:///host") from None
+        servers.append(f"{host}:{int(port)}")
+    return "ipv4:" + ",".join(servers)
 
 
 def _service_config(once: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from windowshop.features.v1 import features_pb2 as pb
 from windowshop.features.v1 import features_pb2_grpc as rpc
 
 from services.runtime import errors
-from services.runtime.client import channel
+from services.runtime.client import channel, target
 from services.runtime.interceptors import current_request_id
 from services.runtime.server import Server
 
@@ -147,6 +147,60 @@ async def test_a_drain_finishes_what_is_in_flight() -> None:
         release.set()
         assert (await first).id == "done"
         await stopping
+
+
+async def test_a_server_that_leaves_is_left_before_it_refuses() -> None:
+    """By clients that watch its health: they name both servers, and only one is there in the end."""
+    answered: list[str] = []
+
+    def behaviour(name: str) -> Behaviour:
+        async def answer() -> pb.GetFeaturesResponse:
+            await asyncio.sleep(0.002)
+            answered.append(name)
+            return pb.GetFeaturesResponse()
+
+        return answer
+
+    servers = {name: new_server(0, behaviour(name), 100) for name in ("a", "b")}
+    ports = [await server.start() for server in servers.values()]
+    for server in servers.values():
+        await server.health.set_serving(True)
+    # Nothing is tried twice: a refused call would fail the test.
+    async with channel(",".join(f"localhost:{port}" for port in ports), once=[f"/{NAME}/GetFeatures"]) as connected:
+        left = asyncio.Event()
+
+        async def caller() -> None:
+            while not left.is_set():
+                await call(connected)
+
+        callers = [asyncio.create_task(caller()) for _ in range(40)]
+        while min(answered.count("a"), answered.count("b")) < 40:
+            await asyncio.sleep(0)
+        await servers["a"].stop(5)
+        left.set()
+        await asyncio.gather(*callers)
+        answered.clear()
+        await asyncio.gather(*(call(connected) for _ in range(20)))
+    await servers["b"].stop(0)
+    assert set(answered) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("features:50051", "features:50051"),
+        ("dns:///features:50051", "dns:///features:50051"),
+        ("localhost:1, 10.0.0.2:2", "ipv4:127.0.0.1:1,10.0.0.2:2"),
+    ],
+)
+def test_addresses(address: str, expected: str) -> None:
+    assert target(address) == expected
+
+
+@pytest.mark.parametrize("address", ["a:1,b:2", "10.0.0.1:1,", "10.0.0.1:1,10.0.0.2:x", "10.0.0.1,10.0.0.2"])
+def test_addresses_that_cannot_be_meant(address: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        target(address)
 
 
 async def test_a_taken_port_is_an_error_that_names_it() -> None:

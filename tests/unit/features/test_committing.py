@@ -71,7 +71,44 @@ async def test_batches_that_wait_share_a_commit_and_its_marks() -> None:
     assert all(list(answer.new) == [True, False] for answer in answers)
     assert [len(commit) for commit in log.commits] == [2, 2, 8]  # two at once, then the rest together
     assert [transactions for _, transactions in online.marks] == [[1], [2], [3]]
-    assert set(online.marks[2][0]["User"]) == {"u4", "u6", "u8", "u10"}
+    assert set(online.marks[2][0]["User"]) == {f"u{n}" for n in range(4, 12)}
+
+
+async def test_what_was_there_already_is_marked_too() -> None:
+    """Whoever stored it may have died before the mark; its sender, not acknowledged, repeats it to us."""
+
+    class Repeated(Log):
+        async def append(self, events: Sequence[Event]) -> Appended:
+            return Appended([False] * len(events), frozenset(), None, frozenset({"e2"}))
+
+    online = Online()
+    answer = await group(Repeated(), online).commit([event(1), event(2)])
+    assert list(answer.new) == [False, False]
+    assert online.marks == [({"User": {"u1": []}, "Product": {"p": []}}, [])]
+
+
+async def test_closing_waits_for_batches_that_wait() -> None:
+    log, last = Log(), asyncio.Event()
+
+    class Slow(Online):
+        async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+            await super().mark(touched, now_ms, transactions)
+            if len(self.marks) == 3:
+                await last.wait()
+
+    online = Slow()
+    commits = group(log, online)
+    calls = [asyncio.create_task(commits.commit([event(2 * n)])) for n in range(4)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(commits.close())
+    log.gate.set()
+    await asyncio.gather(*calls[:2])
+    while len(online.marks) < 3:
+        await asyncio.sleep(0)
+    assert not closing.done()
+    last.set()
+    await closing
+    assert all(call.done() for call in calls)
 
 
 async def test_a_failure_reaches_every_caller() -> None:
