@@ -88,7 +88,9 @@ class FeatureClient:
         request = features_pb2.ReadTrainingRowsRequest(event_types=tuple(EVENT_WEIGHTS))
         try:
             async for rows in self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS):
-                yield InteractionChunk(rows.user_ids, rows.product_ids, rows.event_types, rows.event_times_ms)
+                yield InteractionChunk(
+                    rows.user_ids, rows.product_ids, rows.event_types, rows.event_times_ms, rows.event_numbers
+                )
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
 

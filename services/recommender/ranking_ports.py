@@ -53,6 +53,8 @@ class InteractionChunk:
     product_ids: Sequence[str]
     event_types: Sequence[str]
     event_times_ms: Sequence[int]
+    # Rows of one event, such as the lines of one order, have one number.
+    event_numbers: Sequence[int]
 
 
 class FeatureReader(Protocol):

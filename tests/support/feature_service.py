@@ -94,6 +94,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
                 event_types=types,
                 event_times_ms=times,
                 quantities=[1] * len(users),
+                event_numbers=range(start, start + len(users)),
             )
 
     async def _maybe_hang(self) -> None:
