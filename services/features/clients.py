@@ -59,4 +59,5 @@ def _signal(message: pb.ProductSignal) -> Signal:
         low_stock_threshold=message.low_stock_threshold,
         rating_average=message.rating_average if message.HasField("rating_average") else None,
         rating_count=message.rating_count,
+        brand=message.brand or None,
     )

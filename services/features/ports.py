@@ -230,6 +230,7 @@ class Signal:
     low_stock_threshold: int
     rating_average: float | None
     rating_count: int
+    brand: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,9 @@ class SourceDownError(Exception):
 
 
 class Moved(NamedTuple):
-    """Categories that gained, lost or repriced a product; products that came, went, changed it or lost their price."""
+    """Categories that gained, lost or repriced a product; products that came, went, lost their price, or changed their
+    category or brand.
+    """
 
     categories: set[str]
     products: set[str]
@@ -270,7 +273,7 @@ class SignalStore(Protocol):
         """Whether the caller is the only one to follow the stream; it stays so for the block."""
 
     async def apply(self, page: SignalPage) -> Moved:
-        """Stores a page and its cursor in one transaction; returns what that means for price ranks and categories."""
+        """Stores a page and its cursor in one transaction; returns what that means for ranks, categories and brands."""
 
     async def rank_prices(self, categories: Sequence[str]) -> list[str]:
         """Computes the price ranks of categories anew; returns the products whose rank changed."""

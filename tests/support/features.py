@@ -55,13 +55,13 @@ class FeatureServer:
 
     async def stock(
         self, product_id: str, category: str | None = "Toys", quantity: int = 10, threshold: int = 5,
-        price: float | None = 10.0, rating: float | None = None, ratings: int = 0,
+        price: float | None = 10.0, rating: float | None = None, ratings: int = 0, brand: str | None = None,
     ) -> None:  # fmt: skip
         """Puts a product into the copy of the catalogue, as the worker would."""
         await self.execute(
             "INSERT INTO product_signals (product_id, top_category, price, available_quantity, low_stock_threshold,"
-            " rating_average, rating_count, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, 0)",
-            product_id, category, price, quantity, threshold, rating, ratings,
+            " rating_average, rating_count, brand, generation) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+            product_id, category, price, quantity, threshold, rating, ratings, brand,
         )  # fmt: skip
 
 

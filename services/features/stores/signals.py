@@ -12,10 +12,10 @@ from services.features.stores.postgres import Database
 # A rank belongs to a category: it goes with it, and comes back with the next ranking.
 _UPSERT = """
 INSERT INTO product_signals AS p (product_id, top_category, price, available_quantity, low_stock_threshold,
-                                  rating_average, rating_count, generation)
-SELECT product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count, $8
-FROM unnest($1::text[], $2::text[], $3::float8[], $4::int[], $5::int[], $6::float8[], $7::int[])
-  AS s (product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count)
+                                  rating_average, rating_count, brand, generation)
+SELECT product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count, brand, $9
+FROM unnest($1::text[], $2::text[], $3::float8[], $4::int[], $5::int[], $6::float8[], $7::int[], $8::text[])
+  AS s (product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count, brand)
 ON CONFLICT (product_id) DO UPDATE SET
   top_category = excluded.top_category,
   price = excluded.price,
@@ -23,12 +23,15 @@ ON CONFLICT (product_id) DO UPDATE SET
   low_stock_threshold = excluded.low_stock_threshold,
   rating_average = excluded.rating_average,
   rating_count = excluded.rating_count,
+  brand = excluded.brand,
   generation = excluded.generation,
   price_rank = CASE WHEN p.top_category IS DISTINCT FROM excluded.top_category OR excluded.price IS NULL
                     THEN NULL ELSE p.price_rank END
 """
 
-_COLUMNS = "product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count"
+_COLUMNS = (
+    "product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count, brand"
+)
 _ANNOUNCE_LATER = """
 INSERT INTO unannounced_products (product_id)
 SELECT DISTINCT unnest($1::text[])
@@ -172,7 +175,11 @@ def _note(moved: Moved, pairs: Iterable[tuple[Signal | None, Signal | None]]) ->
     for old, new in pairs:
         either = old or new
         was, is_now = _place(old), _place(new)
-        if either is None or was == is_now:
+        if either is None:
+            continue
+        if (old and old.brand) != (new and new.brand):
+            moved.products.add(either.product_id)
+        if was == is_now:
             continue
         # One without a price is in no ranking, which would tell that its own rank is gone.
         if was[0] != is_now[0] or is_now[1] is None:
@@ -193,4 +200,5 @@ def _columns(signals: Sequence[Signal]) -> list[list[Any]]:
         [s.low_stock_threshold for s in signals],
         [s.rating_average for s in signals],
         [s.rating_count for s in signals],
+        [s.brand for s in signals],
     ]

@@ -24,6 +24,7 @@ class ProductChange:
     low_stock_threshold: int = 0
     rating_average: float | None = None
     rating_count: int = 0
+    brand: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,4 +60,5 @@ def _signal(change: ProductChange) -> catalog_pb2.ProductSignal:
         low_stock_threshold=change.low_stock_threshold,
         rating_average=change.rating_average,
         rating_count=change.rating_count,
+        brand=change.brand,
     )

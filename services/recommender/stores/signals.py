@@ -19,10 +19,10 @@ log = get_logger(__name__)
 _CHANGES = """
 SELECT * FROM (
     (SELECT change_seq, id AS product_id, false AS deleted, top_category, price, available_quantity,
-            low_stock_threshold, rating_average, rating_count
+            low_stock_threshold, rating_average, rating_count, brand
      FROM products WHERE change_seq > $1 ORDER BY change_seq LIMIT $2)
     UNION ALL
-    (SELECT change_seq, id, true, '', NULL, 0, 0, NULL, 0
+    (SELECT change_seq, id, true, '', NULL, 0, 0, NULL, 0, ''
      FROM deleted_products WHERE change_seq > $1 ORDER BY change_seq LIMIT $2)
 ) AS c ORDER BY change_seq LIMIT $2
 """

@@ -252,8 +252,14 @@ class TestTailState:
         ]  # fmt: skip
 
 
-def signal(product_id: str, category: str | None = "Toys", price: float | None = 1.0, quantity: int = 1) -> Signal:
-    return Signal(product_id, False, category, price, quantity, 5, None, 0)
+def signal(
+    product_id: str,
+    category: str | None = "Toys",
+    price: float | None = 1.0,
+    quantity: int = 1,
+    brand: str | None = None,
+) -> Signal:
+    return Signal(product_id, False, category, price, quantity, 5, None, 0, brand)
 
 
 def gone(product_id: str) -> Signal:
@@ -283,6 +289,15 @@ class TestSignalStore:
         unpriced = await signals.apply(page(signal("a", price=None)))
         assert (unpriced.categories, unpriced.products) == ({"Toys"}, {"a"})
         assert await signals.cursor() == "1"
+
+    async def test_a_change_of_brand_moves_no_price(self, parts: Parts, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a", brand="Acme"), signal("b", None, None, brand="Acme"), signal("c", None)))
+        change = await signals.apply(page(signal("a", brand="Bolt"), signal("b", None, None), signal("c", None)))
+        assert (change.categories, change.products) == (set(), {"a", "b"})
+        rows = await parts.database.fetch("SELECT product_id, brand FROM product_signals")
+        assert {row["product_id"]: row["brand"] for row in rows} == {"a": "Bolt", "b": None, "c": None}
+        last = await signals.apply(page(gone("a")))
+        assert (last.categories, last.products) == ({"Toys"}, {"a"})
 
     async def test_remembers_what_is_to_be_announced(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a"), signal("b")))

@@ -50,7 +50,7 @@ async def set_stock(catalogue: Catalogue, product_id: str, quantity: int) -> Non
 
 
 async def test_signals_of_a_product(catalogue: Catalogue) -> None:
-    rich = product("a", price=2.5, low_stock_threshold=0, rating_average=4.5, rating_count=3)
+    rich = product("a", brand="Acme", price=2.5, low_stock_threshold=0, rating_average=4.5, rating_count=3)
     await import_products(catalogue.stub, [rich, product("b", categories=[])])
 
     async with Stream(catalogue) as stream:
@@ -64,6 +64,7 @@ async def test_signals_of_a_product(catalogue: Catalogue) -> None:
             low_stock_threshold=0,
             rating_average=4.5,
             rating_count=3,
+            brand="Acme",
         ),
         pb.ProductSignal(product_id="b", available_quantity=10, low_stock_threshold=5),
     ]
