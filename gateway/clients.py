@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from windowshop.features.v1 import features_pb2
-from windowshop.recommender.v1 import catalog_pb2, model_pb2, privacy_pb2, recommendation_pb2
+from windowshop.recommender.v1 import catalog_pb2, model_pb2, privacy_pb2, recommendation_pb2, serving_config_pb2
 
 from gateway.settings import GatewaySettings
 from services.runtime.client import channel
@@ -50,17 +50,22 @@ RPCS: dict[str, Rpc] = {
     **_rpcs(RECOMMENDER, recommendation_pb2.DESCRIPTOR.services_by_name["RecommendationService"]),
     **_rpcs(RECOMMENDER, catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"]),
     **_rpcs(RECOMMENDER, model_pb2.DESCRIPTOR.services_by_name["ModelService"]),
+    **_rpcs(RECOMMENDER, serving_config_pb2.DESCRIPTOR.services_by_name["ServingConfigService"]),
     **_rpcs(RECOMMENDER, privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"]),
 }
 
 # A second run of these is not a repetition: in between, somebody may have set a newer stock or field, made the
-# product again or activated another model; a deleted product is no longer found, and a training is under way already.
+# product again or activated another model; a deleted product is no longer found, a created config is there already, one
+# that was changed has another etag, and a training is under way already.
 ONCE = (
     "CatalogService.SetInventory",
     "CatalogService.UpdateProduct",
     "CatalogService.DeleteProduct",
     "ModelService.TrainModel",
     "ModelService.ActivateModel",
+    "ServingConfigService.CreateServingConfig",
+    "ServingConfigService.UpdateServingConfig",
+    "ServingConfigService.DeleteServingConfig",
 )
 
 

@@ -81,6 +81,7 @@ _NEXT_RESULTS = Query(
     "page_token", description="nextPageToken of the page before: up to 500 results in all, none of them twice."
 )
 _EXPLAIN = Query("explain", description="true: each result says how it came about, in explanation.")
+_VALIDATE_ONLY = Query("validate_only", description="true: check everything, store nothing.")
 _FEATURES = {"features": Query("features", comma=True, description="Names; left out: all of the entity's.")}
 
 ROUTES: tuple[Route, ...] = (
@@ -142,6 +143,42 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/servingConfigs/{id}:recommend", "RecommendationService.Recommend", Timeout.RECOMMEND,
         "Recommend", "The products to show next, with the whole request as JSON.",
         Binding(path={"id": "serving_config"}, body="*"),
+    ),
+    Route(
+        "GET", "/v1/servingConfigs", "ServingConfigService.ListServingConfigs", Timeout.ADMIN,
+        "ListServingConfigs", "What each kind of recommendation is made of, by id.", Binding(query=_PAGING),
+    ),
+    Route(
+        "POST", "/v1/servingConfigs", "ServingConfigService.CreateServingConfig", Timeout.ADMIN,
+        "CreateServingConfig", "Adds a kind of recommendation.",
+        Binding(query={"validateOnly": _VALIDATE_ONLY}, body="serving_config"),
+    ),
+    Route(
+        "GET", "/v1/servingConfigs/{id}", "ServingConfigService.GetServingConfig", Timeout.ADMIN,
+        "GetServingConfig", "What one kind of recommendation is made of.",
+    ),
+    Route(
+        "PATCH", "/v1/servingConfigs/{id}", "ServingConfigService.UpdateServingConfig", Timeout.ADMIN,
+        "UpdateServingConfig", "Changes fields of a serving config, or creates it; every server follows within 2 s.",
+        Binding(
+            path={"id": "serving_config.id"},
+            query={
+                "allowMissing": Query("allow_missing", description="true: create a config that is not there."),
+                "updateMask": Query(
+                    "update_mask",
+                    comma=True,
+                    description="Fields to change, those not in the body to their defaults, those of diversity also "
+                    "one by one (diversity.mmrLambda); left out: those in the body.",
+                ),
+                "validateOnly": _VALIDATE_ONLY,
+            },
+            body="serving_config", mask="update_mask",
+        ),
+    ),
+    Route(
+        "DELETE", "/v1/servingConfigs/{id}", "ServingConfigService.DeleteServingConfig", Timeout.ADMIN,
+        "DeleteServingConfig", "Takes an edit back: a bundled config is as it came again, a created one is gone.",
+        Binding(query={"etag": Query("etag", description="Only if the config is still in this state.")}),
     ),
     Route(
         "GET", "/v1/products/{id}/similar", "RecommendationService.ListSimilarProducts", Timeout.RECOMMEND,

@@ -21,22 +21,25 @@ from services.recommender.pipeline.erasures import Erasures
 from services.recommender.pipeline.finishing import Finisher
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.recommender import Recommender, Stages
+from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
-from services.recommender.servicer import model, privacy, recommendation
+from services.recommender.servicer import model, privacy, recommendation, serving_config
 from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.model import ModelServicer
 from services.recommender.servicer.privacy import PrivacyServicer
 from services.recommender.servicer.recommendation import RecommendationServicer
+from services.recommender.servicer.serving_config import ServingConfigServicer
 from services.recommender.settings import RecommenderSettings
 from services.recommender.stores.erasures import PostgresErasures
 from services.recommender.stores.models import PostgresModels
 from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.scores import PostgresScores
+from services.recommender.stores.serving_configs import PostgresServingConfigs
 from services.recommender.training.als import factorise
 from services.recommender.training.scores import ScoreRefresher
 from services.recommender.training.trainer import Trainer
@@ -87,7 +90,8 @@ async def assemble(
         showcase=showcase,
         store_breaker=store_breaker,
     )
-    recommender = Recommender(serving_configs.load(sources), stages, active_model, partial(secrets.token_hex, 8))
+    configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
+    recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8))
     scores = ScoreRefresher(features, PostgresScores(database), settings.scores_every)
 
     def activated(model_id: str) -> None:
@@ -96,16 +100,18 @@ async def assemble(
 
     trainer = Trainer(models, features, factorise, clock, settings.train_every, activated)
     closers.push_async_callback(trainer.close)
-    await _warm(active_model, showcase, erasures)
+    await _warm(active_model, configs, showcase, erasures)
     return Ranking(
         catalog=AnnouncingCatalog(catalog, showcase, cards),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
             privacy.SERVICE: PrivacyServicer(erasures).register,
+            serving_config.SERVICE: ServingConfigServicer(configs, sources).register,
         },
         background={
             "active model": active_model.follow,
+            "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
             "stock in memory": partial(showcase.follow_stock, changes, cards.deleted),
@@ -115,10 +121,11 @@ async def assemble(
     )
 
 
-async def _warm(active_model: ActiveModel, showcase: Showcase, erasures: Erasures) -> None:
+async def _warm(active_model: ActiveModel, configs: ServingConfigs, showcase: Showcase, erasures: Erasures) -> None:
     """What a first request should find in memory; without the store it comes later, in the background."""
     try:
         await active_model.refresh()
+        await configs.refresh()
         await erasures.refresh()
         await showcase.refresh()
     except ServiceError:

@@ -1,14 +1,25 @@
-"""Reads ``serving_configs.toml``; every mistake in it is found at start, not on a request."""
+"""Declarations of serving configs as text: the bundled ``serving_configs.toml``, and the JSON in which edits are kept.
+
+Both have the same fields. Every mistake in the bundled file is found at start, not on a request.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from services.recommender.domain.scoring import COLUMNS
-from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec
+from services.recommender.domain.serving import (
+    DEFAULT_DEADLINE,
+    DEFAULT_EMPTY_REASON,
+    Diversity,
+    ServingConfig,
+    SourceSpec,
+    problems,
+)
 
 BUNDLED = Path(__file__).with_suffix(".toml")
 
@@ -16,23 +27,26 @@ BUNDLED = Path(__file__).with_suffix(".toml")
 class _Source(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     name: str
     limit: int
-    deadline_ms: int
     weight: float
+    deadline_ms: int = round(DEFAULT_DEADLINE * 1000)
 
 
 class _Diversity(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     category_cap: float = 1.0
     brand_cap: float = 1.0
     session_share: float = 0.0
+    mmr_lambda: float = 1.0
+    mmr_vectors: str = "text"
 
 
 class _Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     sources: tuple[_Source, ...]
-    empty_reason: str
     anchors: str = "session"
     needs_products: bool = False
-    fill: bool = True
+    objective: str = "weights"
     never_bought: bool = False
+    fill: bool = True
+    empty_reason: str = DEFAULT_EMPTY_REASON
     diversity: _Diversity = _Diversity()
     weights: dict[str, float] = {}
 
@@ -43,31 +57,57 @@ def load(known_sources: Collection[str], path: Path = BUNDLED) -> Mapping[str, S
         declared = msgspec.toml.decode(path.read_bytes(), type=dict[str, _Config])
     except msgspec.ValidationError as error:
         raise ValueError(f"{path.name}: {error}") from error
-    for config_id, config in declared.items():
-        for mistake in _mistakes(config, known_sources):
-            raise ValueError(f"{path.name}: [{config_id}] {mistake}")
-    return {config_id: _domain(config_id, config) for config_id, config in declared.items()}
+    configs = {config_id: _domain(config_id, config) for config_id, config in declared.items()}
+    for config in configs.values():
+        try:
+            _check(config, known_sources)
+        except ValueError as error:
+            raise ValueError(f"{path.name}: [{config.id}] {error}") from error
+    return configs
 
 
-def _mistakes(config: _Config, known_sources: Collection[str]) -> list[str]:
-    names = [source.name for source in config.sources]
-    found = [f"unknown source {name}" for name in names if name not in known_sources]
-    found += [f"unknown weight {name}" for name in config.weights if name not in COLUMNS]
-    if len(set(names)) != len(names):
-        found.append("a source stands twice")
-    if not names:
-        found.append("no source")
-    if config.anchors not in ("session", "page"):
-        found.append("anchors must be session or page")
-    if any(source.limit < 1 or source.deadline_ms < 1 or source.weight < 0 for source in config.sources):
-        found.append("limit and deadline_ms must be at least 1, weight at least 0")
+def decode(config_id: str, declaration: str, known_sources: Collection[str]) -> ServingConfig:
+    """The config of a kept declaration; raises ValueError for one that cannot serve (here, in this version)."""
+    # msgspec's errors are ValueErrors.
+    config = _domain(config_id, msgspec.json.decode(declaration, type=_Config))
+    _check(config, known_sources)
+    return config
+
+
+def encode(config: ServingConfig) -> str:
+    """The declaration to keep, without the id; equal configs give equal texts."""
     shares = config.diversity
-    if any(not 0 <= share <= 1 for share in (shares.category_cap, shares.brand_cap, shares.session_share)):
-        found.append("shares of diversity must be from 0 to 1")
-    return found
+    declared = _Config(
+        sources=tuple(
+            _Source(source.name, source.limit, source.weight, round(source.deadline * 1000))
+            for source in config.sources
+        ),
+        anchors=config.anchors,
+        needs_products=config.needs_products,
+        objective=config.objective,
+        never_bought=config.never_bought,
+        fill=config.fill,
+        empty_reason=config.empty_reason,
+        diversity=_Diversity(
+            shares.category_cap, shares.brand_cap, shares.session_share, shares.mmr_lambda, shares.mmr_vectors
+        ),
+        weights=dict(config.weights),
+    )
+    return msgspec.json.encode(declared, order="sorted").decode()
+
+
+def etag(config: ServingConfig) -> str:
+    """Names the state of a config: equal for equal ones, whoever made them."""
+    return hashlib.blake2b(encode(config).encode(), digest_size=8).hexdigest()
+
+
+def _check(config: ServingConfig, known_sources: Collection[str]) -> None:
+    for problem in problems(config, known_sources, COLUMNS):
+        raise ValueError(f"{problem.field}: {problem.message}")
 
 
 def _domain(config_id: str, config: _Config) -> ServingConfig:
+    shares = config.diversity
     return ServingConfig(
         id=config_id,
         sources=tuple(
@@ -75,9 +115,12 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
         ),
         anchors=config.anchors,
         needs_products=config.needs_products,
-        fill=config.fill,
+        objective=config.objective,
         never_bought=config.never_bought,
+        fill=config.fill,
         empty_reason=config.empty_reason,
-        diversity=Diversity(config.diversity.category_cap, config.diversity.brand_cap, config.diversity.session_share),
+        diversity=Diversity(
+            shares.category_cap, shares.brand_cap, shares.session_share, shares.mmr_lambda, shares.mmr_vectors
+        ),
         weights=config.weights,
     )

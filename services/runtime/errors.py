@@ -64,6 +64,11 @@ def aborted(reason: str, message: str, **metadata: str) -> ServiceError:
     return ServiceError(grpc.StatusCode.ABORTED, reason, message, metadata)
 
 
+def already_exists(reason: str, message: str, **metadata: str) -> ServiceError:
+    """The id is taken."""
+    return ServiceError(grpc.StatusCode.ALREADY_EXISTS, reason, message, metadata)
+
+
 def failed_precondition(reason: str, message: str, **metadata: str) -> ServiceError:
     """The thing is in a state in which this cannot be done."""
     return ServiceError(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata)

@@ -19,6 +19,7 @@ from windowshop.recommender.v1 import (
     model_pb2_grpc,
     privacy_pb2_grpc,
     recommendation_pb2_grpc,
+    serving_config_pb2_grpc,
 )
 from windowshop.recommender.v1 import (
     model_pb2 as m,
@@ -28,6 +29,9 @@ from windowshop.recommender.v1 import (
 )
 from windowshop.recommender.v1 import (
     recommendation_pb2 as r,
+)
+from windowshop.recommender.v1 import (
+    serving_config_pb2 as s,
 )
 
 Context = Any
@@ -41,6 +45,8 @@ class State:
     events: dict[str, f.Event] = field(default_factory=dict)
     products: dict[str, c.Product] = field(default_factory=dict)
     models: dict[str, m.Model] = field(default_factory=dict)
+    configs: dict[str, s.ServingConfig] = field(default_factory=dict)
+    config_updates: list[s.UpdateServingConfigRequest] = field(default_factory=list)
     import_mode: int | None = None
     completed_imports: int = 0
     training_ends_as: "m.ModelState.ValueType" = m.ACTIVE
@@ -208,6 +214,40 @@ class FakeRecommendations(recommendation_pb2_grpc.RecommendationServiceServicer)
         return r.RecommendResponse(empty_reason=f"nothing like {request.product_id}")
 
 
+class FakeServingConfigs(serving_config_pb2_grpc.ServingConfigServiceServicer):
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def ListServingConfigs(
+        self, request: s.ListServingConfigsRequest, context: Context
+    ) -> s.ListServingConfigsResponse:
+        """One a page."""
+        ids = sorted(id_ for id_ in self._state.configs if id_ > request.page_token)
+        token = ids[0] if len(ids) > 1 else ""
+        found = [self._state.configs[id_] for id_ in ids[:1]]
+        return s.ListServingConfigsResponse(serving_configs=found, next_page_token=token)
+
+    async def GetServingConfig(self, request: s.GetServingConfigRequest, context: Context) -> s.ServingConfig:
+        if request.id not in self._state.configs:
+            await abort(context, grpc.StatusCode.NOT_FOUND, "SERVING_CONFIG_NOT_FOUND", "there is no such one")
+        return self._state.configs[request.id]
+
+    async def UpdateServingConfig(self, request: s.UpdateServingConfigRequest, context: Context) -> s.ServingConfig:
+        self._state.config_updates.append(request)
+        changed = s.ServingConfig()
+        changed.CopyFrom(request.serving_config)
+        changed.origin, changed.etag = s.EDITED, "e2"
+        if not request.validate_only:
+            self._state.configs[changed.id] = changed
+        return changed
+
+    async def DeleteServingConfig(
+        self, request: s.DeleteServingConfigRequest, context: Context
+    ) -> s.DeleteServingConfigResponse:
+        gone = self._state.configs.pop(request.id)
+        return s.DeleteServingConfigResponse(restored=gone if gone.origin == s.EDITED else None)
+
+
 @asynccontextmanager
 async def serving(state: State) -> AsyncIterator[str]:
     """Both services at one address."""
@@ -217,6 +257,7 @@ async def serving(state: State) -> AsyncIterator[str]:
     catalog_pb2_grpc.add_CatalogServiceServicer_to_server(FakeCatalog(state), server)  # type: ignore[abstract]  # the client calls no more
     model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(state), server)  # type: ignore[abstract]  # the client calls no more
     recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(FakeRecommendations(state), server)
+    serving_config_pb2_grpc.add_ServingConfigServiceServicer_to_server(FakeServingConfigs(state), server)  # type: ignore[abstract]  # the client calls no more
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -10,6 +10,7 @@ from windowshop.recommender.v1 import catalog_pb2 as catalog
 from windowshop.recommender.v1 import model_pb2 as model
 from windowshop.recommender.v1 import privacy_pb2 as privacy
 from windowshop.recommender.v1 import recommendation_pb2 as recommendation
+from windowshop.recommender.v1 import serving_config_pb2 as configs
 
 from services.runtime.errors import not_found
 from tests.support.gateway import Answer
@@ -72,6 +73,22 @@ def batch_get_features(request: features.BatchGetFeaturesRequest) -> features.Ba
                 string_list_values=[features.StringList(values=["a"])] * count,
             ),
         ],
+    )
+
+
+def serving_config(config_id: str = "discover") -> configs.ServingConfig:
+    """A config with every kind of field."""
+    return configs.ServingConfig(
+        id=config_id,
+        sources=[configs.CandidateSource(name="popular", limit=20, deadline_ms=300, weight=0.5)],
+        anchors=configs.SESSION,
+        objective=configs.NEVER_BOUGHT,
+        fill=True,
+        diversity=configs.Diversity(category_cap=0.5, mmr_lambda=0.7),
+        weights={"fusion": 2.0},
+        origin=configs.EDITED,
+        etag="ab12",
+        update_time=NOON,
     )
 
 
@@ -158,6 +175,11 @@ def answers() -> dict[str, Answer]:
         "DeleteEntity": delete_entity,
         "Recommend": recommend,
         "ListSimilarProducts": recommend,
+        "ListServingConfigs": lambda _: configs.ListServingConfigsResponse(serving_configs=[serving_config()]),
+        "GetServingConfig": lambda request: serving_config(request.id),
+        "CreateServingConfig": lambda request: request.serving_config,
+        "UpdateServingConfig": lambda request: request.serving_config,
+        "DeleteServingConfig": lambda request: configs.DeleteServingConfigResponse(restored=serving_config(request.id)),
         "GetProduct": lambda request: product(request.id),
         "ListProducts": lambda _: catalog.ListProductsResponse(products=[product()], next_page_token="next"),
         "UpdateProduct": lambda request: request.product,

@@ -15,6 +15,7 @@ from windowshop.recommender.v1 import (
     privacy_pb2,
     privacy_pb2_grpc,
     recommendation_pb2_grpc,
+    serving_config_pb2_grpc,
 )
 from windowshop.recommender.v1 import model_pb2 as model
 from windowshop.recommender.v1 import recommendation_pb2 as pb
@@ -33,6 +34,7 @@ class RunningRecommender:
     recommendations: recommendation_pb2_grpc.RecommendationServiceAsyncStub
     models: model_pb2_grpc.ModelServiceAsyncStub
     privacy: privacy_pb2_grpc.PrivacyServiceAsyncStub
+    configs: serving_config_pb2_grpc.ServingConfigServiceAsyncStub
     channel: grpc.aio.Channel
     ops_port: int
 
@@ -98,6 +100,7 @@ async def running_recommender(dsn: str, features_address: str, **settings: objec
                 recommendation_pb2_grpc.RecommendationServiceStub(channel),
                 model_pb2_grpc.ModelServiceStub(channel),
                 privacy_pb2_grpc.PrivacyServiceStub(channel),
+                serving_config_pb2_grpc.ServingConfigServiceStub(channel),
                 channel,
                 configured.ops_port,
             )

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 from windowshop.features.v1 import features_pb2 as f
@@ -15,10 +16,12 @@ from windowshop.recommender.v1 import catalog_pb2 as c
 from windowshop.recommender.v1 import model_pb2 as m
 from windowshop.recommender.v1 import privacy_pb2 as p
 from windowshop.recommender.v1 import recommendation_pb2 as r
+from windowshop.recommender.v1 import serving_config_pb2 as s
 from windowshop.recommender.v1.catalog_pb2_grpc import CatalogServiceStub
 from windowshop.recommender.v1.model_pb2_grpc import ModelServiceStub
 from windowshop.recommender.v1.privacy_pb2_grpc import PrivacyServiceStub
 from windowshop.recommender.v1.recommendation_pb2_grpc import RecommendationServiceStub
+from windowshop.recommender.v1.serving_config_pb2_grpc import ServingConfigServiceStub
 
 from windowshop_client.errors import translated
 from windowshop_client.streams import upload
@@ -54,6 +57,7 @@ class Client:
         self._catalog = CatalogServiceStub(recommender)
         self._models = ModelServiceStub(recommender)
         self._privacy = PrivacyServiceStub(recommender)
+        self._configs = ServingConfigServiceStub(recommender)
 
     async def get_features(
         self, entity: str, entity_id: str, features: Sequence[str] = (), *, timeout: float = READ_SECONDS
@@ -175,6 +179,53 @@ class Client:
         with translated(RECOMMENDER):
             answer = await self._models.ListModels(m.ListModelsRequest(page_size=page_size), timeout=timeout)
         return list(answer.models)
+
+    async def list_serving_configs(self, *, timeout: float = READ_SECONDS) -> list[s.ServingConfig]:
+        """What each kind of recommendation is made of, by id."""
+        found: list[s.ServingConfig] = []
+        request = s.ListServingConfigsRequest()
+        with translated(RECOMMENDER):
+            while True:
+                answer = await self._configs.ListServingConfigs(request, timeout=timeout)
+                found += answer.serving_configs
+                if not answer.next_page_token:
+                    return found
+                request.page_token = answer.next_page_token
+
+    async def get_serving_config(self, config_id: str, *, timeout: float = READ_SECONDS) -> s.ServingConfig:
+        """One of them."""
+        with translated(RECOMMENDER):
+            return await self._configs.GetServingConfig(s.GetServingConfigRequest(id=config_id), timeout=timeout)
+
+    async def update_serving_config(
+        self,
+        config: s.ServingConfig,
+        fields: Sequence[str] = (),
+        *,
+        create: bool = False,
+        validate_only: bool = False,
+        timeout: float = WRITE_SECONDS,
+    ) -> s.ServingConfig:
+        """Changes the named fields (none: those that are set), such as weights or diversity.mmr_lambda.
+
+        With `config.etag` only if the config is still in that state; `create`: it need not be there yet.
+        """
+        request = s.UpdateServingConfigRequest(
+            serving_config=config,
+            update_mask=FieldMask(paths=fields),
+            allow_missing=create,
+            validate_only=validate_only,
+        )
+        with translated(RECOMMENDER):
+            return await self._configs.UpdateServingConfig(request, timeout=timeout)
+
+    async def delete_serving_config(
+        self, config_id: str, etag: str = "", *, timeout: float = WRITE_SECONDS
+    ) -> s.DeleteServingConfigResponse:
+        """Takes an edit back; the answer has the bundled config that serves again, if there is one."""
+        request = s.DeleteServingConfigRequest(id=config_id, etag=etag)
+        with translated(RECOMMENDER):
+            return await self._configs.DeleteServingConfig(request, timeout=timeout)
 
 
 @asynccontextmanager

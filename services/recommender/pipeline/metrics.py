@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.runtime.metrics import BUCKETS
@@ -46,3 +48,14 @@ SHOWCASE = Gauge(
     "windowshop_showcase_products",
     "Products kept in memory for the time when the store is down; 0 means empty pages then.",
 )
+CONFIGS_BROKEN = Gauge(
+    "windowshop_serving_configs_broken",
+    "Stored edits of serving configs that this version cannot read; above 0 the bundled ones serve in their place.",
+)
+
+
+def forget_config(config_id: str) -> None:
+    """Drops the series of a serving config that is gone: whoever creates and deletes must not fill the memory."""
+    for outcome in ("full", "degraded", "empty"):
+        with contextlib.suppress(KeyError):
+            ANSWERS.remove(config_id, outcome)

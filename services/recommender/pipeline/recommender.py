@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
@@ -47,6 +48,12 @@ log = get_logger(__name__)
 _PAGE_SECONDS = 0.5
 
 
+class Configs(Protocol):
+    """Where serving configs are looked up: once per request."""
+
+    def get(self, config_id: str, /) -> ServingConfig | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The parts of the pipeline, in the order of their use."""
@@ -65,7 +72,7 @@ class Recommender:
 
     def __init__(
         self,
-        configs: Mapping[str, ServingConfig],
+        configs: Configs,
         stages: Stages,
         active_model: ActiveModel,
         new_answer_id: Callable[[], str],

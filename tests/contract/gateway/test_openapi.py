@@ -7,6 +7,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from windowshop.recommender.v1.catalog_pb2 import Product
+from windowshop.recommender.v1.serving_config_pb2 import CandidateSource, ServingConfig
 
 from gateway.clients import RPCS
 from gateway.openapi import document
@@ -14,7 +15,8 @@ from gateway.routes import PAGES, ROUTES, Page, Route
 from gateway.schemas import _BOUNDS, _NEEDED
 from services.features import servicer as features
 from services.recommender.domain import product as products
-from services.recommender.servicer import catalog, model, recommendation
+from services.recommender.domain import serving
+from services.recommender.servicer import catalog, model, recommendation, serving_config
 from tests.support.gateway import Gateway
 
 DOCUMENT = json.loads(json.dumps(document("1")))
@@ -33,6 +35,14 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "EraseVisitor": ("/v1/visitors/v1", {}),
     "RecommendForUser": ("/v1/users/user_001/recommendations?explain=true", {}),
     "Recommend": ("/v1/servingConfigs/trending:recommend", {"json": {"userId": "u"}}),
+    "ListServingConfigs": ("/v1/servingConfigs", {}),
+    "CreateServingConfig": (
+        "/v1/servingConfigs",
+        {"json": {"id": "mine", "sources": [{"name": "popular", "limit": 9}]}},
+    ),
+    "GetServingConfig": ("/v1/servingConfigs/discover", {}),
+    "UpdateServingConfig": ("/v1/servingConfigs/discover", {"json": {"diversity": {"mmrLambda": 0.7}}}),
+    "DeleteServingConfig": ("/v1/servingConfigs/discover?etag=ab12", {}),
     "ListSimilarProducts": ("/v1/products/prod_100/similar", {}),
     "GetProduct": ("/v1/products/prod_100", {}),
     "ListProducts": ("/v1/products", {}),
@@ -152,6 +162,7 @@ def test_the_bounds_are_those_of_the_services() -> None:
         "ListSimilarProducts": recommendation.MAX_PAGE,
         "ListProducts": catalog.MAX_PAGE,
         "ListModels": model.MAX_PAGE,
+        "ListServingConfigs": serving_config.MAX_PAGE,
     }
     for row in ROUTES:
         parameters = {one["name"]: one["schema"] for one in operation_of(row)["parameters"]}
@@ -168,6 +179,12 @@ def test_the_bounds_are_those_of_the_services() -> None:
     assert recommend["productIds"]["maxItems"] == recommendation.MAX_PRODUCTS
     assert recommend["excludeProductIds"]["maxItems"] == recommendation.MAX_EXCLUDED
     assert recommend["device"]["maxLength"] == recommendation.MAX_DEVICE
+    config = schemas["ServingConfigInput"]["properties"]
+    source = schemas["CandidateSourceInput"]["properties"]
+    assert config["sources"]["maxItems"] == serving.MAX_SOURCES
+    assert config["emptyReason"]["maxLength"] == serving.MAX_REASON
+    assert source["limit"]["maximum"] == serving.MAX_LIMIT
+    assert source["deadlineMs"]["maximum"] == serving.MAX_DEADLINE * 1000
     assert product["title"]["maxLength"] == products.MAX_TITLE
     assert product["description"]["maxLength"] == products.MAX_DESCRIPTION
     assert product["categories"]["maxItems"] == products.MAX_CATEGORIES
@@ -177,7 +194,8 @@ def test_the_bounds_are_those_of_the_services() -> None:
 
 def test_every_bound_and_need_is_of_a_field() -> None:
     named = {field.full_name for rpc in RPCS.values() for field in rpc.request.fields}
-    named |= {field.full_name for field in Product.DESCRIPTOR.fields}
+    for message in (Product, ServingConfig, CandidateSource):
+        named |= {field.full_name for field in message.DESCRIPTOR.fields}
     assert set(_BOUNDS) | _NEEDED <= named
 
 

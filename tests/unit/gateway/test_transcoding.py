@@ -108,7 +108,8 @@ def to_float32(value: Any) -> Any:
 def test_every_rpc_has_messages_that_can_be_read_and_written() -> None:
     for rpc in RPCS.values():
         Encoder(rpc.response)
-        if rpc.name != "CatalogService.UpdateProduct":  # its mask comes from the query
+        # Their masks come from the query.
+        if rpc.name not in ("CatalogService.UpdateProduct", "ServingConfigService.UpdateServingConfig"):
             Decoder(rpc.request)
 
 

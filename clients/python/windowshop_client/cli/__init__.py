@@ -5,6 +5,7 @@ import click
 from windowshop_client.cli.demo import demo
 from windowshop_client.cli.imports import import_group
 from windowshop_client.cli.models import models, train
+from windowshop_client.cli.serving_configs import serving_configs
 from windowshop_client.cli.shop import erase, features, recommend, set_inventory, similar
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     """Talk to a running windowshop: features, recommendations, catalogue, events, models."""
 
 
-for command in (features, recommend, similar, set_inventory, erase, import_group, train, models, demo):
+for command in (features, recommend, similar, set_inventory, erase, import_group, train, models, serving_configs, demo):
     main.add_command(command)
 
 __all__ = ["main"]

@@ -12,13 +12,14 @@ from rich.table import Table
 from windowshop.features.v1 import features_pb2 as f
 from windowshop.recommender.v1 import model_pb2 as m
 from windowshop.recommender.v1 import recommendation_pb2 as r
+from windowshop.recommender.v1 import serving_config_pb2 as s
 
 from windowshop_client.ndjson import BadLine
 from windowshop_client.values import value_of
 
 SHOWN_ERRORS = 10
-
 SHOWN_ROWS = 3
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
@@ -113,6 +114,21 @@ def show_models(models: Iterable[m.Model]) -> None:
     show_table(("model", "state", "created", "metrics", "reason"), rows)
 
 
+def show_serving_configs(configs: Iterable[s.ServingConfig]) -> None:
+    """One row a config."""
+    rows = (
+        (
+            config.id,
+            s.ConfigOrigin.Name(config.origin).lower(),
+            s.Objective.Name(config.objective).lower(),
+            ", ".join(f"{source.name} {source.weight:g}" for source in config.sources),
+            _when(config.update_time.ToDatetime(tzinfo=UTC)) if config.HasField("update_time") else "",
+        )
+        for config in configs
+    )
+    show_table(("serving config", "origin", "ordered by", "sources", "changed"), rows)
+
+
 def show_bad_lines(lines: Sequence[BadLine], total: int) -> None:
     """The first bad lines of an import, on stderr."""
     for bad in lines[:SHOWN_ERRORS]:
@@ -149,21 +165,6 @@ def _plain(value: f.FeatureValue) -> object:
     return _when(plain) if isinstance(plain, datetime) else plain
 
 
-def _metric(name: str, value: float) -> str:
-    """Instants as such, whole numbers whole, others with four digits."""
-    if name.endswith("_ms"):
-        return _when(datetime.fromtimestamp(value / 1000, UTC))
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
-
-
-def _when(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _warn(degraded: Iterable[str]) -> None:
-    missing = ", ".join(degraded)
-    if missing:
-        click.echo(f"degraded: {missing}", err=True)
 def _brief(plain: object) -> str:
     """A value in a cell: of a table the first rows."""
     if plain is None:
@@ -181,3 +182,18 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if number == round(number) or abs(number) >= 1e6 else f"{number:.4g}"
 
 
+def _metric(name: str, value: float) -> str:
+    """Instants as such, whole numbers whole, others with four digits."""
+    if name.endswith("_ms"):
+        return _when(datetime.fromtimestamp(value / 1000, UTC))
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+
+
+def _when(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _warn(degraded: Iterable[str]) -> None:
+    missing = ", ".join(degraded)
+    if missing:
+        click.echo(f"degraded: {missing}", err=True)
