@@ -162,7 +162,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
         computer=PostgresComputer(database),
         training=PostgresTraining(database),
         online=RedisOnlineStore(store, read_through),
-        queue=RedisDueQueue(store),
+        queue=RedisDueQueue(store, int(settings.worker_lease * 1_000)),
     )
 
 

@@ -27,8 +27,8 @@ log = get_logger(__name__)
 
 # Seconds.
 _BACKOFF = (0.2, 5.0)
-# Another worker follows: look again whether it still does.
-_STAND_BY = 5.0
+# Another worker follows: look again whether it still does. A millisecond of the database each time.
+_STAND_BY = 1.0
 # Prices are ranked when none has moved for a moment, and at the latest after some seconds of an import.
 _QUIET = 0.3
 _PATIENCE = 5.0

@@ -33,3 +33,6 @@ class FeatureSettings(ServiceSettings):
     start_seconds: PositiveSeconds = Field(30.0, alias="FEATURES_START_SECONDS")
     # Share of its time in which the worker computes: a bulk load must not starve reads.
     worker_duty: float = Field(0.5, alias="FEATURES_WORKER_DUTY", gt=0, le=1)
+    # For how long a worker that is killed keeps from others what it was computing; far above the longest batch, or
+    # others compute it too.
+    worker_lease: PositiveSeconds = Field(30.0, alias="FEATURES_WORKER_LEASE")

@@ -10,7 +10,7 @@ from services.features.stores.redis import RedisStore, Script, command
 
 _CURSOR = MARKS + "cursor"
 
-# A worker that is killed holds its entities for this long. Far above the longest batch.
+# Far above the longest batch.
 LEASE_MS = 30_000
 
 # ARGV: now, limit, lease. Returns id, due time, id, due time ... of what was claimed, longest waiting first.
@@ -39,8 +39,10 @@ _COMPLETE_AT_ONCE = 1_000
 class RedisDueQueue:
     """Implements DueQueue and TailState."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, lease_ms: int = LEASE_MS) -> None:
+        """``lease_ms``: for how long a worker that is killed keeps what it had claimed."""
         self._store = store
+        self._lease_ms = lease_ms
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         """See DueQueue."""
@@ -50,7 +52,7 @@ class RedisDueQueue:
 
     async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
         """See DueQueue."""
-        lease = now_ms + LEASE_MS
+        lease = now_ms + self._lease_ms
         found = await self._store.call(_CLAIM.on(due_key(entity), now_ms, limit, lease))
         return [
             Claim(entity_id.decode(), lease, int(float(due)))
