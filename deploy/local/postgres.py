@@ -21,6 +21,8 @@ _SETTINGS = {
     "unix_socket_directories": "",  # socket paths are limited to 107 characters, data folders are not
     "shared_buffers": "256MB",  # an HNSW index outside of it is two to three times as slow
     "max_connections": "200",
+    # A statement over the whole log locks each partition and each of its indexes: days of years are thousands of locks.
+    "max_locks_per_transaction": "256",
     "jit": "off",  # compiling costs more than it saves on statements of milliseconds
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -8,6 +8,6 @@ SELECT
 FROM event_lines
 WHERE product_id = ANY ($1)
   AND event_type IN ('detail-page-view', 'add-to-cart', 'purchase-complete')
-  AND event_time > $2::timestamptz - interval '168 hours'
+  AND event_time > window_start($2, '168 hours')
   AND event_time <= $2::timestamptz
 GROUP BY product_id

@@ -11,7 +11,7 @@ WITH views AS (
   JOIN product_signals p USING (product_id)
   WHERE l.subject_id = ANY ($1)
     AND l.event_type = 'detail-page-view'
-    AND l.event_time > $2::timestamptz - interval '60 minutes'
+    AND l.event_time > window_start($2, '60 minutes')
     AND l.event_time <= $2::timestamptz
     AND p.top_category IS NOT NULL
 ),

@@ -10,7 +10,7 @@ WITH evidence AS MATERIALIZED (
   FROM event_lines
   WHERE subject_id = ANY ($1)
     AND event_type IN ('purchase-complete', 'detail-page-view')
-    AND event_time > $2::timestamptz - interval '2160 hours'
+    AND event_time > window_start($2, '2160 hours')
     AND event_time <= $2::timestamptz
   GROUP BY subject_id, product_id
 ),

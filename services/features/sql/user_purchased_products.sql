@@ -13,7 +13,7 @@ WITH bought AS (
   FROM event_lines
   WHERE subject_id = ANY ($1)
     AND event_type = 'purchase-complete'
-    AND event_time > $2::timestamptz - interval '8760 hours'
+    AND event_time > window_start($2, '8760 hours')
     AND event_time <= $2::timestamptz
   GROUP BY subject_id, product_id
 ),

@@ -39,6 +39,8 @@ _OUTAGE = (
 )
 
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
+# The log holds no other check that a row could fail.
+PartitionMissingError = asyncpg.exceptions.CheckViolationError
 LockTimeoutError = asyncpg.exceptions.LockNotAvailableError
 # A statement that the server does not accept.
 StatementError = asyncpg.exceptions.SyntaxOrAccessError

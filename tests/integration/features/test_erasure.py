@@ -181,14 +181,14 @@ async def test_a_write_under_way_does_not_bring_a_person_back(
 ) -> None:
     """The commit has looked for tombstones and found none when the erasure begins."""
     written, release = asyncio.Event(), asyncio.Event()
-    append = PostgresEventLog._append_lines
+    store = PostgresEventLog._store
 
     async def slowly(*arguments: Any) -> Any:
         written.set()
         await release.wait()
-        return await append(*arguments)
+        return await store(*arguments)
 
-    monkeypatch.setattr(PostgresEventLog, "_append_lines", staticmethod(slowly))
+    monkeypatch.setattr(PostgresEventLog, "_store", staticmethod(slowly))
     writing = asyncio.create_task(server.write(event(VIEW, "person_1", "lamp")))
     await written.wait()
     erasing = asyncio.create_task(erase(server, "person_1"))
@@ -278,6 +278,7 @@ async def test_a_mark_that_comes_late_leaves_nothing(server: FeatureServer, valk
     await erase(server, "person_1")
     await server.execute("DELETE FROM events WHERE user_id = 'person_2'")
     await server.execute("DELETE FROM event_lines WHERE subject_id = 'person_2'")
+    await server.execute("DELETE FROM subjects WHERE subject_id = 'person_2'")
     async with Redis.from_url(valkey.url) as client:
         (record,) = await client.keys("*:person_1")
         await client.setrange(record, 0, b"a token.")

@@ -45,7 +45,8 @@ SELECT * FROM (
 """
 
 _RESET = """
-TRUNCATE public.events, public.event_lines, public.product_signals, public.unannounced_products, truth.signals;
+TRUNCATE public.events, public.event_lines, public.event_ids, public.subjects, public.ingests, public.product_signals,
+  public.unannounced_products, truth.signals;
 UPDATE public.product_signals_cursor SET cursor = '', generation = 0;
 """
 
