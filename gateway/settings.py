@@ -8,7 +8,8 @@ from services.runtime.settings import Port, ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):
-    """Ports of its own and the addresses of the services, as ``host:port`` or ``dns:///name:port``."""
+    """Ports of its own and the addresses of the services: ``host:port``, ``dns:///name:port`` for all servers behind a
+    name, or several IPv4 addresses and ports with commas."""
 
     port: Port = Field(8000, alias="GATEWAY_PORT")
     ops_port: Port = Field(9100, alias="GATEWAY_OPS_PORT")

@@ -23,6 +23,7 @@ from windowshop.recommender.v1.privacy_pb2_grpc import PrivacyServiceStub
 from windowshop.recommender.v1.recommendation_pb2_grpc import RecommendationServiceStub
 from windowshop.recommender.v1.serving_config_pb2_grpc import ServingConfigServiceStub
 
+from windowshop_client.channels import open_channel
 from windowshop_client.errors import translated
 from windowshop_client.streams import upload
 
@@ -35,13 +36,6 @@ READ_SECONDS = 5.0
 """Deadline of a read. Reads answer within milliseconds; this is for a machine that is busy."""
 WRITE_SECONDS = 30.0
 """Deadline of a unary write."""
-
-# Connections that idle through a long quiet phase (training, say) must notice a dead server.
-_CHANNEL_OPTIONS = (
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.max_receive_message_length", 32 * 1024 * 1024),
-)
 
 
 class Client:
@@ -232,12 +226,13 @@ class Client:
 async def connect(*, features: str = "localhost:50051", recommender: str = "localhost:50052") -> AsyncIterator[Client]:
     """A client of the services at these addresses, for the length of an `async with`.
 
-    Nothing is sent before the first call; a service that is not there shows as WindowshopError with
-    code UNAVAILABLE on the calls that need it.
+    An address is `host:port`, `dns:///name:port`, or a list of IPv4 addresses and ports with commas: of several
+    servers each gets its share, and a restart of one is not seen. Nothing is sent before the first call; a service
+    that is not there shows as WindowshopError with code UNAVAILABLE on the calls that need it.
     """
     async with (
-        aio.insecure_channel(features, options=_CHANNEL_OPTIONS) as to_features,
-        aio.insecure_channel(recommender, options=_CHANNEL_OPTIONS) as to_recommender,
+        open_channel(features) as to_features,
+        open_channel(recommender) as to_recommender,
     ):
         yield Client(to_features, to_recommender)
 
