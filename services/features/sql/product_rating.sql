@@ -3,7 +3,7 @@
 WITH newest AS (
   SELECT DISTINCT ON (product_id, subject_id) product_id, rating::text::numeric AS rating
   FROM event_lines
-  WHERE product_id = ANY ($1) AND event_type = 'rate' AND event_time <= $2::timestamptz
+  WHERE product_id = ANY ((SELECT $1::text[])::text[]) AND event_type = 'rate' AND event_time <= $2::timestamptz
   ORDER BY product_id, subject_id, event_time DESC, seq DESC, line DESC
 ),
 ratings AS (
@@ -13,7 +13,7 @@ ratings AS (
   UNION ALL
   SELECT product_id, rating_average::text::numeric * rating_count, rating_count
   FROM product_signals
-  WHERE product_id = ANY ($1) AND rating_average IS NOT NULL AND rating_count > 0
+  WHERE product_id = ANY ((SELECT $1::text[])::text[]) AND rating_average IS NOT NULL AND rating_count > 0
 )
 SELECT product_id AS id, round_half_even(sum(total), sum(number), 2) AS value
 FROM ratings

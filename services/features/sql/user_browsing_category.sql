@@ -9,7 +9,7 @@ WITH views AS (
     row_number() OVER (PARTITION BY l.subject_id ORDER BY l.event_time, l.seq, l.line) AS place
   FROM event_lines l
   JOIN product_signals p USING (product_id)
-  WHERE l.subject_id = ANY ($1)
+  WHERE l.subject_id = ANY ((SELECT $1::text[])::text[])
     AND l.event_type = 'detail-page-view'
     AND l.event_time > window_start($2, '60 minutes')
     AND l.event_time <= $2::timestamptz

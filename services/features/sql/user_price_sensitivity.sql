@@ -8,7 +8,7 @@ WITH evidence AS MATERIALIZED (
     sum(CASE event_type WHEN 'purchase-complete' THEN 5 ELSE 1 END) AS weight,
     min(event_time) AS oldest
   FROM event_lines
-  WHERE subject_id = ANY ($1)
+  WHERE subject_id = ANY ((SELECT $1::text[])::text[])
     AND event_type IN ('purchase-complete', 'detail-page-view')
     AND event_time > window_start($2, '2160 hours')
     AND event_time <= $2::timestamptz

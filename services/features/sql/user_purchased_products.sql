@@ -11,7 +11,7 @@ WITH bought AS (
     ) AS weight,
     min(event_time) AS oldest
   FROM event_lines
-  WHERE subject_id = ANY ($1)
+  WHERE subject_id = ANY ((SELECT $1::text[])::text[])
     AND event_type = 'purchase-complete'
     AND event_time > window_start($2, '8760 hours')
     AND event_time <= $2::timestamptz
