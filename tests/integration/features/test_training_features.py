@@ -31,7 +31,9 @@ sql = "{name}.sql"
 """
 # 128 kB a value.
 LONG = """
-SELECT id, array_fill(repeat('x', 64), ARRAY[2000]) AS value FROM unnest($1::text[]) AS id WHERE $2::timestamptz IS NOT NULL
+SELECT id, array_fill(repeat('x', 64), ARRAY[2000]) AS value
+FROM unnest($1::text[]) AS id
+WHERE $2::timestamptz IS NOT NULL
 """
 SLOW = "SELECT id, pg_sleep(60)::text AS value FROM unnest($1::text[]) AS id WHERE $2::timestamptz IS NOT NULL"
 
