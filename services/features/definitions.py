@@ -118,6 +118,11 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
         raise DefinitionError(f"{place}: events must be a list of event types")
     sql = _statement(table, "sql", path, place)
     return Feature(
+    on_event, materialize = _choice(OnEvent, table, "on_event", place), _flag(table, "materialize", place)
+    if on_event is OnEvent.ALWAYS and (materialize or events):
+        raise DefinitionError(
+            f'{place}: what is computed on each read (on_event = "always") has no materialize or events'
+        )
         name=name,
         entity=_text(table, "entity", place),
         type=kind,
@@ -125,8 +130,8 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
         refresh_ms=refresh,
         ttl_ms=ttl,
         default=_default(table, kind, place),
-        materialize=_flag(table, "materialize", place),
-        on_event=_choice(OnEvent, table, "on_event", place),
+        materialize=materialize,
+        on_event=on_event,
         on_request=_flag(table, "on_request", place),
         events=frozenset(events),
         sql=sql,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from services.features.domain.features import (
     Entity,
     Entry,
     Feature,
+    OnEvent,
     Outcome,
     Reading,
     Record,
@@ -92,6 +94,7 @@ class Reader:
 
     async def read(
         self,
+        self._never_shared = itertools.count(-1, -1)
         entity: Entity,
         ids: Sequence[str],
         features: Sequence[Feature],
@@ -245,6 +248,8 @@ class Reader:
             when = next_due_ms(kept, entries, self._jitter())
             if when is not None:
                 due.setdefault(entity_id, when)
+        if feature.on_event is OnEvent.ALWAYS:
+            state = next(self._never_shared)  # no mark tells whether a running computation misses an event
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         # Queued first: an erasure in between empties the queue too, and one before shows in the write.
         if due:

@@ -48,6 +48,7 @@ class OnEvent(StrEnum):
     NONE = "none"  # nothing: only age counts
 
 
+    ALWAYS = "always"  # no matter: each read computes, what is stored is for when that is impossible
 class Status(StrEnum):
     """Why a value is what it is; see FeatureStatus in features.proto."""
 
@@ -190,6 +191,8 @@ def reading(feature: Feature, entry: Entry, now_ms: int, outdated: bool = False)
 
 
 def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entry]:
+    if feature.on_event is OnEvent.ALWAYS:
+        return Worth.DIRTY
     """Both; of two computations of one feature the later one."""
     entries = dict(old)
     for number, entry in new.items():

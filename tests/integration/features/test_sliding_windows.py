@@ -22,6 +22,7 @@ from tests.support.stack import PostgresServer, ValkeyServer
 
 CATEGORY, COUNT, AVERAGE = "user_browsing_category", "user_purchase_count_30d", "user_avg_order_value"
 SENSITIVITY, VIEWS = "user_price_sensitivity", "user_recent_views"
+START, SESSION = "user_session_start", "user_session_products"
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 
 
@@ -193,3 +194,23 @@ async def test_an_event_between_edges_moves_them(process: Process) -> None:
     assert (await process.read(CATEGORY)).value == "Toys"
     process.now_ms += 1
     assert await process.read(CATEGORY) == Reading(None, Status.NULL, process.now_ms)
+
+
+async def test_a_session_is_right_at_each_read_whatever_marks_come(process: Process) -> None:
+    """No mark tells of most events, nor of the half hour in which nothing happens."""
+    shop = Shop(process.parts)
+    await shop.happened(event("search", "u", ago=29 * MINUTE), view("u", "t", ago=10))
+    began = NOW - 29 * MINUTE_MS
+    for _ in range(2):
+        assert await process.read(START) == Reading(began, Status.PRESENT, NOW)
+        assert await process.read(SESSION) == Reading(["t"], Status.PRESENT, NOW)
+    await shop.happened(event("home-page-view", "u", ago=-29 * 60), event("click", "u", "b", ago=5))
+    assert (await process.read(SESSION)).value == ["b", "t"]
+    process.now_ms = NOW + 50 * MINUTE_MS
+    assert (await process.read(START)).value == began
+    process.log_down = True
+    assert (await process.read(START)).status == Status.STALE
+    process.log_down = False
+    process.now_ms = NOW + 59 * MINUTE_MS
+    for name in (START, SESSION):
+        assert await process.read(name) == Reading(None, Status.NULL, process.now_ms)

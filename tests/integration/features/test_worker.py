@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -16,7 +17,7 @@ from tests.support.streamed_catalogue import StreamedCatalogue, running_catalogu
 from tests.support.waiting import eventually
 
 LEVEL, POPULARITY, CATEGORY = "product_inventory_level", "product_popularity_score", "user_browsing_category"
-SENSITIVITY = "user_price_sensitivity"
+SENSITIVITY, BRANDS = "user_price_sensitivity", "user_brand_affinity"
 
 
 @pytest.fixture
@@ -139,6 +140,20 @@ async def test_late_catalogue_corrects_user_features(server: FeatureServer, cata
         return (now[CATEGORY].string_value, now[SENSITIVITY].string_value) == ("Toys", "low")
 
     await eventually(corrected)
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_change_of_brand_changes_whose_interest_it_was(
+    server: FeatureServer, catalogue: StreamedCatalogue
+) -> None:
+    async def brands_are(*names: str) -> bool:
+        return list((await server.get("User", "u1", BRANDS)).features[BRANDS].table_value.keys) == list(names)
+
+    await server.write(event("add-to-cart", "u1", "p1", ago=100 * 86_400))
+    assert await brands_are()
+    for brand in ("Acme", "Bolt", ""):  # nothing but the brand changes
+        await catalogue.put(signal("p1", brand=brand))
+        await eventually(partial(brands_are, *([brand] if brand else [])))
 
 
 async def test_worker_continues_the_stream_where_it_stood(

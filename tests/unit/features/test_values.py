@@ -45,6 +45,8 @@ def feature(number: int = 1, **changes: Any) -> Feature:
         (0, OLD, OnEvent.READ_THROUGH, Worth.DIRTY),
         (0, OLD, OnEvent.QUEUE, Worth.GOOD),
         (1_000, OLD, OnEvent.NONE, Worth.AGED),
+        (0, NEW, OnEvent.ALWAYS, Worth.DIRTY),
+        (5_000, NEW, OnEvent.ALWAYS, Worth.MISSING),
         (5_000, NEW, OnEvent.READ_THROUGH, Worth.MISSING),
         (5_000, OLD, OnEvent.READ_THROUGH, Worth.MISSING),
     ],

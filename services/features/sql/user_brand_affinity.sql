@@ -1,0 +1,2 @@
+-- How the user's interest is shared out over brands; products without one have no say.
+SELECT id, keys, share, valid_until FROM interest_shares($1, $2, true)
