@@ -116,13 +116,13 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
     events = table.get("events", [])
     if not isinstance(events, list) or not set(events) <= set(EVENT_TYPES):
         raise DefinitionError(f"{place}: events must be a list of event types")
-    sql = _statement(table, "sql", path, place)
-    return Feature(
     on_event, materialize = _choice(OnEvent, table, "on_event", place), _flag(table, "materialize", place)
     if on_event is OnEvent.ALWAYS and (materialize or events):
         raise DefinitionError(
             f'{place}: what is computed on each read (on_event = "always") has no materialize or events'
         )
+    sql = _statement(table, "sql", path, place)
+    return Feature(
         name=name,
         entity=_text(table, "entity", place),
         type=kind,

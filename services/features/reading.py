@@ -89,12 +89,12 @@ class Reader:
         self._clock_ms = clock_ms
         self._jitter = jitter
         self._computations: SharedBatches[_State, _Computed] = SharedBatches()
+        self._never_shared = itertools.count(-1, -1)
         # Computations that took longer than their callers had time for.
         self._late: set[asyncio.Task[dict[str, dict[int, Entry]]]] = set()
 
     async def read(
         self,
-        self._never_shared = itertools.count(-1, -1)
         entity: Entity,
         ids: Sequence[str],
         features: Sequence[Feature],
@@ -231,6 +231,8 @@ class Reader:
                 outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
             return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
 
+        if feature.on_event is OnEvent.ALWAYS:
+            state = next(self._never_shared)  # no mark tells whether a running computation misses an event
         states = [_State(feature.name, i, records[i].token, state) for i in ids]
         return {one.id: found for one, found in (await self._computations.run(states, compute)).items()}
 
@@ -248,8 +250,6 @@ class Reader:
             when = next_due_ms(kept, entries, self._jitter())
             if when is not None:
                 due.setdefault(entity_id, when)
-        if feature.on_event is OnEvent.ALWAYS:
-            state = next(self._never_shared)  # no mark tells whether a running computation misses an event
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         # Queued first: an erasure in between empties the queue too, and one before shows in the write.
         if due:

@@ -46,9 +46,9 @@ class OnEvent(StrEnum):
     READ_THROUGH = "read-through"  # dirty: the next read computes
     QUEUE = "queue"  # served on, while the worker computes
     NONE = "none"  # nothing: only age counts
-
-
     ALWAYS = "always"  # no matter: each read computes, what is stored is for when that is impossible
+
+
 class Status(StrEnum):
     """Why a value is what it is; see FeatureStatus in features.proto."""
 
@@ -173,6 +173,8 @@ def worth(feature: Feature, record: Record, now_ms: int) -> Worth:
     if age >= feature.ttl_ms:
         return Worth.MISSING
     slid = entry.slid(now_ms)
+    if feature.on_event is OnEvent.ALWAYS:
+        return Worth.DIRTY
     if feature.on_event is OnEvent.READ_THROUGH and (slid or entry.token != record.token):
         return Worth.DIRTY
     if slid or age >= feature.refresh_ms:
@@ -191,8 +193,6 @@ def reading(feature: Feature, entry: Entry, now_ms: int, outdated: bool = False)
 
 
 def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entry]:
-    if feature.on_event is OnEvent.ALWAYS:
-        return Worth.DIRTY
     """Both; of two computations of one feature the later one."""
     entries = dict(old)
     for number, entry in new.items():
