@@ -21,6 +21,7 @@ from services.features.following import SignalFollower
 from services.features.marking import Marker
 from services.features.reading import Reader
 from services.features.refreshing import Refresher
+from services.features.retaining import Retention
 from services.features.servicer import FeatureServicer
 from services.features.settings import FeatureSettings
 from services.features.stores import postgres, redis_cluster
@@ -31,6 +32,7 @@ from services.features.stores.online import RedisOnlineStore
 from services.features.stores.postgres import Database
 from services.features.stores.queue import RedisDueQueue
 from services.features.stores.redis import RedisStore
+from services.features.stores.retention import PostgresLogKeeper
 from services.features.stores.signals import PostgresSignals
 from services.features.stores.training import PostgresTraining
 from services.features.tailing import LogTail
@@ -85,7 +87,9 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     reader = Reader(parts.online, parts.queue, parts.computer, marker, clock_ms, random.random)
     eraser = Eraser(PostgresErasure(parts.database), parts.online, marker, clock_us)
     training = TrainingReader(parts.training)
-    servicer = FeatureServicer(parts.definitions, reader, Writer(group, clock_us), eraser, training, clock_ms)
+    servicer = FeatureServicer(
+        parts.definitions, reader, Writer(group, clock_us, settings.retention_days), eraser, training, clock_ms
+    )
     server = Server(
         settings.port,
         [SERVICE_NAME],
@@ -116,6 +120,7 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
             parts.entities, parts.online, parts.queue, parts.computer, clock_ms, random.random, settings.worker_duty
         ),
         tail=LogTail(parts.entities, parts.log, parts.queue, parts.online, parts.computer, clock_ms),
+        retention=Retention(PostgresLogKeeper(parts.database), settings.retention_days, clock_us),
         follower=SignalFollower(
             parts.entities,
             StreamProductSignals(recommender),

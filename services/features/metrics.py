@@ -57,3 +57,12 @@ TAIL_LAG = Gauge(
 )
 MARKS_REPEATED = Counter("windowshop_marks_repeated_total", "Transactions whose lost marks the log tail repeated.")
 SIGNALS_APPLIED = Counter("windowshop_product_signals_applied_total", "Catalogue changes taken over.")
+LOG_PARTITIONS_DROPPED = Counter(
+    "windowshop_log_partitions_dropped_total",
+    "Days and months of the event log that were dropped, being too old to keep.",
+)
+LOG_EVENTS_EXPIRED = Counter("windowshop_log_events_expired_total", "Events that were dropped with their day.")
+LOG_KEPT = Gauge(
+    "windowshop_log_kept_timestamp_seconds",
+    "When the log was last kept in bounds (hourly, by one worker of all); more than hours ago it grows without limit.",
+)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from services.features.definitions import BUNDLED
 from services.runtime.settings import Port, PositiveSeconds, ServiceSettings
+
+# Days: what the features with the longest windows look back.
+LONGEST_WINDOW = 365
+
+
+def _long_enough(days: int) -> int:
+    if days and not LONGEST_WINDOW <= days <= 36_500:
+        raise ValueError(f"must be 0 (keep all) or {LONGEST_WINDOW} (the longest window of a feature) to 36500 days")
+    return days
 
 
 class FeatureSettings(ServiceSettings):
@@ -31,6 +41,8 @@ class FeatureSettings(ServiceSettings):
     redis_timeout: PositiveSeconds = Field(0.05, alias="FEATURES_REDIS_TIMEOUT")
     # How long a start waits for the database before it fails for its supervisor to see.
     start_seconds: PositiveSeconds = Field(30.0, alias="FEATURES_START_SECONDS")
+    # Days that the log is kept, in whole days and, of lines, whole months; older events are refused. 0: for ever.
+    retention_days: Annotated[int, AfterValidator(_long_enough)] = Field(0, alias="FEATURES_RETENTION_DAYS")
     # Share of its time in which the worker computes: a bulk load must not starve reads.
     worker_duty: float = Field(0.5, alias="FEATURES_WORKER_DUTY", gt=0, le=1)
     # For how long a worker that is killed keeps from others what it was computing; far above the longest batch, or

@@ -6,16 +6,18 @@ import asyncio
 
 from services.features.following import SignalFollower
 from services.features.refreshing import Refresher
+from services.features.retaining import Retention
 from services.features.tailing import LogTail
 
 
 class Worker:
-    """The three tasks of a worker process; several processes may run."""
+    """The tasks of a worker process; several processes may run."""
 
-    def __init__(self, refresher: Refresher, tail: LogTail, follower: SignalFollower) -> None:
+    def __init__(self, refresher: Refresher, tail: LogTail, follower: SignalFollower, retention: Retention) -> None:
         self._refresher = refresher
         self._tail = tail
         self._follower = follower
+        self._retention = retention
 
     async def run(self) -> None:
         """Until cancelled; a bug in one task ends all, for the supervisor to see."""
@@ -23,3 +25,4 @@ class Worker:
             tasks.create_task(self._refresher.run(), name="refresh")
             tasks.create_task(self._tail.run(), name="log tail")
             tasks.create_task(self._follower.run(), name="signals")
+            tasks.create_task(self._retention.run(), name="retention")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.features import metrics
 from services.features.committing import MAX_COMMIT, GroupCommit
-from services.features.domain.events import Event, Rejection, accept
+from services.features.domain.events import MIN_TIME_US, Event, Rejection, accept
 
 # Rows. Reading and validating this many takes about a millisecond; between slices other requests get their turn.
 _SLICE = 500
@@ -29,8 +29,10 @@ class Written(NamedTuple):
 class Writer:
     """Appends events to the log."""
 
-    def __init__(self, group: GroupCommit, clock_us: Callable[[], int]) -> None:
+    def __init__(self, group: GroupCommit, clock_us: Callable[[], int], retention_days: int = 0) -> None:
+        """``retention_days``: older events are refused; 0: of any age."""
         self._group = group
+        self._retention_us = retention_days * 86_400 * 1_000_000
         self._clock_us = clock_us
 
     async def write(self, drafts: Iterable[Event]) -> Written:
@@ -40,12 +42,13 @@ class Writer:
         again stores the rest.
         """
         now_us = self._clock_us()
+        oldest_us = max(MIN_TIME_US, now_us - self._retention_us) if self._retention_us else MIN_TIME_US
         events: list[Event] = []
         rejected: list[tuple[int, Rejection]] = []
         counts = Counter[str](accepted=0, duplicates=0, unknown_products=0, erased=0)
         weight = since_turn = 0
         for place, draft in enumerate(drafts):
-            checked = accept(draft, now_us)
+            checked = accept(draft, now_us, oldest_us)
             if isinstance(checked, Rejection):
                 rejected.append((place, checked))
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -100,13 +101,13 @@ class Rejection(NamedTuple):
     message: str
 
 
-def accept(event: Event, now_us: int) -> Event | Rejection:
-    """The event as it goes into the log, or what is wrong with it.
+def accept(event: Event, now_us: int, oldest_us: int = MIN_TIME_US) -> Event | Rejection:
+    """The event as it goes into the log, which keeps none of before ``oldest_us``, or what is wrong with it.
 
     Fills in what the contract derives: the time (``now_us``) and a purchase's revenue, the exact sum of price x
     quantity when every line has a price (else the total is unknown, and the order does not count for averages).
     """
-    rejection = _identity(event) or _time(event, now_us) or _lines(event) or _numbers(event) or _texts(event)
+    rejection = _identity(event) or _time(event, now_us, oldest_us) or _lines(event) or _numbers(event) or _texts(event)
     if rejection is not None:
         return rejection
     if event.event_time_us is None:
@@ -145,12 +146,13 @@ def _identity(event: Event) -> Rejection | None:
     return None
 
 
-def _time(event: Event, now_us: int) -> Rejection | None:
+def _time(event: Event, now_us: int, oldest_us: int) -> Rejection | None:
     time = event.event_time_us
     if time is None:
         return None
-    if time < MIN_TIME_US:
-        return Rejection("EVENT_TIME_TOO_OLD", "eventTime", "must not be before 2000-01-01T00:00:00Z")
+    if time < oldest_us:
+        oldest = datetime.fromtimestamp(oldest_us // 1_000_000, UTC)
+        return Rejection("EVENT_TOO_OLD", "eventTime", f"must not be before {oldest:%Y-%m-%dT%H:%M:%SZ}")
     if time > now_us + MAX_FUTURE_US:
         return Rejection("EVENT_TIME_IN_FUTURE", "eventTime", "must not be more than 5 minutes in the future")
     return None

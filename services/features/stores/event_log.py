@@ -7,7 +7,7 @@ from itertools import compress
 from typing import Any
 
 from services.features.domain.events import Event
-from services.features.ports import Appended, LoggedEvent
+from services.features.ports import EVENT_LOG, Appended, LoggedEvent, StoreDownError
 from services.features.stores import appending
 from services.features.stores.appending import instant
 from services.features.stores.erasure import SHARE_WITH_ERASURES
@@ -78,11 +78,13 @@ class PostgresEventLog:
             await self._partitions.ensure(days)
             try:
                 return await self._append(events)
-            except (DeadlockError, PartitionMissingError) as error:
+            except DeadlockError:
                 if attempt == _ATTEMPTS - 1:
                     raise
-                if isinstance(error, PartitionMissingError):
-                    self._partitions.forget(days)
+            except PartitionMissingError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise StoreDownError(EVENT_LOG, "a day is being dropped") from error
+                self._partitions.forget(days)
         raise AssertionError("the last attempt returns or raises")
 
     async def horizon(self) -> int:

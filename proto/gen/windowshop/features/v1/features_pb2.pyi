@@ -725,7 +725,9 @@ class Event(_message.Message):
     """For example desktop, mobile, tablet, app; at most 32 characters."""
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
-        """When it happened; left out: now. At most 5 minutes in the future, not before 2000."""
+        """When it happened; left out: now. At most 5 minutes in the future; however late, unless it is from before 2000 or
+        older than the log is kept (FEATURES_RETENTION_DAYS of the feature service): then rejected with EVENT_TOO_OLD.
+        """
 
     @_builtins.property
     def product_details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductDetail]:

@@ -1,0 +1,195 @@
+"""What is older than is kept leaves the log in whole days and months, beside writers and readers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import asyncpg
+import grpc
+import pytest
+from pydantic import ValidationError
+
+from services.features.ports import StoreDownError
+from services.features.retaining import Retention
+from services.features.stores import retention
+from services.features.stores.retention import PostgresLogKeeper
+from services.runtime.errors import from_rpc
+from tests.support.event_log import DAY_US, Process, process, stored
+from tests.support.features import event, running_server, running_worker, settings
+from tests.support.stack import PostgresServer, ValkeyServer
+from tests.support.waiting import eventually
+
+# Noon of the first day that is kept; the month began before it.
+NOW_US = int(datetime(2026, 2, 11, 12, tzinfo=UTC).timestamp()) * 1_000_000
+DAY = 86_400
+KEPT = 400
+
+
+@pytest.fixture
+async def one(postgres: PostgresServer) -> AsyncIterator[Process]:
+    async with process(await postgres.create_database()) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("days", [1, 364, -1, 40_000])
+def test_less_than_a_feature_looks_back_is_refused(days: int) -> None:
+    with pytest.raises(ValidationError, match="365"):
+        settings("postgresql://none", "redis://none", FEATURES_RETENTION_DAYS=days)
+
+
+async def test_events_are_taken_up_to_the_limit(postgres: PostgresServer, valkey: ValkeyServer) -> None:
+    async with running_server(await postgres.create_database(), valkey.url, FEATURES_RETENTION_DAYS=KEPT) as server:
+        written = await server.write(
+            event("detail-page-view", "u", "p", ago=KEPT * DAY - 60),
+            event("detail-page-view", "u", "p", ago=KEPT * DAY + 60),
+            event("detail-page-view", "u", "p", ago=5_000 * DAY),
+            event("detail-page-view", "u", "p"),
+        )
+    assert written.accepted == 2
+    assert [(why.index, why.reason, why.field) for why in written.rejected] == [
+        (1, "EVENT_TOO_OLD", "eventTime"), (2, "EVENT_TOO_OLD", "eventTime"),
+    ]  # fmt: skip
+
+
+async def test_without_a_limit_the_year_2000_is_one(postgres: PostgresServer, valkey: ValkeyServer) -> None:
+    async with running_server(await postgres.create_database(), valkey.url) as server:
+        ago = time.time() - 946_684_800
+        written = await server.write(
+            event("detail-page-view", "u", "p", ago=ago - 60), event("detail-page-view", "u", "p", ago=ago + 60)
+        )
+        assert (written.accepted, [why.reason for why in written.rejected]) == (1, ["EVENT_TOO_OLD"])
+
+
+async def test_days_and_months_before_the_limit_go(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_SUBJECTS_OF_PAGE", 2)
+    monkeypatch.setattr(retention, "_BLOCKS_OF_PAGE", 1)
+    old = [stored(NOW_US - n * DAY_US, f"u{n}", event_id=f"e{n}") for n in range(50)]
+    # Enough on a day for several pages, and somebody with an old and a new event.
+    await one.log.append(
+        [*old, stored(NOW_US, "u40", event_id="new"), *(stored(NOW_US - DAY_US, "crawler") for _ in range(500))]
+    )
+
+    removed = await PostgresLogKeeper(one.database).drop(NOW_US)
+
+    # 49 days before the 11th of February, and the lines of December and January.
+    assert (removed.partitions, removed.events, removed.subjects) == (49 + 2, 49 + 500, 49)
+    assert await one.partitions() == {"events_20260211", "event_lines_202602"}
+    assert await one.column("SELECT event_id FROM events ORDER BY 1") == ["e0", "new"]
+    assert await one.column("SELECT event_id FROM event_ids ORDER BY 1") == ["e0", "new"]
+    assert await one.column("SELECT subject_id FROM subjects ORDER BY 1") == ["u0", "u40"]
+    assert await one.column("SELECT count(*) FROM pg_tables WHERE tablename ~ '^event(s|_lines)_[0-9]+$'") == [2]
+    # The id is free again, and its sender refused by time.
+    assert list((await one.log.append([stored(NOW_US, event_id="e1")])).new) == [True]
+    again = await PostgresLogKeeper(one.database).drop(NOW_US)
+    assert (again.partitions, again.events, again.subjects) == (0, 0, 0)
+
+
+async def test_writers_and_readers_notice_nothing(one: Process) -> None:
+    """New events, late ones of days that stay, and people whose old days go, all the while."""
+    keeper = PostgresLogKeeper(one.database)
+    await one.log.append([stored(NOW_US - n * DAY_US, f"u{n % 7}") for n in range(400) for _ in range(5)])
+    dropped = asyncio.Event()
+    written = 0
+
+    async def write(place: int) -> None:
+        nonlocal written
+        while not dropped.is_set():
+            events = [
+                stored(NOW_US + n % 3 * DAY_US, f"u{(n + place) % 9}", event_id=f"w{place}-{written}-{n}")
+                for n in range(20)
+            ]
+            answer = await one.log.append(events)
+            assert all(answer.new)
+            written += 20
+
+    async def read() -> None:
+        while not dropped.is_set():
+            await one.column("SELECT count(*) FROM events WHERE subject_id = 'u1'")
+            await one.column("SELECT count(*) FROM event_lines WHERE product_id = 'p'")
+
+    async with asyncio.TaskGroup() as group:
+        for place in range(2):
+            group.create_task(write(place))
+        group.create_task(read())
+        while (await keeper.drop(NOW_US)).partitions == 0:
+            pass
+        dropped.set()
+    assert await one.column("SELECT count(*) FROM events") == [5 + written]
+    assert await one.column("SELECT count(*) FROM event_ids") == [5 + written]
+    assert await one.column("SELECT min(event_time) FROM events") == [datetime(2026, 2, 11, 12, tzinfo=UTC)]
+    # Whoever has an event is known, and nobody else.
+    assert await one.column("SELECT subject_id FROM subjects ORDER BY 1") == await one.column(
+        "SELECT DISTINCT subject_id FROM events ORDER BY 1"
+    )
+
+
+async def test_what_was_begun_is_finished(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_LOCK_TIMEOUT", "200ms")
+    keeper = PostgresLogKeeper(one.database)
+    await one.log.append([stored(NOW_US - n * DAY_US, f"u{n}") for n in range(3)])
+    async with one.database.transaction() as reader:
+        await reader.fetch("SELECT count(*) FROM events")
+        with pytest.raises(StoreDownError, match="is being read"):
+            await keeper.drop(NOW_US)
+        # A reader keeps what it reads; a new one does not see what is on its way out.
+        assert await reader.fetchval("SELECT count(*) FROM events") == 3
+        assert await one.column("SELECT count(*) FROM events") == [2]
+        assert list((await one.log.append([stored(NOW_US, "u0")])).new) == [True]
+    # A drop that died after the second day had left the log.
+    await one.database.fetch("ALTER TABLE events DETACH PARTITION events_20260210")
+    assert (await keeper.drop(NOW_US)).partitions == 2
+    assert await one.column("SELECT subject_id FROM subjects") == ["u0"]
+    assert await one.column("SELECT count(*) FROM event_ids") == [2]
+
+
+async def test_one_of_several_workers_keeps_the_log(one: Process) -> None:
+    keeper = PostgresLogKeeper(one.database)
+    async with keeper.sole() as mine, keeper.sole() as other:
+        assert (mine, other) == (True, False)
+        await Retention(keeper, KEPT, lambda: NOW_US).step()
+        assert await one.partitions() == set()
+    await Retention(keeper, KEPT, lambda: NOW_US).step()
+    assert await one.partitions() == {f"events_202602{day}" for day in (11, 12, 13, 14)} | {"event_lines_202602"}
+
+
+async def test_transactions_of_long_ago_are_forgotten(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_TRIM_PAGE", 2)
+    for n in range(6):
+        await one.log.append([stored(NOW_US, f"u{n}")])
+    await one.database.fetch(
+        "UPDATE ingests SET ingest_time = now() - interval '31 days' WHERE ingest_xid < (SELECT max(ingest_xid) FROM"
+        " ingests)"
+    )
+    await Retention(PostgresLogKeeper(one.database), 0, lambda: time.time_ns() // 1_000).step()
+    assert await one.column("SELECT count(*) FROM ingests") == [1]
+
+
+async def test_a_worker_drops_and_who_has_nothing_left_is_unknown(
+    postgres: PostgresServer, valkey: ValkeyServer
+) -> None:
+    dsn = await postgres.create_database()
+    async with running_server(dsn, valkey.url) as server:
+        await server.write(
+            event("detail-page-view", "gone", "p", ago=KEPT * DAY + 3 * DAY),
+            event("detail-page-view", "stays", "p", ago=KEPT * DAY + 3 * DAY),
+            event("detail-page-view", "stays", "p", ago=10),
+        )
+        await server.get("User", "gone", "user_recent_views")
+        async with running_worker(dsn, valkey.url, FEATURES_RETENTION_DAYS=KEPT):
+
+            async def unknown() -> bool:
+                try:
+                    await server.get("User", "gone", "user_recent_views")
+                except grpc.aio.AioRpcError as error:
+                    return from_rpc(error).reason == "ENTITY_NOT_FOUND"
+                return False
+
+            await eventually(unknown, 20)
+        stays = await server.get("User", "stays", "user_recent_views")
+        assert stays.features["user_recent_views"].string_list_value.values == ["p"]
+    connection = await asyncpg.connect(dsn)
+    assert await connection.fetchval("SELECT count(*) FROM events") == 1
+    await connection.close()
