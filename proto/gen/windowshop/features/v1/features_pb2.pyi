@@ -992,6 +992,56 @@ class DeleteEntityResponse(_message.Message):
 Global___DeleteEntityResponse: _TypeAlias = DeleteEntityResponse  # noqa: Y015
 
 @_typing.final
+class MergeVisitorRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VISITOR_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    visitor_id: _builtins.str
+    """The guest, and the user who it turned out to be. Ids as in GetFeaturesRequest; nobody has to know them before."""
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        visitor_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id", "visitor_id", b"visitor_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeVisitorRequest: _TypeAlias = MergeVisitorRequest  # noqa: Y015
+
+@_typing.final
+class MergeVisitorResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
+    events: _builtins.int
+    """What this call moved: events, and lines (products of events)."""
+    lines: _builtins.int
+    erased: _builtins.int
+    """Events that it removed instead: the user was erased after they happened."""
+    def __init__(
+        self,
+        *,
+        events: _builtins.int = ...,
+        lines: _builtins.int = ...,
+        erased: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased", b"erased", "events", b"events", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeVisitorResponse: _TypeAlias = MergeVisitorResponse  # noqa: Y015
+
+@_typing.final
 class ReadTrainingRowsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

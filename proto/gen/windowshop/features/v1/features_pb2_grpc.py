@@ -71,6 +71,11 @@ class FeatureServiceStub:
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.SerializeToString,
                 response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.FromString,
                 _registered_method=True)
+        self.MergeVisitor = channel.unary_unary(
+                '/windowshop.features.v1.FeatureService/MergeVisitor',
+                request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorRequest.SerializeToString,
+                response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorResponse.FromString,
+                _registered_method=True)
         self.ReadTrainingRows = channel.unary_stream(
                 '/windowshop.features.v1.FeatureService/ReadTrainingRows',
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadTrainingRowsRequest.SerializeToString,
@@ -139,6 +144,16 @@ class FeatureServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MergeVisitor(self, request, context):
+        """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
+        arrives later; the visitor is then a stranger until its next event, for a device may have several users. Events
+        that were dated ahead count as of this moment. What of it the user's erasure covers is erased, not moved. Idempotent; a
+        call that failed is repeated and finishes the work. UNAVAILABLE when the event log is down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadTrainingRows(self, request, context):
         """The event log's user-product interactions of a time window, oldest first, for training.
         """
@@ -183,6 +198,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.DeleteEntity,
                     request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.FromString,
                     response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.SerializeToString,
+            ),
+            'MergeVisitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeVisitor,
+                    request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorRequest.FromString,
+                    response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorResponse.SerializeToString,
             ),
             'ReadTrainingRows': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadTrainingRows,
@@ -381,6 +401,33 @@ class FeatureService:
             '/windowshop.features.v1.FeatureService/DeleteEntity',
             windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityRequest.SerializeToString,
             windowshop_dot_features_dot_v1_dot_features__pb2.DeleteEntityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeVisitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windowshop.features.v1.FeatureService/MergeVisitor',
+            windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorRequest.SerializeToString,
+            windowshop_dot_features_dot_v1_dot_features__pb2.MergeVisitorResponse.FromString,
             options,
             channel_credentials,
             insecure,

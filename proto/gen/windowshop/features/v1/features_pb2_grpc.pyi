@@ -60,6 +60,12 @@ class FeatureServiceStub:
     WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
     is down. Who was erased is remembered as a salted hash only.
     """
+    MergeVisitor: _grpc.UnaryUnaryMultiCallable[_features_pb2.MergeVisitorRequest, _features_pb2.MergeVisitorResponse]
+    """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
+    arrives later; the visitor is then a stranger until its next event, for a device may have several users. Events
+    that were dated ahead count as of this moment. What of it the user's erasure covers is erased, not moved. Idempotent; a
+    call that failed is repeated and finishes the work. UNAVAILABLE when the event log is down.
+    """
     ReadTrainingRows: _grpc.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]
     """The event log's user-product interactions of a time window, oldest first, for training."""
 
@@ -94,6 +100,12 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     call that failed is repeated. Events of up to this moment that arrive later are not stored (see
     WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
     is down. Who was erased is remembered as a salted hash only.
+    """
+    MergeVisitor: _aio.UnaryUnaryMultiCallable[_features_pb2.MergeVisitorRequest, _features_pb2.MergeVisitorResponse]  # type: ignore[assignment]
+    """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
+    arrives later; the visitor is then a stranger until its next event, for a device may have several users. Events
+    that were dated ahead count as of this moment. What of it the user's erasure covers is erased, not moved. Idempotent; a
+    call that failed is repeated and finishes the work. UNAVAILABLE when the event log is down.
     """
     ReadTrainingRows: _aio.UnaryStreamMultiCallable[_features_pb2.ReadTrainingRowsRequest, _features_pb2.ReadTrainingRowsResponse]  # type: ignore[assignment]
     """The event log's user-product interactions of a time window, oldest first, for training."""
@@ -168,6 +180,18 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         call that failed is repeated. Events of up to this moment that arrive later are not stored (see
         WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
         is down. Who was erased is remembered as a salted hash only.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeVisitor(
+        self,
+        request: _features_pb2.MergeVisitorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_features_pb2.MergeVisitorResponse, _abc.Awaitable[_features_pb2.MergeVisitorResponse]]:
+        """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
+        arrives later; the visitor is then a stranger until its next event, for a device may have several users. Events
+        that were dated ahead count as of this moment. What of it the user's erasure covers is erased, not moved. Idempotent; a
+        call that failed is repeated and finishes the work. UNAVAILABLE when the event log is down.
         """
 
     @_abc_1.abstractmethod
