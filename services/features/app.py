@@ -18,7 +18,9 @@ from services.features.definitions import Definitions
 from services.features.domain.features import Entity, OnEvent
 from services.features.erasing import Eraser
 from services.features.following import SignalFollower
+from services.features.levelling import Levelling
 from services.features.marking import Marker
+from services.features.maxima import Maxima
 from services.features.reading import Reader
 from services.features.refreshing import Refresher
 from services.features.retaining import Retention
@@ -28,6 +30,7 @@ from services.features.stores import postgres, redis_cluster
 from services.features.stores.computing import PostgresComputer
 from services.features.stores.erasure import PostgresErasure
 from services.features.stores.event_log import PostgresEventLog
+from services.features.stores.levels import PostgresLevels
 from services.features.stores.online import RedisOnlineStore
 from services.features.stores.postgres import Database
 from services.features.stores.queue import RedisDueQueue
@@ -66,6 +69,7 @@ class Parts:
     redis: RedisStore
     log: PostgresEventLog
     computer: PostgresComputer
+    levels: PostgresLevels
     training: PostgresTraining
     online: RedisOnlineStore
     queue: RedisDueQueue
@@ -84,7 +88,9 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     group = GroupCommit(parts.log, marker, parts.entities)
     closers.push_async_callback(group.close)
     settling = await closers.enter_async_context(background("settle marks", _settle(marker)))
-    reader = Reader(parts.online, parts.queue, parts.computer, marker, clock_ms, random.random)
+    maxima = Maxima(parts.queue, parts.levels, parts.computer, clock_ms)
+    closers.push_async_callback(maxima.close)
+    reader = Reader(parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random)
     eraser = Eraser(PostgresErasure(parts.database), parts.online, marker, clock_us)
     training = TrainingReader(parts.training)
     servicer = FeatureServicer(
@@ -117,9 +123,17 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
     recommender = await closers.enter_async_context(channel(settings.recommender_address))
     worker = Worker(
         refresher=Refresher(
-            parts.entities, parts.online, parts.queue, parts.computer, clock_ms, random.random, settings.worker_duty
+            parts.entities,
+            parts.online,
+            parts.queue,
+            parts.computer,
+            parts.levels,
+            clock_ms,
+            random.random,
+            settings.worker_duty,
         ),
-        tail=LogTail(parts.entities, parts.log, parts.queue, parts.online, parts.computer, clock_ms),
+        tail=LogTail(parts.entities, parts.log, parts.queue, parts.online, parts.computer, parts.levels, clock_ms),
+        levelling=Levelling(parts.entities, parts.levels, parts.queue, parts.computer, clock_ms),
         retention=Retention(PostgresLogKeeper(parts.database), settings.retention_days, clock_us),
         follower=SignalFollower(
             parts.entities,
@@ -165,6 +179,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
         redis=store,
         log=PostgresEventLog(database),
         computer=PostgresComputer(database),
+        levels=PostgresLevels(database),
         training=PostgresTraining(database),
         online=RedisOnlineStore(store, read_through),
         queue=RedisDueQueue(store, int(settings.worker_lease * 1_000)),

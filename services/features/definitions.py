@@ -12,6 +12,7 @@ from typing import Any
 
 from services.features.domain.events import EVENT_TYPES
 from services.features.domain.features import Entity, Feature, FeatureType, OnEvent, Value
+from services.features.domain.relative import Relative
 
 BUNDLED = Path(__file__).with_name("definitions.toml")
 
@@ -20,8 +21,9 @@ _DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FEATURE_KEYS = {
     "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request",
-    "sql",
+    "sql", "relative_to_maximum",
 }  # fmt: skip
+_RELATIVE_KEYS = {"scale", "half_life", "digits", "maximum"}
 _ENTITY_KEYS = {"batch", "known", "active", "of_products"}
 
 
@@ -122,6 +124,9 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
             f'{place}: what is computed on each read (on_event = "always") has no materialize or events'
         )
     sql = _statement(table, "sql", path, place)
+    relative = _relative(table, kind, path, place)
+    # What another type or statement has left in records is not this feature's: it counts as missing.
+    identity = (name, kind.value, sql) if relative is None else (name, kind.value, sql, repr(relative))
     return Feature(
         name=name,
         entity=_text(table, "entity", place),
@@ -135,9 +140,27 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
         on_request=_flag(table, "on_request", place),
         events=frozenset(events),
         sql=sql,
-        # What another type or statement has left in records is not this feature's: it counts as missing.
-        number=zlib.crc32("\0".join((name, kind.value, sql)).encode()),
+        number=zlib.crc32("\0".join(identity).encode()),
+        relative=relative,
     )
+
+
+def _relative(table: Mapping[str, Any], kind: FeatureType, path: Path, place: str) -> Relative | None:
+    declared = table.get("relative_to_maximum")
+    if declared is None:
+        return None
+    place = f"{place}: relative_to_maximum"
+    _only(declared, _RELATIVE_KEYS, place)
+    if kind is not FeatureType.DOUBLE or table.get("on_event") != OnEvent.QUEUE or not table.get("materialize"):
+        # The worker keeps the levels, and the greatest is right for as long as none is missing.
+        raise DefinitionError(f'{place}: needs type = "double", on_event = "queue" and materialize = true')
+    scale, digits = declared.get("scale"), declared.get("digits")
+    if type(scale) not in (int, float) or not 0 < scale <= 1e9:
+        raise DefinitionError(f"{place}: scale must be a number above 0, up to a billion")
+    if type(digits) is not int or not 0 <= digits <= 6:
+        raise DefinitionError(f"{place}: digits must be 0 to 6")
+    maximum = _statement(declared, "maximum", path, place)
+    return Relative(float(scale), _duration(declared, "half_life", place), digits, maximum)
 
 
 def _only(table: Any, allowed: set[str], place: str) -> None:

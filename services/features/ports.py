@@ -90,15 +90,15 @@ class LogReader(Protocol):
     async def future_events(self, now_ms: int) -> list[LoggedEvent]:
         """The events whose time is still to come."""
 
-    async def has_history(self, first: int, horizon: int) -> bool:
-        """Whether transactions from ``first`` on and below ``horizon`` wrote events of a time well before them."""
-
 
 class FeatureComputer(Protocol):
     """Features from the log, by their declared statements. Raises StoreDownError."""
 
     async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         """What the statement says of each id with evidence at ``now_ms``."""
+
+    async def maximum(self, feature: Feature, instants: Sequence[int]) -> dict[int, float]:
+        """Of a feature relative to the greatest of all: the greatest at each instant (ms), where there is one."""
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that an event or the catalogue names."""
@@ -108,6 +108,33 @@ class FeatureComputer(Protocol):
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """The ids whose values depend on the catalogue data of products; none when the entity declares no way."""
+
+
+class Greatest(NamedTuple):
+    """The greatest level, None: nothing has evidence; whether all have theirs; the first event (ms) not yet checked."""
+
+    complete: bool
+    level: float | None
+    since_ms: int | None
+
+
+class Levels(Protocol):
+    """The levels of features that are relative to the greatest of all, beside the log. Raises StoreDownError."""
+
+    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
+        """Keeps levels, None: no evidence, unless a later computation's are there."""
+
+    async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
+        """The greatest level, and the first arrival of events from transaction ``cursor`` on; None: of none."""
+
+    async def complete(self, feature: Feature) -> None:
+        """From now on every entity with evidence has its level, apart from what is due."""
+
+    async def listed(self, feature: Feature, after: str, before_ms: int, limit: int) -> list[str]:
+        """The next ids, ascending, whose level was computed before an instant."""
+
+    async def clean(self, features: Sequence[Feature], before_ms: int) -> None:
+        """Removes the levels of other features, and what has had no evidence since before an instant."""
 
 
 # Whom events touched: by entity type and id, the instants (ms) still to come from which one of the events counts.
@@ -183,6 +210,22 @@ class Claim(NamedTuple):
     due_ms: int
 
 
+# A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
+# visitor's burst of events costs one refresh.
+SETTLE_MS = 500
+
+
+class Pending(NamedTuple):
+    """What a queue has not done yet.
+
+    ``since_ms``: since when something waits that is due, or is being computed; None: nothing does. ``cursor``: how far
+    the log was checked for lost marks; None: the queue is new, and nobody knows what it lost.
+    """
+
+    since_ms: int | None
+    cursor: int | None
+
+
 class DueQueue(Protocol):
     """Entities by the time of their next refresh. Raises StoreDownError."""
 
@@ -197,6 +240,9 @@ class DueQueue(Protocol):
 
     async def length(self, entity: str, now_ms: int) -> int:
         """How many are due."""
+
+    async def pending(self, entity: str, now_ms: int) -> Pending:
+        """What is due by now and not done."""
 
 
 class TailState(Protocol):

@@ -24,9 +24,12 @@ from services.features.domain.features import (
     Worth,
     next_due_ms,
     reading,
+    related,
     worth,
 )
+from services.features.domain.relative import Maximum
 from services.features.marking import Marker
+from services.features.maxima import Maxima
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, READINGS
 from services.features.ports import (
     EVENT_LOG,
@@ -78,6 +81,7 @@ class Reader:
         online: OnlineStore,
         queue: DueQueue,
         computer: FeatureComputer,
+        maxima: Maxima,
         marker: Marker,
         clock_ms: Callable[[], int],
         jitter: Callable[[], float],
@@ -85,6 +89,7 @@ class Reader:
         self._online = online
         self._queue = queue
         self._computer = computer
+        self._maxima = maxima
         self._marker = marker
         self._clock_ms = clock_ms
         self._jitter = jitter
@@ -107,6 +112,7 @@ class Reader:
         """
         until = None if patience is None else asyncio.get_running_loop().time() + patience
         unique = list(dict.fromkeys(ids))
+        maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
         records, unreachable, degraded = await self._records(entity, unique)
         now_ms = self._clock_ms()
         plan = self._plan(entity, unique, records, features, now_ms, fresh)
@@ -126,8 +132,10 @@ class Reader:
                 await self._write_back(entity, records, kept, plan.aged, now_ms)
             except StoreDownError as error:
                 degraded.add(error.store)
+        if self._marker.in_debt:
+            maxima = {}  # what is stored may miss an event that we know of
         missed = EVENT_LOG in degraded
-        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed) for i in unique}
+        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed, maxima) for i in unique}
         readings = {f.name: [by_id[i][place] for i in ids] for place, f in enumerate(features)}
         _report(readings)
         return Answer(readings, sorted(degraded))
@@ -185,7 +193,7 @@ class Reader:
         todo = {name: [i for i in ids if i not in unknown] for name, ids in plan.compute.items()}
         todo = {name: ids for name, ids in todo.items() if ids}
         results = await _all(
-            self._values(entity.features[name], ids, records, state, cause) for name, ids in todo.items()
+            self._values(entity, entity.features[name], ids, records, state, cause) for name, ids in todo.items()
         )
         for (name, ids), result in zip(todo.items(), results, strict=True):
             number = entity.features[name].number
@@ -220,7 +228,13 @@ class Reader:
             task.exception()  # retrieved: nobody waits for it any more
 
     async def _values(
-        self, feature: Feature, ids: Sequence[str], records: Mapping[str, Record], state: int, cause: str
+        self,
+        entity: Entity,
+        feature: Feature,
+        ids: Sequence[str],
+        records: Mapping[str, Record],
+        state: int,
+        cause: str,
     ) -> dict[str, _Computed]:
         """What the statement says of each id; one that a concurrent read computes for the same state is shared."""
 
@@ -229,6 +243,9 @@ class Reader:
             now_ms = self._clock_ms()
             with COMPUTE_SECONDS.labels(feature.name).time():
                 outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
+            if feature.relative is not None:
+                maximum = (await self._maxima.needed(entity, feature, feature.relative)).level
+                outcomes = {i: related(feature.relative, one, maximum, now_ms) for i, one in outcomes.items()}
             return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
 
         if feature.on_event is OnEvent.ALWAYS:
@@ -275,7 +292,12 @@ async def _all(calls: Iterable[Coroutine[Any, Any, dict[str, _Computed]]]) -> li
 
 
 def _decide(
-    features: Sequence[Feature], record: Record, computed: Mapping[int, Entry] | None, now_ms: int, log_missed: bool
+    features: Sequence[Feature],
+    record: Record,
+    computed: Mapping[int, Entry] | None,
+    now_ms: int,
+    log_missed: bool,
+    maxima: Mapping[str, Maximum],
 ) -> list[Reading]:
     """The reading of each feature of one entity, from what was computed now and what was stored."""
     if computed is None and KNOWN not in record.entries:
@@ -291,7 +313,8 @@ def _decide(
             result.append(UNAVAILABLE)
         else:
             outdated = value is Worth.DIRTY
-            result.append(reading(feature, record.entries[feature.number], now_ms, outdated))
+            stored = record.entries[feature.number]
+            result.append(reading(feature, stored, now_ms, outdated, maxima.get(feature.name)))
     return result
 
 

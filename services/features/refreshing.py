@@ -14,16 +14,21 @@ from services.features.domain.features import (
     Entity,
     Entry,
     Feature,
+    Outcome,
     Record,
     due_features,
+    magnitude_of,
     merged,
     next_due_ms,
+    related,
 )
+from services.features.domain.relative import Relative
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, DUE, REFRESH_LAG
 from services.features.ports import (
     Claim,
     DueQueue,
     FeatureComputer,
+    Levels,
     OnlineStore,
     RecordsMissedError,
     SlowStatementError,
@@ -50,6 +55,7 @@ class Refresher:
         online: OnlineStore,
         queue: DueQueue,
         computer: FeatureComputer,
+        levels: Levels,
         clock_ms: Callable[[], int],
         jitter: Callable[[], float],
         duty: float,
@@ -58,6 +64,7 @@ class Refresher:
         self._online = online
         self._queue = queue
         self._computer = computer
+        self._levels = levels
         self._clock_ms = clock_ms
         self._jitter = jitter
         self._rest = 1 / duty - 1
@@ -104,9 +111,12 @@ class Refresher:
         ids = list(records)
         known = await self._computer.known(entity, ids)
         gone = [i for i in ids if i not in known]
-        if gone:
-            await self._online.forget(entity.name, gone)
         materialized = entity.materialized
+        if gone:
+            for feature in materialized:
+                if feature.relative is not None:
+                    await self._levels.put(feature, dict.fromkeys(gone), self._clock_ms())
+            await self._online.forget(entity.name, gone)
         todo: dict[str, list[str]] = {}
         for entity_id in known:
             for feature in due_features(materialized, records[entity_id], self._clock_ms()):
@@ -146,6 +156,8 @@ class Refresher:
         try:
             with COMPUTE_SECONDS.labels(feature.name).time():
                 outcomes = await self._computer.compute(feature, ids, now_ms)
+            if feature.relative is not None:
+                outcomes = await self._relate(feature, feature.relative, ids, outcomes, now_ms)
         except SlowStatementError:
             log.warning("feature is too slow", feature=feature.name)
             return
@@ -157,6 +169,16 @@ class Refresher:
         for entity_id in ids:
             outcome = outcomes.get(entity_id, NO_EVIDENCE)
             entries[entity_id][feature.number] = Entry(now_ms, records[entity_id].token, *outcome)
+
+    async def _relate(
+        self, feature: Feature, relative: Relative, ids: Sequence[str], outcomes: Mapping[str, Outcome], now_ms: int
+    ) -> dict[str, Outcome]:
+        """Keeps the levels of magnitudes; returns them with the greatest beside each."""
+        magnitudes = {i: magnitude_of(outcomes.get(i, NO_EVIDENCE)) for i in ids}
+        levels = {i: None if x is None else relative.level(x, now_ms) for i, x in magnitudes.items()}
+        await self._levels.put(feature, levels, now_ms)
+        maximum = (await self._levels.greatest(feature, None)).level
+        return {i: related(relative, outcome, maximum, now_ms) for i, outcome in outcomes.items()}
 
     def _next(
         self, features: Sequence[Feature], record: Record, new: Mapping[int, Entry] | None, claimed_ms: int

@@ -1,15 +1,16 @@
-"""The log tail: repeats lost marks; queues everything when the online store was emptied or history was loaded."""
+"""The log tail: repeats lost marks; queues everything when the online store was emptied."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 
-from services.features.domain.features import Entity, OnEvent
+from services.features.domain.features import Entity
 from services.features.marking import touched
 from services.features.metrics import MARKS_REPEATED, TAIL_LAG
 from services.features.ports import (
     FeatureComputer,
+    Levels,
     LogReader,
     MarksLostError,
     OnlineStore,
@@ -27,13 +28,6 @@ _RETRY = 0.5
 _TRANSACTIONS = 500
 _PAGE = 2_000
 _ARRIVED = 1_000
-# Chunks of a load follow each other faster than this.
-_LOAD_PAUSE_MS = 2_000
-# Late events may drip in for ever, from phones that were offline; computing everything anew each time would leave no
-# time for what is live. So the next renewal waits in proportion to what this one costs (about a millisecond an entity),
-# at most until the hour that refreshes everything anyway.
-_RENEW_PAUSE_MS = (60_000, 3_600_000)
-_PAUSE_PER_ENTITY_MS = 20
 
 
 class LogTail:
@@ -46,6 +40,7 @@ class LogTail:
         state: TailState,
         online: OnlineStore,
         computer: FeatureComputer,
+        levels: Levels,
         clock_ms: Callable[[], int],
     ) -> None:
         self._entities = entities
@@ -53,12 +48,10 @@ class LogTail:
         self._state = state
         self._online = online
         self._computer = computer
+        self._levels = levels
         self._clock_ms = clock_ms
         # Writers of what had ended at the last poll have had their time to mark.
         self._settled: int | None = None
-        # When the newest history was seen that stored values may have been computed without.
-        self._history_ms: int | None = None
-        self._renew_not_before_ms = 0
 
     async def run(self) -> None:
         """For as long as the process lives."""
@@ -80,7 +73,6 @@ class LogTail:
             await self._queue_everything()
             return False
         TAIL_LAG.set(self._settled - cursor)
-        await self._renew_after_load()
         if settled is None or settled <= cursor:
             return False
         transactions = await self._log.transactions(cursor, settled, _TRANSACTIONS)
@@ -89,10 +81,7 @@ class LogTail:
             if transaction not in confirmed:
                 await self._repeat(transaction)
         more = len(transactions) == _TRANSACTIONS
-        following = transactions[-1] + 1 if more else settled
-        if transactions and await self._log.has_history(cursor, following):
-            self._history_ms = self._clock_ms()
-        await self._state.advance(following)
+        await self._state.advance(transactions[-1] + 1 if more else settled)
         return more
 
     async def _repeat(self, transaction: int) -> None:
@@ -116,31 +105,12 @@ class LogTail:
         # Not before: whoever dies here marks again.
         await self._state.woken([arrival for arrival in arrivals if arrival.id not in lost.get(arrival.entity, ())])
 
-    async def _renew_after_load(self) -> None:
-        """Computes once more, after a load, what was computed while it ran.
-
-        A score relative to the greatest of all (popularity) is right for the log of its moment; history that comes
-        later changes it for every entity, and marks only those that it names. What happens live changes nothing
-        before its own time.
-        """
-        now_ms = self._clock_ms()
-        if self._history_ms is None or now_ms < max(self._history_ms + _LOAD_PAUSE_MS, self._renew_not_before_ms):
-            return
-        total = 0
-        for entity in self._entities:
-            if any(feature.on_event is OnEvent.QUEUE for feature in entity.materialized):
-                count = await self._queue_active(entity)
-                log.info("history was loaded: queued", entity=entity.name, count=count)
-                total += count
-        shortest, longest = _RENEW_PAUSE_MS
-        self._renew_not_before_ms = now_ms + min(max(shortest, total * _PAUSE_PER_ENTITY_MS), longest)
-        self._history_ms = None
-
     async def _queue_everything(self) -> None:
         """From the log; the cursor comes last, so that whoever dies here begins again."""
         horizon, now_ms = await self._log.horizon(), self._clock_ms()
         await self._online.mark(touched(await self._log.future_events(now_ms), self._entities, now_ms), now_ms, ())
         for entity in self._entities:
+            await self._queue_levels(entity)
             log.info("online store is new: queued", entity=entity.name, count=await self._queue_active(entity))
         await self._state.advance(horizon)
 
@@ -152,3 +122,11 @@ class LogTail:
             await self._online.mark({entity.name: dict.fromkeys(page, ())}, now_ms, ())
             count, after = count + len(page), page[-1]
         return count
+
+    async def _queue_levels(self, entity: Entity) -> None:
+        """What has lost its evidence since its level was computed: nobody else remembers to compute it once more."""
+        for feature in entity.materialized:
+            after, now_ms = "", self._clock_ms()
+            while feature.relative and (page := await self._levels.listed(feature, after, now_ms + 1, _PAGE)):
+                await self._online.mark({entity.name: dict.fromkeys(page, ())}, now_ms, ())
+                after = page[-1]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from services.features.domain.relative import Maximum, Relative
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -77,6 +79,8 @@ class Feature:
     events: frozenset[str]
     sql: str
     number: int
+    # Stored are then the magnitude and the greatest one; a reading is the share.
+    relative: Relative | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,20 @@ class Outcome(NamedTuple):
 
 
 NO_EVIDENCE: Final = Outcome(None)
+
+
+def magnitude_of(outcome: Outcome) -> float | None:
+    """What the statement of a feature that is relative to the greatest says; None: nothing that has a level."""
+    value = outcome.value
+    if value is None or isinstance(value, float):
+        return value or None
+    raise TypeError("a magnitude must be a double")
+
+
+def related(relative: Relative, outcome: Outcome, maximum: float | None, now_ms: int) -> Outcome:
+    """An outcome with the greatest magnitude, of which ``maximum`` is the level, beside its own."""
+    magnitude = magnitude_of(outcome)
+    return outcome._replace(value=None if magnitude is None else relative.pair(magnitude, maximum, now_ms))
 
 
 class Entry(NamedTuple):
@@ -182,14 +200,39 @@ def worth(feature: Feature, record: Record, now_ms: int) -> Worth:
     return Worth.GOOD
 
 
-def reading(feature: Feature, entry: Entry, now_ms: int, outdated: bool = False) -> Reading:
-    """The answer from a computed value; ``outdated`` when it is known to be another by now."""
+def reading(
+    feature: Feature, entry: Entry, now_ms: int, outdated: bool = False, maximum: Maximum | None = None
+) -> Reading:
+    """The answer from a computed value; ``outdated`` when it is known to be another by now.
+
+    ``maximum``: the greatest of all, of a feature that is relative to it.
+    """
     if entry.value is None:
         if feature.default is None:
             return Reading(None, Status.NULL, entry.computed_ms)
         return Reading(feature.default, Status.DEFAULT, entry.computed_ms)
     stale = outdated or now_ms - entry.computed_ms >= feature.refresh_ms
-    return Reading(entry.value, Status.STALE if stale else Status.PRESENT, entry.computed_ms)
+    status = Status.STALE if stale else Status.PRESENT
+    if feature.relative is None:
+        return Reading(entry.value, status, entry.computed_ms)
+    value, at_ms = _of_greatest(feature.relative, entry, None if stale else maximum)
+    return Reading(value, status, at_ms)
+
+
+def _of_greatest(relative: Relative, entry: Entry, maximum: Maximum | None) -> tuple[float, int]:
+    """A relative value and the instant that it is of.
+
+    That of the maximum, where the stored magnitude still holds; else that of the computation, with the greatest that
+    was known then. Value and instant belong together: from the log as of that instant, the same would come out.
+    """
+    if not isinstance(entry.value, Sequence):
+        raise TypeError("a relative value is a pair")
+    magnitude, greatest = map(float, entry.value)
+    at_ms = entry.computed_ms
+    if maximum is not None and maximum.holds(at_ms) and not entry.slid(maximum.at_ms) and maximum.level is not None:
+        magnitude = relative.decayed(magnitude, at_ms, maximum.at_ms)
+        greatest, at_ms = relative.magnitude(maximum.level, maximum.at_ms), maximum.at_ms
+    return relative.score(magnitude, greatest), at_ms
 
 
 def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entry]:

@@ -20,6 +20,7 @@ _FEATURE: _Contract = _OF_IDS, ("id", "value"), (UNTIL,)
 # Beside these a table has its own columns.
 _TABLE: _Contract = _OF_IDS, ("id", "keys"), ()
 _TABLE_FIXED = ("id", "keys", UNTIL)
+_MAXIMUM: _Contract = (("$1 timestamptz[] instants", {"timestamptz[]"}),), ("at", "value"), ()
 _KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",), ()
 _ACTIVE: _Contract = (
     (("$1 text after", {"text", "varchar"}), ("$2 timestamptz now", _INSTANT), ("$3 int limit", _NUMBER)),
@@ -80,6 +81,9 @@ class PostgresComputer:
                 _fit(place, returned, "value", _COLUMN_TYPES[feature.type])
         if UNTIL in returned:
             _fit(place, returned, UNTIL, _INSTANT)
+        if feature.relative is not None:
+            place = f"{place}: relative_to_maximum: maximum"
+            _fit(place, await self._check(place, feature.relative.maximum, _MAXIMUM), "at", _INSTANT)
 
     async def _check(self, place: str, sql: str, contract: _Contract) -> dict[str, str]:
         """The types of the columns that it returns."""
@@ -103,6 +107,13 @@ class PostgresComputer:
         """See FeatureComputer."""
         rows = await self._database.fetch(feature.sql, list(ids), instant(now_ms))
         return {row["id"]: _outcome(feature, row, now_ms) for row in rows}
+
+    async def maximum(self, feature: Feature, instants: Sequence[int]) -> dict[int, float]:
+        """See FeatureComputer."""
+        if feature.relative is None:
+            return {}
+        rows = await self._database.fetch(feature.relative.maximum, [instant(at) for at in instants])
+        return {(row["at"] - _EPOCH) // _MILLISECOND: float(row["value"]) for row in rows}
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         """See FeatureComputer."""

@@ -22,15 +22,6 @@ ORDER BY ingest_xid
 LIMIT $3
 """
 
-# A minute: clients send in small batches and try again; what is older comes from a load or an outbox.
-_HAS_HISTORY = """
-SELECT EXISTS (
-  SELECT FROM ingests
-  WHERE ingest_xid >= $1::bigint::text::xid8 AND ingest_xid < $2::bigint::text::xid8
-    AND first_event_time < ingest_time - interval '1 minute'
-)
-"""
-
 _TIMES_OF = "SELECT first_event_time, last_event_time FROM ingests WHERE ingest_xid = $1::bigint::text::xid8"
 
 # Between times that the planner knows, so that it looks at no other day.
@@ -108,11 +99,6 @@ class PostgresEventLog:
     async def future_events(self, now_ms: int) -> list[LoggedEvent]:
         """See LogReader."""
         return [LoggedEvent(*row) for row in await self._database.fetch(_FUTURE, instant(now_ms * 1_000))]
-
-    async def has_history(self, first: int, horizon: int) -> bool:
-        """See LogReader."""
-        history: bool = (await self._database.fetch(_HAS_HISTORY, first, horizon))[0][0]
-        return history
 
     async def _append(self, events: Sequence[Event]) -> Appended:
         async with self._database.transaction() as connection:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from services.features.domain.features import EMPTY, ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
-from services.features.ports import Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
+from services.features.ports import SETTLE_MS, Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
 from services.features.stores.redis import Command, RedisStore, Script, command
 
 PREFIX = "ws:1:"
@@ -28,6 +28,11 @@ LATER = MARKS + "later"
 def due_key(entity: str) -> str:
     """The sorted set of an entity type's members by due time."""
     return f"{MARKS}due:{entity}"
+
+
+def claimed_key(entity: str) -> str:
+    """The sorted set of those that a worker computes, by the time since when they were due."""
+    return f"{MARKS}claimed:{entity}"
 
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
@@ -54,9 +59,6 @@ return redis.call('DEL', KEYS[1])
 _ERASED_TTL_MS = 120_000
 # A record with nothing but a token outlives every computation that was under way when it was written.
 _TOKEN_TTL_MS = 3_600_000
-# A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
-# visitor's burst of events costs one refresh.
-_SETTLE_MS = 500
 # Seconds beyond the store's own time: a chunk of a bulk load marks thousands of entities.
 _EXTRA_PER_ENTITY = 0.0002
 _WRITE_ATTEMPTS = 4
@@ -199,7 +201,7 @@ class RedisOnlineStore:
         ]
         commands = [command("ZADD", LATER, *later)] if later else []
         if ids:
-            due_ms = now_ms + (_SETTLE_MS if entity in self._read_through else 0)
+            due_ms = now_ms + (SETTLE_MS if entity in self._read_through else 0)
             commands.append(command("ZADD", due_key(entity), "LT", *(word for i in ids for word in (due_ms, i))))
         return commands
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.features.ports import Arrival, Claim
-from services.features.stores.online import CONFIRMED, LATER, MARKS, due_key
+from services.features.ports import Arrival, Claim, Pending
+from services.features.stores.online import CONFIRMED, LATER, MARKS, claimed_key, due_key
 from services.features.stores.redis import RedisStore, Script, command
 
 _CURSOR = MARKS + "cursor"
@@ -13,10 +13,14 @@ _CURSOR = MARKS + "cursor"
 # Far above the longest batch.
 LEASE_MS = 30_000
 
-# ARGV: now, limit, lease. Returns id, due time, id, due time ... of what was claimed, longest waiting first.
+# ARGV: now, limit, lease. Returns id, due time, id, due time ... of what was claimed, longest waiting first. KEYS[2]
+# keeps since when they were due.
 _CLAIM = Script("""
 local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[2])
-for i = 1, #found, 2 do redis.call('ZADD', KEYS[1], ARGV[3], found[i]) end
+for i = 1, #found, 2 do
+  redis.call('ZADD', KEYS[1], ARGV[3], found[i])
+  redis.call('ZADD', KEYS[2], 'LT', found[i + 1], found[i])
+end
 return found
 """)
 
@@ -28,8 +32,24 @@ for i = 2, #ARGV, 2 do
     if ARGV[i + 1] == '' then redis.call('ZREM', KEYS[1], ARGV[i])
     else redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i]) end
   end
+  redis.call('ZREM', KEYS[2], ARGV[i])
 end
 return 1
+""")
+
+# ARGV: now. Returns since when the first waits, due or claimed ('' for none), and the cursor. Who was claimed and has
+# left the queue since, by an erasure, is nobody's any more.
+_PENDING = Script("""
+local since = ''
+local due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if due[2] and tonumber(due[2]) <= tonumber(ARGV[1]) then since = due[2] end
+local claimed = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+while claimed[1] and not redis.call('ZSCORE', KEYS[1], claimed[1]) do
+  redis.call('ZREM', KEYS[2], claimed[1])
+  claimed = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+end
+if claimed[2] and (since == '' or tonumber(claimed[2]) < tonumber(since)) then since = claimed[2] end
+return {since, redis.call('GET', KEYS[3])}
 """)
 
 # Arguments of one script call; Lua's stack takes some thousands.
@@ -53,7 +73,8 @@ class RedisDueQueue:
     async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
         """See DueQueue."""
         lease = now_ms + self._lease_ms
-        found = await self._store.call(_CLAIM.on(due_key(entity), now_ms, limit, lease))
+        keys = due_key(entity), claimed_key(entity)
+        found = await self._store.call(_CLAIM.on(keys, now_ms, limit, lease))
         return [
             Claim(entity_id.decode(), lease, int(float(due)))
             for entity_id, due in zip(found[::2], found[1::2], strict=True)
@@ -66,12 +87,18 @@ class RedisDueQueue:
             arguments: list[str | int] = [part[0][0].lease]
             for claim, due in part:
                 arguments += [claim.id, "" if due is None else due]
-            await self._store.call(_COMPLETE.on(due_key(entity), *arguments))
+            await self._store.call(_COMPLETE.on((due_key(entity), claimed_key(entity)), *arguments))
 
     async def length(self, entity: str, now_ms: int) -> int:
         """See DueQueue."""
         length: int = await self._store.execute("ZCOUNT", due_key(entity), "-inf", now_ms)
         return length
+
+    async def pending(self, entity: str, now_ms: int) -> Pending:
+        """See DueQueue."""
+        keys = due_key(entity), claimed_key(entity), _CURSOR
+        since, cursor = await self._store.call(_PENDING.on(keys, now_ms))
+        return Pending(int(float(since)) if since else None, None if cursor is None else int(cursor))
 
     async def cursor(self) -> int | None:
         """See TailState."""

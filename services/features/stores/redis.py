@@ -43,15 +43,16 @@ def command(name: str, key: str, *arguments: Any) -> Command:
 
 
 class Script:
-    """A Lua script on one key."""
+    """A Lua script on one key, or on several of one slot."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._hash = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    def on(self, key: str, *arguments: Any) -> Command:
+    def on(self, keys: str | tuple[str, ...], *arguments: Any) -> Command:
         """The call, by hash; a server that does not know the script gets its source."""
-        return Command(("EVALSHA", self._hash, 1, key, *arguments), key, self._source)
+        keys = (keys,) if isinstance(keys, str) else keys
+        return Command(("EVALSHA", self._hash, len(keys), *keys, *arguments), keys[0], self._source)
 
 
 class RedisServer:

@@ -102,7 +102,15 @@ class PostgresTraining:
         for row in await connection.fetch(statement.call, ids, instants, timeout=_TIMEOUT):
             (_, place), *columns = row.items()
             values[place - 1] = value_of(feature, dict(columns))
-        return values
+        if feature.relative is None:
+            return values
+        # Magnitudes, until the greatest of each instant is known.
+        rows = await connection.fetch(feature.relative.maximum, list(dict.fromkeys(instants)), timeout=_TIMEOUT)
+        greatest = {row["at"]: float(row["value"]) for row in rows}
+        return [
+            feature.relative.score(value, greatest.get(at, 0.0)) if isinstance(value, float) else None
+            for value, at in zip(values, instants, strict=True)
+        ]
 
     async def _prepared(self, connection: Any, feature: Feature) -> _Statement:
         """The statement, which the connection knows as a function from now on."""

@@ -89,6 +89,10 @@ async def hurried(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterat
         yield await open_parts(settings(dsn, valkey.url, FEATURES_DATABASE_TIMEOUT=0.5), closers)
 
 
+def refreshing(parts: Parts, *entities: Entity) -> Refresher:
+    return Refresher(entities, parts.online, parts.queue, parts.computer, parts.levels, clock_ms, random.random, 1.0)
+
+
 async def test_a_slow_statement_is_no_outage_and_costs_its_own_feature_only(hurried: Parts) -> None:
     count, average = "user_purchase_count_30d", "user_avg_order_value"
     await hurried.log.append([order("u1", 5.0)._replace(event_time_us=clock_ms() * 1_000 - 1_000_000)])
@@ -101,7 +105,7 @@ async def test_a_slow_statement_is_no_outage_and_costs_its_own_feature_only(hurr
     for _ in range(3):
         with pytest.raises(SlowStatementError):
             await hurried.computer.compute(slow.features[count], ["u1"], clock_ms())
-    refresher = Refresher([slow], hurried.online, hurried.queue, hurried.computer, clock_ms, random.random, 1.0)
+    refresher = refreshing(hurried, slow)
     await hurried.queue.enqueue("User", {"u1": 1})
     assert await refresher.refresh(slow) == 1
     (record,) = await hurried.online.read("User", ["u1"])
@@ -113,7 +117,7 @@ async def test_an_entity_that_cannot_be_refreshed_stops_no_other(hurried: Parts)
     await hurried.log.append([order("u1", 5.0, "p1")._replace(event_time_us=clock_ms() * 1_000 - 1_000_000)])
     user, product = (hurried.definitions.entities[name] for name in ("User", "Product"))
     stuck = dataclasses.replace(user, known="SELECT id FROM unnest($1::text[]) AS id, pg_sleep(30)")
-    refresher = Refresher([stuck, product], hurried.online, hurried.queue, hurried.computer, clock_ms, random.random, 1)
+    refresher = refreshing(hurried, stuck, product)
     await hurried.queue.enqueue("User", {"u1": 1})
     await hurried.queue.enqueue("Product", {"p1": 1})
 

@@ -6,12 +6,14 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.domain.features import Entity, OnEvent, Reading, Status
 from services.features.marking import Marker
+from services.features.maxima import Maxima
 from services.features.ports import EVENT_LOG, StoreDownError
 from services.features.reading import Reader
 from services.features.refreshing import Refresher
@@ -36,8 +38,12 @@ class Process:
         self.log_down = False
         self.computations: list[tuple[str, int]] = []
         marker = Marker(parts.online, self.clock_ms)
-        self.reader = Reader(parts.online, parts.queue, self, marker, self.clock_ms, lambda: 0.5)  # type: ignore[arg-type]  # see __getattr__
-        self.refresher = Refresher([user], parts.online, parts.queue, self, self.clock_ms, lambda: 0.5, 1.0)  # type: ignore[arg-type]  # as above
+        computer: Any = self  # see __getattr__
+        maxima = Maxima(parts.queue, parts.levels, computer, self.clock_ms)
+        self.reader = Reader(parts.online, parts.queue, computer, maxima, marker, self.clock_ms, lambda: 0.5)
+        self.refresher = Refresher(
+            [user], parts.online, parts.queue, computer, parts.levels, self.clock_ms, lambda: 0.5, 1.0
+        )
 
     def clock_ms(self) -> int:
         return self.now_ms

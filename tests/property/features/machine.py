@@ -255,6 +255,10 @@ class Shop(RuleBasedStateMachine):
 
         self.run(self.driver.blurred(crowd(), crowd=True))
 
+    @rule()
+    def worker_keeps_levels(self) -> None:
+        self.run(self.driver.unless_down(self.world.worker.levelling.step()))
+
     # What must hold
 
     @rule()

@@ -11,6 +11,7 @@ import asyncpg
 
 from services.features.domain.features import Feature, Value
 from services.features.stores.computing import PostgresComputer, instant
+from tests.support import popularity
 
 # The statements name events, event_lines and product_signals; on this connection these are views of what there was at
 # the instant `truth.as_of` (by the test's clock, which also stamps what arrives).
@@ -22,6 +23,7 @@ CREATE FUNCTION truth.now() RETURNS timestamptz LANGUAGE sql STABLE RETURN (SELE
 CREATE FUNCTION truth.as_of() RETURNS timestamptz LANGUAGE sql STABLE
   RETURN current_setting('truth.as_of')::timestamptz;
 ALTER TABLE public.events ALTER COLUMN ingest_time SET DEFAULT truth.now();
+ALTER TABLE public.ingests ALTER COLUMN ingest_time SET DEFAULT truth.now();
 
 CREATE VIEW truth.events AS SELECT * FROM public.events WHERE ingest_time <= truth.as_of();
 CREATE VIEW truth.event_lines AS SELECT * FROM public.event_lines WHERE seq IN (SELECT seq FROM truth.events);
@@ -46,7 +48,7 @@ SELECT * FROM (
 
 _RESET = """
 TRUNCATE public.events, public.event_lines, public.event_ids, public.subjects, public.ingests, public.product_signals,
-  public.unannounced_products, truth.signals;
+  public.unannounced_products, public.entity_levels, public.complete_levels, truth.signals;
 UPDATE public.product_signals_cursor SET cursor = '', generation = 0;
 """
 
@@ -108,8 +110,17 @@ class Truth:
         """The declared statement at ``now_ms``, had nothing happened after ``as_of_ms``."""
         async with self._turn:
             await self._connection.execute("SELECT set_config('truth.as_of', $1, false)", instant(as_of_ms).isoformat())
+            if feature.name == popularity.NAME:
+                return dict(await popularity.scores(self, ids, instant(now_ms)))
             outcomes = await self._computer.compute(feature, ids, now_ms)
         return {i: outcome.value for i, outcome in outcomes.items() if outcome.value is not None}
+
+    async def magnitudes(self, feature: Feature, ids: Sequence[str], now_ms: int, as_of_ms: int) -> dict[str, float]:
+        """Of a feature that is relative to the greatest: what its statement gives, as in ``values``."""
+        async with self._turn:
+            await self._connection.execute("SELECT set_config('truth.as_of', $1, false)", instant(as_of_ms).isoformat())
+            outcomes = await self._computer.compute(feature, ids, now_ms)
+        return {i: outcome.value for i, outcome in outcomes.items() if isinstance(outcome.value, float)}
 
     async def log(self) -> list[Stamped]:
         """All events that are stored."""

@@ -13,7 +13,9 @@ from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.committing import GroupCommit
 from services.features.domain.features import Entity, Entry, Feature, Outcome, Record
 from services.features.following import SignalFollower
+from services.features.levelling import Levelling
 from services.features.marking import Marker
+from services.features.maxima import Maxima
 from services.features.ports import (
     ONLINE_STORE,
     Erased,
@@ -39,6 +41,7 @@ from tests.support.waiting import eventually
 START_MS = 1_790_000_000_000
 SERVERS = 2
 LEASE_MS = 30_000
+CONNECTIONS = 16
 # Far above every answer of a busy machine: the only outages are those that the test makes.
 PATIENCE = 20.0
 
@@ -128,6 +131,9 @@ class HookedComputer:
         await self._hooks.reach("compute")
         return await self._inner.compute(feature, ids, now_ms)
 
+    async def maximum(self, feature: Feature, instants: Sequence[int]) -> dict[int, float]:
+        return await self._inner.maximum(feature, instants)
+
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         await self._hooks.reach("known")
         return await self._inner.known(entity, ids)
@@ -156,8 +162,9 @@ class Server:
         self.group = GroupCommit(parts.log, self.marker, parts.entities)
         self.writer = Writer(self.group, clock.us)
         computer = HookedComputer(parts, self.hooks)
-        # The middle of the jitter: an example must do the same each time it runs.
-        self.reader = Reader(self.online, parts.queue, computer, self.marker, clock, lambda: 0.5)
+        # An example must do the same each time it runs: the newest maximum, the middle of the jitter.
+        maxima = Maxima(parts.queue, parts.levels, computer, clock, keep_ms=0, rest=0, patience=PATIENCE)
+        self.reader = Reader(self.online, parts.queue, computer, maxima, self.marker, clock, lambda: 0.5)
 
 
 class WorkerProcess:
@@ -167,8 +174,10 @@ class WorkerProcess:
         self.hooks = Hooks()
         self.online = HookedOnline(parts.online, self.hooks)
         computer = HookedComputer(parts, self.hooks)
-        self.refresher = Refresher(parts.entities, self.online, parts.queue, computer, clock, lambda: 0.5, 1.0)
-        self.tail = LogTail(parts.entities, parts.log, parts.queue, self.online, computer, clock)
+        levels = parts.levels
+        self.refresher = Refresher(parts.entities, self.online, parts.queue, computer, levels, clock, lambda: 0.5, 1.0)
+        self.tail = LogTail(parts.entities, parts.log, parts.queue, self.online, computer, levels, clock)
+        self.levelling = Levelling(parts.entities, levels, parts.queue, computer, clock)
         self.signals = PostgresSignals(parts.database)
         self.follower = SignalFollower(
             parts.entities, NoSource(), self.signals, self.online, parts.queue, computer, clock
@@ -252,8 +261,8 @@ class World:
         self._line.up = True
 
         async def answers() -> bool:
-            try:
-                return bool(await self.parts.redis.execute("PING"))
+            try:  # on all the connections that were cut
+                return all(await asyncio.gather(*(self.parts.redis.execute("PING") for _ in range(CONNECTIONS))))
             except StoreDownError:
                 return False
 

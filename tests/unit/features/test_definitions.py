@@ -8,6 +8,7 @@ import pytest
 
 from services.features.definitions import DefinitionError, load
 from services.features.domain.features import FeatureType
+from services.features.domain.relative import Relative
 
 GOOD = """
 [entities.User]
@@ -89,6 +90,43 @@ def test_a_file_elsewhere_is_read(tmp_path: Path) -> None:
 def test_mistakes_are_told(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
         load(file(tmp_path, GOOD.replace(old, new, 1)))
+
+
+RELATIVE = """on_event = "queue"
+materialize = true
+relative_to_maximum = { scale = 10, half_life = "2h", digits = 1, maximum = "any.sql" }
+"""
+
+
+def relative(text: str) -> str:
+    return GOOD.replace('type = "int"', 'type = "double"').replace('on_event = "none"\n', text)
+
+
+def test_a_feature_relative_to_the_greatest(tmp_path: Path) -> None:
+    feature = load(file(tmp_path, relative(RELATIVE))).features[-1]
+    assert feature.relative == Relative(10.0, 7_200_000, 1, "SELECT 1")
+    other = load(file(tmp_path, relative(RELATIVE.replace("2h", "3h")))).features[-1]
+    assert other.number != feature.number  # what is stored is of the other half-life
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{ scale", "{ skale = 1, scale", "relative_to_maximum: unknown skale"),
+        ("{ scale = 10, ", "{ ", "relative_to_maximum: scale must be"),
+        ("scale = 10", "scale = 0", "relative_to_maximum: scale must be"),
+        ("scale = 10", "scale = true", "relative_to_maximum: scale must be"),
+        ("digits = 1", "digits = 1.5", "relative_to_maximum: digits must be 0 to 6"),
+        ("digits = 1", "digits = 7", "relative_to_maximum: digits must be 0 to 6"),
+        ('half_life = "2h"', 'half_life = "2 hours"', "relative_to_maximum: half_life must be"),
+        ('"any.sql" }', '"missing.sql" }', "relative_to_maximum: maximum: .*missing.sql"),
+        ("materialize = true", "materialize = false", "relative_to_maximum: needs type"),
+        ('"queue"', '"none"', "relative_to_maximum: needs type"),
+    ],
+)
+def test_mistakes_about_the_greatest_are_told(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        load(file(tmp_path, relative(RELATIVE.replace(old, new, 1))))
 
 
 def test_an_entity_without_features_is_refused(tmp_path: Path) -> None:

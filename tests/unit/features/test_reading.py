@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from services.features.domain.features import EMPTY, Entity, Entry, Feature, Outcome, Record, Status
+from services.features.domain.relative import Maximum
 from services.features.ports import EVENT_LOG, StoreDownError, Touched
 from services.features.reading import Answer, Reader
 from tests.unit.features.test_values import feature
@@ -28,10 +29,13 @@ class Stores:
         self.cancelled = 0
         self.down = False
         self.release = asyncio.Event()
-        self.reader = Reader(self, self, self, self, lambda: NOW, lambda: 0.5)  # type: ignore[arg-type]  # what it needs of them
+        self.reader = Reader(self, self, self, self, self, lambda: NOW, lambda: 0.5)  # type: ignore[arg-type]  # what it needs of them
 
     def owes(self, entity: str, entity_id: str) -> bool:
         return False
+
+    async def of(self, entity: Entity, features: Sequence[Feature]) -> dict[str, Maximum]:
+        return {}
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return [EMPTY._replace(token=self.token)] * len(ids)

@@ -1,0 +1,71 @@
+"""Values relative to the greatest of all, where everything halves in the same time: what must be known of the greatest.
+
+A magnitude x(T) is a sum of weights that all halve every ``half_life``. So log2(x) + T / half_life, its *level*, stands
+still while nothing comes or leaves, and the entity with the greatest level is the one with the greatest magnitude now.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """A logarithmic scale up to the greatest: scale * ln(1 + x) / ln(1 + greatest), rounded half-even to ``digits``.
+
+    ``maximum`` is the statement that tells the greatest magnitude at given instants from the log.
+    """
+
+    scale: float
+    half_life_ms: int
+    digits: int
+    maximum: str
+
+    def level(self, magnitude: float, at_ms: int) -> float:
+        """The level of a magnitude, which must be above 0."""
+        return math.log2(magnitude) + at_ms / self.half_life_ms
+
+    def magnitude(self, level: float, at_ms: int) -> float:
+        """The magnitude that a level stands for at an instant."""
+        return math.exp2(level - at_ms / self.half_life_ms)
+
+    def decayed(self, magnitude: float, from_ms: int, to_ms: int) -> float:
+        """A magnitude at a later instant."""
+        return magnitude * math.exp2((from_ms - to_ms) / self.half_life_ms)
+
+    def score(self, magnitude: float, greatest: float) -> float:
+        """The value; what is greater than the greatest known is itself the greatest."""
+        share = math.log1p(magnitude) / math.log1p(max(magnitude, greatest))
+        return _rounded(self.scale * share, self.digits)
+
+    def pair(self, magnitude: float, maximum: float | None, at_ms: int) -> list[float | str]:
+        """What is stored: a magnitude at an instant, and beside it the greatest, known by its level then."""
+        greatest = magnitude if maximum is None else max(magnitude, self.magnitude(maximum, at_ms))
+        return [magnitude, greatest]
+
+
+class Maximum(NamedTuple):
+    """The greatest level (None: nothing has evidence), as it was known at an instant.
+
+    ``whole``: everything that came before the instant was computed by then, so a value that was stored before still
+    holds there.
+    """
+
+    level: float | None
+    at_ms: int
+    whole: bool
+
+    def holds(self, computed_ms: int) -> bool:
+        """Whether what was computed at an instant, and has not slid since, is right at this one's too."""
+        return self.whole and computed_ms <= self.at_ms
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Half-even on the shortest decimal that is the double."""
+    places = value * 10**digits
+    if abs(places - math.floor(places) - 0.5) > 1e-6:  # far from a tie: binary and decimal agree
+        return round(value, digits)
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN))

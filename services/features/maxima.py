@@ -1,0 +1,132 @@
+"""The greatest of all, for the features that are relative to it: looked up for readers, kept for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+from services.features.domain.features import Entity, Feature, OnEvent
+from services.features.domain.relative import Maximum, Relative
+from services.features.ports import SETTLE_MS, DueQueue, FeatureComputer, Levels, StoreDownError
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+# A maximum is looked up again after this; within it the values of one page are of one instant.
+_KEEP_MS = 100
+# Seconds for which a reader waits for a newer one. The last known is right, for its own instant.
+_PATIENCE = 0.05
+# When the worker is further behind, the levels it keeps are not believed: the log itself is asked.
+_BEHIND_MS = 5_000
+# That takes up to a second; then, for so many times as long as it took, what it said is good enough.
+_REST = 20.0
+
+
+class Maxima:
+    """What readers know of the greatest of all."""
+
+    def __init__(
+        self,
+        queue: DueQueue,
+        levels: Levels,
+        computer: FeatureComputer,
+        clock_ms: Callable[[], int],
+        keep_ms: int = _KEEP_MS,
+        rest: float = _REST,
+        patience: float = _PATIENCE,
+    ) -> None:
+        """``keep_ms`` and ``rest`` 0: always the newest, whatever that costs."""
+        self._queue = queue
+        self._levels = levels
+        self._computer = computer
+        self._clock_ms = clock_ms
+        self._keep_ms = keep_ms
+        self._rest = rest
+        self._patience = patience
+        self._known: dict[str, Maximum] = {}
+        self._looked_ms: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        # Tasks of their own: a look takes as long as it takes, its callers go on with what is known.
+        self._looks: dict[str, asyncio.Task[None]] = {}
+
+    async def of(self, entity: Entity, features: Iterable[Feature]) -> dict[str, Maximum]:
+        """What is known now, by feature; to be asked before the records are read."""
+        relative = [(f, f.relative) for f in features if f.relative is not None]
+        looks = [self._look(entity, f, scale) for f, scale in relative if self._is_old(f)]
+        if looks:
+            await asyncio.wait(looks, timeout=self._patience)
+        return {f.name: self._known[f.name] for f, _ in relative if f.name in self._known}
+
+    async def needed(self, entity: Entity, feature: Feature, relative: Relative) -> Maximum:
+        """What is known now, or else what the stores say. Raises StoreDownError."""
+        while feature.name not in self._known:
+            await asyncio.shield(self._look(entity, feature, relative))
+        return self._known[feature.name]
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        looks = list(self._looks.values())
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+
+    def _is_old(self, feature: Feature) -> bool:
+        looked_ms = self._looked_ms.get(feature.name)
+        return looked_ms is None or not 0 <= self._clock_ms() - looked_ms < self._keep_ms
+
+    def _look(self, entity: Entity, feature: Feature, relative: Relative) -> asyncio.Task[None]:
+        """The look that is under way, or a new one."""
+        name = feature.name
+        look = self._looks.get(name)
+        if look is None:
+            self._looked_ms[name] = self._clock_ms()
+            look = asyncio.ensure_future(self._refresh(entity, feature, relative))
+            self._looks[name] = look
+            look.add_done_callback(lambda done: self._ended(name, done))
+        return look
+
+    def _ended(self, name: str, look: asyncio.Task[None]) -> None:
+        del self._looks[name]
+        error = None if look.cancelled() else look.exception()
+        if error is not None and not isinstance(error, StoreDownError):
+            log.error("maximum failed", feature=name, exc_info=error)
+
+    async def _refresh(self, entity: Entity, feature: Feature, relative: Relative) -> None:
+        now_ms = self._clock_ms()
+        cursor: int | None = None
+        waits_since: int | None = None
+        with contextlib.suppress(StoreDownError):  # then values come from the log, and so does this
+            waits_since, cursor = await self._queue.pending(entity.name, now_ms)
+        if cursor is None:
+            await self._ask_log(feature, relative, now_ms, whole=False)
+            return
+        found = await self._levels.greatest(feature, cursor)
+        at_ms = _known_until(entity, now_ms, waits_since, found.since_ms)
+        if not found.complete or now_ms - at_ms > _BEHIND_MS:
+            await self._ask_log(feature, relative, at_ms, whole=True)
+        else:
+            self._known[feature.name] = Maximum(found.level, at_ms, whole=True)
+
+    async def _ask_log(self, feature: Feature, relative: Relative, at_ms: int, whole: bool) -> None:
+        if feature.name in self._known and time.monotonic() < self._not_before.get(feature.name, 0.0):
+            return
+        started = time.monotonic()
+        greatest = (await self._computer.maximum(feature, [at_ms])).get(at_ms)
+        ended = time.monotonic()
+        self._not_before[feature.name] = ended + (ended - started) * self._rest
+        level = None if greatest is None else relative.level(greatest, at_ms)
+        self._known[feature.name] = Maximum(level, at_ms, whole)
+
+
+def _known_until(entity: Entity, now_ms: int, waits_since: int | None, arrived_since: int | None) -> int:
+    """The last instant of which everything is computed: before what waits, before what may still be unmarked."""
+    instants = [now_ms]
+    if waits_since is not None:
+        instants.append(waits_since - 1)
+    if any(f.on_event is OnEvent.READ_THROUGH for f in entity.features.values()):  # its marks are due a little later
+        instants = [instant - SETTLE_MS for instant in instants]
+    if arrived_since is not None:
+        instants.append(arrived_since - 1)
+    return min(instants)

@@ -1,0 +1,78 @@
+"""The levels of features that are relative to the greatest of all, in the event log's database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from services.features.domain.features import Feature
+from services.features.ports import Greatest
+from services.features.stores.postgres import Database
+
+# In the order of ids: two who put the same wait for each other one way. What differs by less than this is the same sum
+# of doubles, added up in another order.
+_PUT = """
+INSERT INTO entity_levels AS l (feature, id, level, computed_ms)
+SELECT $1, id, level, $4 FROM unnest($2::text[], $3::float8[]) AS n (id, level) ORDER BY id COLLATE "C"
+ON CONFLICT (feature, id) DO UPDATE SET
+  level = CASE WHEN abs(l.level - excluded.level) < 1e-11 THEN l.level ELSE excluded.level END,
+  computed_ms = excluded.computed_ms
+WHERE excluded.computed_ms >= l.computed_ms
+"""
+# What has no evidence and never had needs no row.
+_WITHOUT = """
+WITH there AS (
+  SELECT id FROM entity_levels WHERE feature = $1 AND id = ANY ($2) AND computed_ms <= $3 ORDER BY id FOR UPDATE
+)
+UPDATE entity_levels l SET level = NULL, computed_ms = $3 FROM there WHERE l.feature = $1 AND l.id = there.id
+"""
+_GREATEST = """
+SELECT EXISTS (SELECT FROM complete_levels WHERE feature = $1) AS complete,
+       (SELECT level FROM entity_levels WHERE feature = $1 AND level IS NOT NULL ORDER BY level DESC LIMIT 1) AS level,
+       (SELECT floor(date_part('epoch', min(ingest_time)) * 1000)::bigint
+        FROM ingests WHERE ingest_xid >= $2::bigint::text::xid8) AS since_ms
+"""
+_COMPLETE = "INSERT INTO complete_levels (feature) VALUES ($1) ON CONFLICT DO NOTHING"
+_LISTED = """
+SELECT id FROM entity_levels
+WHERE feature = $1 AND id > $2 AND computed_ms < $3 AND level IS NOT NULL
+ORDER BY id LIMIT $4
+"""
+_CLEAN = (
+    "DELETE FROM complete_levels WHERE feature <> ALL ($1::bigint[])",
+    "DELETE FROM entity_levels WHERE feature <> ALL ($1::bigint[]) OR (level IS NULL AND computed_ms < $2)",
+)
+
+
+class PostgresLevels:
+    """Implements Levels."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
+        """See Levels."""
+        known = {i: level for i, level in levels.items() if level is not None}
+        gone = [i for i, level in levels.items() if level is None]
+        if known:
+            await self._database.fetch(_PUT, feature.number, list(known), list(known.values()), computed_ms)
+        if gone:
+            await self._database.fetch(_WITHOUT, feature.number, gone, computed_ms)
+
+    async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
+        """See Levels."""
+        row = (await self._database.fetch(_GREATEST, feature.number, cursor))[0]
+        return Greatest(row["complete"], row["level"], row["since_ms"])
+
+    async def complete(self, feature: Feature) -> None:
+        """See Levels."""
+        await self._database.fetch(_COMPLETE, feature.number)
+
+    async def listed(self, feature: Feature, after: str, before_ms: int, limit: int) -> list[str]:
+        """See Levels."""
+        return [row["id"] for row in await self._database.fetch(_LISTED, feature.number, after, before_ms, limit)]
+
+    async def clean(self, features: Sequence[Feature], before_ms: int) -> None:
+        """See Levels."""
+        numbers = [feature.number for feature in features]
+        await self._database.fetch(_CLEAN[0], numbers)
+        await self._database.fetch(_CLEAN[1], numbers, before_ms)
