@@ -25,14 +25,16 @@ return found
 """)
 
 # ARGV: lease, then id and next due time ('' for none) of each. One that was touched meanwhile has another score, and
-# keeps it.
+# keeps it. One whose lease had ended, and that another worker has, is that one's to finish.
 _COMPLETE = Script("""
+local lease = tonumber(ARGV[1])
 for i = 2, #ARGV, 2 do
-  if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1') == tonumber(ARGV[1]) then
+  local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '-1')
+  if score == lease then
     if ARGV[i + 1] == '' then redis.call('ZREM', KEYS[1], ARGV[i])
     else redis.call('ZADD', KEYS[1], ARGV[i + 1], ARGV[i]) end
   end
-  redis.call('ZREM', KEYS[2], ARGV[i])
+  if score <= lease then redis.call('ZREM', KEYS[2], ARGV[i]) end
 end
 return 1
 """)

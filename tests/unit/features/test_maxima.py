@@ -1,0 +1,158 @@
+"""What readers know of the greatest of all, while stores answer, are behind, hang or are down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.features.domain.features import Entity, Feature, FeatureType, OnEvent
+from services.features.domain.relative import Maximum, Relative
+from services.features.maxima import Maxima
+from services.features.ports import EVENT_LOG, ONLINE_STORE, SETTLE_MS, Greatest, Pending, StoreDownError
+from tests.unit.features.test_values import feature
+
+HOUR = 3_600_000
+SCALE = Relative(100.0, HOUR, 2, "")
+FAME = feature(1, type=FeatureType.DOUBLE, on_event=OnEvent.QUEUE, relative=SCALE)
+PLAIN = feature(2, on_event=OnEvent.QUEUE)
+PRODUCT = Entity("Product", 10, {f.name: f for f in (FAME, PLAIN)}, "", "", None)
+NOW = 1_000 * HOUR
+
+
+class Stores:
+    """A queue, levels and a log that say what the test tells them."""
+
+    def __init__(self, rest: float = 0.0, patience: float = 5.0) -> None:
+        self.now_ms = NOW
+        self.pending_ = Pending(None, 7)
+        self.greatest_ = Greatest(True, 3.0, None)
+        self.in_log = 8.0
+        self.queue_down = self.log_down = False
+        self.asked: list[int] = []
+        self.looks = 0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.maxima = Maxima(self, self, self, lambda: self.now_ms, rest=rest, patience=patience)  # type: ignore[arg-type]  # what it needs of them
+
+    async def pending(self, entity: str, now_ms: int) -> Pending:
+        self.looks += 1
+        await self.flowing.wait()
+        if self.queue_down:
+            raise StoreDownError(ONLINE_STORE, "gone")
+        return self.pending_
+
+    async def greatest(self, wanted: Feature, cursor: int) -> Greatest:
+        assert cursor == self.pending_.cursor
+        if self.log_down:
+            raise StoreDownError(EVENT_LOG, "gone")
+        return self.greatest_
+
+    async def maximum(self, wanted: Feature, instants: Sequence[int]) -> dict[int, float]:
+        if self.log_down:
+            raise StoreDownError(EVENT_LOG, "gone")
+        self.asked += instants
+        return dict.fromkeys(instants, self.in_log)
+
+    async def known(self) -> Maximum | None:
+        self.now_ms += 100
+        return (await self.maxima.of(PRODUCT, [FAME, PLAIN])).get(FAME.name)
+
+
+async def test_with_nothing_waiting_it_is_of_now() -> None:
+    stores = Stores()
+    assert await stores.known() == Maximum(3.0, stores.now_ms, True)
+    assert await stores.maxima.of(PRODUCT, [PLAIN]) == {}
+    assert stores.asked == []
+
+
+async def test_it_is_kept_for_a_moment_and_looked_up_once_for_all() -> None:
+    stores = Stores()
+    first = await stores.known()
+    stores.now_ms += 99
+    assert (await stores.maxima.of(PRODUCT, [FAME]))[FAME.name] == first
+    stores.now_ms += 1
+    await asyncio.gather(*(stores.maxima.of(PRODUCT, [FAME]) for _ in range(20)))
+    assert stores.looks == 2
+    stores.now_ms -= HOUR  # the clock is set back
+    assert (await stores.maxima.of(PRODUCT, [FAME]))[FAME.name].at_ms == stores.now_ms
+
+
+@pytest.mark.parametrize(
+    ("waits", "arrived", "at"), [(NOW + 70, None, NOW + 69), (None, NOW + 60, NOW + 59), (NOW + 70, NOW + 90, NOW + 69)]
+)
+async def test_it_is_of_before_what_waits_and_what_may_be_unmarked(
+    waits: int | None, arrived: int | None, at: int
+) -> None:
+    stores = Stores()
+    stores.pending_ = Pending(waits, 7)
+    stores.greatest_ = Greatest(True, 3.0, arrived)
+    assert await stores.known() == Maximum(3.0, at, True)
+
+
+async def test_where_marks_are_due_later_it_is_of_earlier() -> None:
+    stores = Stores()
+    stores.now_ms += 100
+    entity = Entity("User", 10, {FAME.name: FAME, "r": feature(3)}, "", "", None)
+    known = await stores.maxima.of(entity, [FAME])
+    assert known[FAME.name].at_ms == stores.now_ms - SETTLE_MS
+
+
+async def test_when_the_worker_is_behind_the_log_is_asked() -> None:
+    stores = Stores()
+    stores.pending_ = Pending(NOW - 5_000, 7)
+    assert await stores.known() == Maximum(SCALE.level(8.0, NOW - 5_001), NOW - 5_001, True)
+
+
+async def test_levels_that_are_not_complete_are_not_believed() -> None:
+    stores = Stores()
+    stores.greatest_ = Greatest(False, 3.0, None)
+    assert await stores.known() == Maximum(SCALE.level(8.0, stores.now_ms), stores.now_ms, True)
+
+
+@pytest.mark.parametrize("down", [True, False])
+async def test_without_a_queue_that_knows_stored_values_may_be_wrong_by_now(down: bool) -> None:
+    stores = Stores()
+    stores.queue_down, stores.pending_ = down, Pending(None, None)
+    assert await stores.known() == Maximum(SCALE.level(8.0, stores.now_ms), stores.now_ms, False)
+
+
+async def test_the_log_is_not_asked_all_the_time() -> None:
+    stores = Stores(rest=1e9)
+    stores.pending_ = Pending(NOW - 5_000, 7)
+    first = await stores.known()
+    assert await stores.known() == first
+    assert len(stores.asked) == 1
+    stores.pending_ = Pending(None, 7)  # the worker has caught up
+    assert await stores.known() == Maximum(3.0, stores.now_ms, True)
+
+
+async def test_the_last_known_one_stays_when_the_log_goes() -> None:
+    stores = Stores()
+    first = await stores.known()
+    stores.log_down = True
+    assert await stores.known() == first
+
+
+async def test_a_store_that_hangs_holds_no_reader() -> None:
+    stores = Stores(patience=0.0)
+    stores.flowing.clear()
+    assert await stores.known() is None
+    stores.flowing.set()
+    first = await stores.maxima.needed(PRODUCT, FAME, SCALE)
+    stores.flowing.clear()
+    assert await stores.known() == first
+    await stores.known()
+    assert stores.looks == 2  # the one that hangs is all there is
+    await stores.maxima.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_who_needs_it_is_told_when_it_cannot_be_had() -> None:
+    stores = Stores()
+    stores.log_down = True
+    with pytest.raises(StoreDownError):
+        await stores.maxima.needed(PRODUCT, FAME, SCALE)
+    stores.log_down = False
+    assert (await stores.maxima.needed(PRODUCT, FAME, SCALE)).level == 3.0
