@@ -6,6 +6,7 @@ import os
 import random
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -45,6 +46,14 @@ if current then token = string.sub(current, 1, 8); body = string.sub(current, 9)
 if body ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], token .. ARGV[2], 'PX', ARGV[3])
 return 1
+""")
+
+# ARGV: ttl in ms of records that have none yet, a token for each key. From now on their values are dirty.
+_MARK = Script("""
+for place, key in ipairs(KEYS) do
+  redis.call('SETRANGE', key, 0, string.sub(ARGV[2], 8 * place - 7, 8 * place))
+  redis.call('PEXPIRE', key, ARGV[1], 'NX')
+end
 """)
 
 # A record that was erased ends by itself: until then it keeps out what was computed before. Erasure is its first entry
@@ -137,24 +146,29 @@ class RedisOnlineStore:
 
     async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
         """See OnlineStore. The confirmation is the last command: it is never there without the marks."""
-        tokens: dict[tuple[str, str], list[Command]] = {}
+        tokens: list[_Marks] = []
         queues: list[Command] = []
         for entity, ids in touched.items():
             if entity in self._read_through:
-                tokens |= _token_marks(entity, ids)
+                tokens += _token_marks(entity, ids)
             queues += self._queue_marks(entity, ids, now_ms)
         confirmation: list[Command] = []
         if transactions:
             scored = [word for number in transactions for word in (number, number)]
             confirmation.append(command("ZADD", CONFIRMED, *scored))
             confirmation.append(command("EXPIRE", CONFIRMED, _CONFIRMED_TTL, "NX"))
-        dirty = [one for both in tokens.values() for one in both]
+        dirty = [marks.command for marks in tokens]
         extra = _extra(sum(map(len, touched.values())))
         if self._store.ordered:
             await self._store.pipeline([*dirty, *queues, *confirmation], extra)
             return
         answers = await self._store.send(dirty, extra)
-        lost = {who for who, *both in zip(tokens, answers[::2], answers[1::2], strict=True) if _failures(both)}
+        lost = {
+            (marks.entity, entity_id)
+            for marks, answer in zip(tokens, answers, strict=True)
+            if isinstance(answer, StoreDownError)
+            for entity_id in marks.ids
+        }
         try:
             await self._store.pipeline([*queues, *(() if lost else confirmation)], extra)
         except StoreDownError:
@@ -206,17 +220,31 @@ class RedisOnlineStore:
         return commands
 
 
-def _token_marks(entity: str, ids: Collection[str]) -> dict[tuple[str, str], list[Command]]:
-    """Two commands for each: from now on its values are dirty."""
-    tokens = os.urandom(TOKEN_LENGTH * len(ids))
-    commands = {}
-    for place, entity_id in enumerate(ids):
-        key, start = _key(entity, entity_id), place * TOKEN_LENGTH
-        commands[entity, entity_id] = [
-            command("SETRANGE", key, 0, tokens[start : start + TOKEN_LENGTH]),
-            command("PEXPIRE", key, _jittered(_TOKEN_TTL_MS), "NX"),
-        ]
-    return commands
+class _Marks(NamedTuple):
+    """What makes entities of one bucket dirty."""
+
+    entity: str
+    ids: Sequence[str]
+    command: Command
+
+
+def _token_marks(entity: str, ids: Collection[str]) -> list[_Marks]:
+    """One script for each bucket: commands of their own for each entity would be half the cost of writing an event."""
+    buckets: dict[str, list[str]] = {}
+    for entity_id in ids:
+        buckets.setdefault(_bucket(entity, entity_id), []).append(entity_id)
+    return [
+        _Marks(
+            entity,
+            members,
+            _MARK.on(
+                tuple(f"{bucket}:{entity_id}" for entity_id in members),
+                _jittered(_TOKEN_TTL_MS),
+                os.urandom(TOKEN_LENGTH * len(members)),
+            ),
+        )
+        for bucket, members in buckets.items()
+    ]
 
 
 def _failures(answers: Iterable[object]) -> list[StoreDownError]:
@@ -240,7 +268,11 @@ def later_member(entity: str, entity_id: str, at_ms: int) -> str:
 
 
 def _key(entity: str, entity_id: str) -> str:
-    return f"{PREFIX}{{{entity}{zlib.crc32(entity_id.encode()) % _BUCKETS}}}:{entity_id}"
+    return f"{_bucket(entity, entity_id)}:{entity_id}"
+
+
+def _bucket(entity: str, entity_id: str) -> str:
+    return f"{PREFIX}{{{entity}{zlib.crc32(entity_id.encode()) % _BUCKETS}}}"
 
 
 def _jittered(ttl_ms: int) -> int:
