@@ -58,7 +58,7 @@ class Online:
 
 def group(log: Log, online: Online) -> GroupCommit:
     marker = Marker(online, lambda: 5)  # type: ignore[arg-type]  # only marks are asked of it
-    return GroupCommit(log, marker, list(load().entities.values()))  # type: ignore[arg-type]  # only appends
+    return GroupCommit(log, marker, list(load().entities.values()))
 
 
 async def test_batches_that_wait_share_a_commit_and_its_marks() -> None:
