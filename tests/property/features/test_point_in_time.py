@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.domain.events import Event, Line
-from services.features.domain.features import NO_EVIDENCE, Feature, Reading
+from services.features.domain.features import NO_EVIDENCE, Feature, Reading, Value
 from services.features.domain.training import past_reading
 from services.features.ports import Signal, SignalPage
+from services.features.stores.computing import instant
 from services.features.stores.signals import PostgresSignals
 from services.features.training import TrainingReader
 from services.runtime.migrations import migrate
 from tests.property.features.test_machine import PROFILE
 from tests.support import features as support
+from tests.support import popularity
 from tests.support.stack import PostgresServer, ValkeyServer
 
 EXAMPLES = 100 if PROFILE == "short" else 1_000
@@ -155,8 +157,13 @@ class History:
         }
 
     async def _served(self, feature: Feature, id_: str, now_ms: int) -> Reading:
-        outcomes = await self._parts.computer.compute(feature, [id_], now_ms)
-        return past_reading(feature, outcomes.get(id_, NO_EVIDENCE).value, 0)
+        value: Value | None
+        if feature.relative is None:
+            outcomes = await self._parts.computer.compute(feature, [id_], now_ms)
+            value = outcomes.get(id_, NO_EVIDENCE).value
+        else:
+            value = (await popularity.scores(self._connection, [id_], instant(now_ms))).get(id_)
+        return past_reading(feature, value, 0)
 
 
 def _event(happening: Happening, event_id: str, quantity: int) -> Event:
