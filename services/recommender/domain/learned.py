@@ -1,0 +1,164 @@
+"""What a model version knows of products: vectors, neighbours and numbers, each product in one row of every array.
+
+The last row of each array stands for every product that the version does not know, so the place -1 finds it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.folding import FoldIn
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+
+# Groupings of products, from the catalogue: the levels of a product's first category path, and its brand.
+GROUPS = ("department", "category", "kind", "brand")
+
+# Neighbours by what they are made of: what the same people take (alike: by cosine, taste: by regression, which sees
+# through popularity), and what goes into one basket.
+NEIGHBOURS = ("taste", "alike", "basket")
+
+# The raw numbers of products, see training/columns.py; counts of order lines and of first purchases by days back.
+COLUMNS = (
+    "sold_7d",
+    "sold_28d",
+    "sold_91d",
+    "sold_ever",
+    "sold_before_28d",
+    "new_buyers_7d",
+    "new_buyers_28d",
+    "new_buyers_91d",
+    "buyers",
+    "repeaters",
+    "gap_days",
+    "age_days",
+    "log_price",
+    "price_rank",
+    "wanted_7d",
+    "wanted_28d",
+)
+
+ARTIFACT = "learned"
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Of each product the places and weights of up to k others, in no order; unused ones are -1 with weight 0."""
+
+    places: Codes
+    weights: Singles
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One version's knowledge of n products: arrays of n + 1 rows."""
+
+    ids: Sequence[str]
+    vectors: Singles
+    fold: FoldIn
+    neighbours: Mapping[str, Neighbours]
+    columns: Mapping[str, Floats]
+    # Code 0: the product has none; each grouping's codes are below ``group_sizes`` of it.
+    groups: Mapping[str, Codes]
+    places: Mapping[str, int] = field(default_factory=dict)
+    # Derived: by grouping, the order lines and first purchases of 28 days and the number of products of each code.
+    group_sold: Mapping[str, Floats] = field(default_factory=dict)
+    group_new: Mapping[str, Floats] = field(default_factory=dict)
+    group_products: Mapping[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def find(self, ids: Sequence[str]) -> Places:
+        """The place of each id; -1 where the version does not know it."""
+        places = self.places
+        return np.fromiter((places.get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+
+
+def sums(codes: npt.NDArray[np.integer], values: Floats, size: int) -> Floats:
+    """The values added up by their codes, which are below ``size``."""
+    added: Floats = np.bincount(codes, weights=values, minlength=size).astype(np.float64, copy=False)
+    return added
+
+
+def build(
+    ids: Sequence[str],
+    vectors: Singles,
+    fold: FoldIn,
+    neighbours: Mapping[str, Neighbours],
+    columns: Mapping[str, Floats],
+    groups: Mapping[str, Codes],
+) -> Learned:
+    """A version from arrays of n rows: adds the row of the unknown, and what follows from the arrays."""
+    padded = {name: np.append(columns[name].astype(np.float64), _UNKNOWN.get(name, 0.0)) for name in COLUMNS}
+    codes = {name: np.append(groups[name].astype(np.int32), np.int32(0)) for name in GROUPS}
+
+    def totals(name: str, values: Floats) -> Floats:
+        return sums(codes[name], values, int(codes[name].max()) + 1)
+
+    known = np.append(np.ones(len(ids)), 0.0)
+    return Learned(
+        ids=tuple(ids),
+        vectors=np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32),
+        fold=fold,
+        neighbours={
+            name: Neighbours(
+                np.vstack([table.places, np.full((1, table.places.shape[1]), -1)]).astype(np.int32),
+                np.vstack([table.weights, np.zeros((1, table.weights.shape[1]))]).astype(np.float32),
+            )
+            for name, table in neighbours.items()
+        },
+        columns=padded,
+        groups=codes,
+        places={id_: place for place, id_ in enumerate(ids)},
+        group_sold={name: totals(name, padded["sold_28d"]) for name in GROUPS},
+        group_new={name: totals(name, padded["new_buyers_28d"]) for name in GROUPS},
+        group_products={name: totals(name, known) for name in GROUPS},
+    )
+
+
+# What stands for a product without any history where zero would say something else.
+_UNKNOWN: Mapping[str, float] = {"gap_days": 60.0, "price_rank": 0.5}
+
+
+def encode(learned: Learned) -> bytes:
+    """For the store; :func:`decode` reads it."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "ids": np.array([id_.encode() for id_ in learned.ids], dtype=np.bytes_),
+        "vectors": learned.vectors[:-1],
+        "gram": learned.fold.gram,
+        "fold": np.array([learned.fold.regularization, learned.fold.alpha]),
+    }
+    arrays |= {f"column_{name}": values[:-1].astype(np.float32) for name, values in learned.columns.items()}
+    arrays |= {f"group_{name}": codes[:-1] for name, codes in learned.groups.items()}
+    for name, table in learned.neighbours.items():
+        arrays[f"near_places_{name}"] = table.places[:-1]
+        arrays[f"near_weights_{name}"] = table.weights[:-1].astype(np.float16)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub knows allow_pickle as its only name
+    return file.getvalue()
+
+
+def decode(content: bytes) -> Learned:
+    """What :func:`encode` wrote, and what follows from it. Raises ValueError or KeyError for anything else."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        regularization, alpha = arrays["fold"].tolist()
+        return build(
+            ids=[id_.decode() for id_ in arrays["ids"].tolist()],
+            vectors=arrays["vectors"],
+            fold=FoldIn(arrays["gram"], regularization, alpha),
+            neighbours={
+                name: Neighbours(arrays[f"near_places_{name}"], arrays[f"near_weights_{name}"].astype(np.float32))
+                for name in NEIGHBOURS
+            },
+            columns={name: arrays[f"column_{name}"].astype(np.float64) for name in COLUMNS},
+            groups={name: arrays[f"group_{name}"] for name in GROUPS},
+        )

@@ -1,0 +1,146 @@
+"""Trained rankers behind one port: from a matrix of features to log-odds, and to what each feature added to them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.learned import Floats, Singles, sums
+
+# Standardised values beyond are accidents of rare products; unlimited, one of them decides a page.
+_CLIP = 8.0
+
+Indices = npt.NDArray[np.intp]
+
+# Rows x trees that are walked at once: fits the cache.
+_BLOCK = 60_000
+
+
+class Ranker(Protocol):
+    """Scores rows of :func:`ranker_features.assemble`; a higher score is more wanted."""
+
+    @property
+    def features(self) -> Sequence[str]:
+        """Names of the matrix's columns, in their order, that it was trained with."""
+        ...
+
+    def score(self, matrix: Singles) -> Floats:
+        """Log-odds, one per row."""
+        ...
+
+    def contributions(self, matrix: Singles) -> Floats:
+        """Rows x (features + 1), which sum to the score; the last column is the same for all rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """weight x (value - mean) / scale, summed over the columns."""
+
+    features: tuple[str, ...]
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    intercept: float
+
+    def score(self, matrix: Singles) -> Floats:
+        # Summed row by row: a BLAS product may round differently with the number of rows and threads.
+        result: Floats = (self._standardised(matrix) * self.weights).sum(axis=1) + self.intercept
+        return result
+
+    def contributions(self, matrix: Singles) -> Floats:
+        return np.column_stack([self._standardised(matrix) * self.weights, np.full(len(matrix), self.intercept)])
+
+    def _standardised(self, matrix: Singles) -> Floats:
+        clipped: Floats = np.clip((matrix - self.mean) / self.scale, -_CLIP, _CLIP)
+        return clipped
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Boosted trees in flat arrays, a node per element.
+
+    A row goes to the node ``left`` where its value of ``feature`` is at most ``threshold``, else to the one after it; a
+    leaf leads to itself, its threshold is infinite. ``value`` is a leaf's part of the score, and for an inner node the
+    mean of what is below it, weighted by training rows.
+    """
+
+    features: tuple[str, ...]
+    roots: Indices
+    feature: Indices
+    threshold: Floats
+    left: Indices
+    value: Floats
+    depth: int
+
+    def score(self, matrix: Singles) -> Floats:
+        scores = np.empty(len(matrix))
+        rows = max(1, _BLOCK // max(1, len(self.roots)))
+        for start in range(0, len(matrix), rows):
+            part = matrix[start : start + rows]
+            node = self._start(part)
+            for _ in range(self.depth):
+                node = self._step(part, node)
+            scores[start : start + rows] = self.value.take(node).sum(axis=1)
+        return scores
+
+    def contributions(self, matrix: Singles) -> Floats:
+        """By the path: each split adds to its feature the change of the mean (Saabas 2014)."""
+        size = len(self.features) + 1
+        result = np.zeros((len(matrix), size))
+        if not len(matrix):
+            return result
+        node = self._start(matrix)
+        result[:, -1] = self.value[self.roots].sum()
+        row = np.arange(len(matrix))[:, None]
+        for _ in range(self.depth):
+            following = self._step(matrix, node)
+            change = self.value[following] - self.value[node]
+            result += sums((row * size + self.feature[node]).ravel(), change.ravel(), result.size).reshape(result.shape)
+            node = following
+        return result
+
+    def _start(self, matrix: Singles) -> Indices:
+        return np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
+
+    def _step(self, matrix: Singles, node: Indices) -> Indices:
+        place = self.feature.take(node)
+        place += np.arange(len(matrix), dtype=np.intp)[:, None] * matrix.shape[1]
+        right = matrix.ravel().take(place) > self.threshold.take(node)
+        return self.left.take(node) + right
+
+
+def encode(ranker: Logistic | Forest) -> bytes:
+    """For the store; :func:`decode` reads it."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {"features": np.array(ranker.features)}
+    if isinstance(ranker, Logistic):
+        arrays |= {"mean": ranker.mean, "scale": ranker.scale, "weights": ranker.weights}
+        arrays["intercept"] = np.array(ranker.intercept)
+    else:
+        arrays |= {name: getattr(ranker, name) for name in ("roots", "feature", "threshold", "left", "value")}
+        arrays["depth"] = np.array(ranker.depth)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # the stub knows allow_pickle as its only name
+    return file.getvalue()
+
+
+def decode(content: bytes) -> Ranker:
+    """What :func:`encode` wrote. Raises ValueError or KeyError for anything else."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        features = tuple(str(name) for name in arrays["features"].tolist())
+        if "weights" in arrays:
+            return Logistic(features, arrays["mean"], arrays["scale"], arrays["weights"], float(arrays["intercept"]))
+        return Forest(
+            features=features,
+            roots=arrays["roots"].astype(np.intp),
+            feature=arrays["feature"].astype(np.intp),
+            threshold=arrays["threshold"],
+            left=arrays["left"].astype(np.intp),
+            value=arrays["value"],
+            depth=int(arrays["depth"]),
+        )

@@ -1,0 +1,58 @@
+"""``python -m services.recommender.training.learning FOLDER``: reads a log, writes a version's artifacts.
+
+The folder has ``log.npz``, ``task.json`` and the active version's rankers, and gets ``outcome.json`` and an
+``NAME.artifact`` each. Progress goes to standard output, a number from 0 to 1 a line. The process ends with its parent,
+which holds its standard input open.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from services.recommender.domain import ranker as rankers
+from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.retrieving import OBJECTIVES
+from services.recommender.training.learning import log as logs
+from services.recommender.training.learning.job import finite, run
+
+# Serving goes first on a busy machine.
+_NICENESS = 10
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def _report(progress: float) -> None:
+    print(f"{progress:.3f}", flush=True)  # noqa: T201 - the parent reads it
+
+
+def _active(folder: Path) -> dict[str, Ranker]:
+    files = {objective: folder / f"active_{objective}" for objective in OBJECTIVES}
+    return {objective: rankers.decode(file.read_bytes()) for objective, file in files.items() if file.exists()}
+
+
+def main(folder: Path) -> None:
+    """One run."""
+    log, catalogue = logs.read(folder)
+    now = msgspec.json.decode((folder / "task.json").read_bytes(), type=dict[str, float])["now"]
+    outcome = run(log, catalogue, now, _active(folder), _report)
+    for name, content in outcome.artifacts.items():
+        (folder / f"{name}.artifact").write_bytes(content)
+    said = {"metrics": finite(outcome.metrics), "lineage": outcome.lineage, "rejected": outcome.rejected}
+    (folder / "outcome.json").write_bytes(msgspec.json.encode(said))
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(_NICENESS)
+    main(Path(sys.argv[1]))
+    # Not by returning: the thread above still reads.
+    sys.stdout.flush()
+    os._exit(0)

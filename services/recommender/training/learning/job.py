@@ -1,0 +1,132 @@
+"""The whole run: from a log to the artifacts of a version, what they scored on the held-out window, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.recommender.domain import learned as knowledge
+from services.recommender.domain import ranker as rankers
+from services.recommender.domain.learned import Floats, Learned
+from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.ranker_features import FEATURES
+from services.recommender.domain.retrieving import OBJECTIVES
+from services.recommender.training.learning import gate
+from services.recommender.training.learning.fitting import fit_forest, fit_logistic
+from services.recommender.training.learning.log import DAY, PURCHASE, VIEW, Catalogue, Log
+from services.recommender.training.learning.rows import Case, Rows, Window, cases, sample
+from services.recommender.training.learning.version import learn
+from services.recommender.training.learning.windows import WINDOWS, label_types, label_windows
+
+Report = Callable[[float], None]
+
+# Of one objective: more sharpen nothing that the metrics could show.
+_ROWS = 400_000
+# Fewer true labels than that teach nothing but accidents.
+_FEWEST_LABELS = 100
+
+RECIPROCAL = "reciprocal ranks"
+_FITS: Mapping[str, Callable[[Rows, Sequence[str]], rankers.Logistic | rankers.Forest]] = {
+    "logistic": fit_logistic,
+    "forest": fit_forest,
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the parent process stores. A reason to reject means: what serves now is better."""
+
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    lineage: dict[str, str] = field(default_factory=dict)
+    rejected: str = ""
+
+
+def run(log: Log, catalogue: Catalogue, now: float, active: Mapping[str, Ranker], report: Report) -> Outcome:
+    """``now`` is in seconds since 1970; ``active`` are the rankers that serve, by objective."""
+    outcome = Outcome()
+    windows = label_windows(log)
+    outcome.lineage["features"] = str(len(FEATURES))
+    if windows:
+        found = _cases(log, catalogue, windows, outcome, report)
+        for objective in OBJECTIVES:
+            own = [[case for case in part if case.objective == objective] for part in found]
+            _rank(objective, own, active.get(objective), outcome)
+            report(0.8 if objective == OBJECTIVES[0] else 0.9)
+    else:
+        outcome.lineage["ranker"] = "none: the log spans less than six days"
+    known: Learned = learn(log, now, catalogue)
+    outcome.artifacts[knowledge.ARTIFACT] = knowledge.encode(known)
+    return outcome
+
+
+def _cases(
+    log: Log, catalogue: Catalogue, windows: tuple[Window, ...], outcome: Outcome, report: Report
+) -> list[list[Case]]:
+    """Of each window, the newest first."""
+    types = label_types(log, windows)
+    outcome.lineage["label_days"] = f"{(windows[0].end - windows[0].start) / DAY:g}"
+    outcome.lineage["labels"] = " ".join(_TYPES[type_] for type_ in types)
+    outcome.lineage["label_windows"] = " ".join(f"{window.start:.0f}-{window.end:.0f}" for window in windows)
+    found = []
+    for number, window in enumerate(windows):
+        known = learn(log, window.start, catalogue)
+        found.append(list(cases(log, known, window, types, seed=number)))
+        report(0.05 + 0.65 * (number + 1) / len(windows))
+    return found
+
+
+_TYPES = {PURCHASE: "purchase-complete", VIEW: "detail-page-view", 1: "add-to-cart"}
+
+
+def _rank(objective: str, found: list[list[Case]], active: Ranker | None, outcome: Outcome) -> None:
+    """Chooses the order on the held-out newest window, then trains it on the newest ones."""
+    held_out, older, newest = found[0], _flat(found[1:]), _flat(found[:WINDOWS])
+    key = f"ranker_{objective}"
+    if len(held_out) < gate.FEWEST_CASES or _labels(older) < _FEWEST_LABELS:
+        outcome.lineage[key] = f"{RECIPROCAL}: too little was taken to learn from"
+        return
+    rows = sample(older, _ROWS, seed=1)
+    scores: dict[str, Floats] = {RECIPROCAL: gate.ndcg(held_out, gate.fused)}
+    for name, fit in _FITS.items():
+        scores[name] = gate.ndcg(held_out, _scorer(fit(rows, FEATURES)))
+    chosen = gate.best(scores, RECIPROCAL)
+    outcome.metrics |= {f"ndcg_{objective}_{name.replace(' ', '_')}": float(one.mean()) for name, one in scores.items()}
+    outcome.metrics[f"ndcg_{objective}"] = float(scores[chosen].mean())
+    outcome.metrics[f"held_out_shoppers_{objective}"] = float(len(held_out))
+    if active is not None and tuple(active.features) == FEATURES:
+        before = gate.ndcg(held_out, _scorer(active))
+        outcome.metrics[f"ndcg_{objective}_active"] = float(before.mean())
+        difference = gate.compare(scores[chosen], before)
+        if difference.worse:
+            outcome.rejected = (
+                f"{objective}: nDCG@10 {scores[chosen].mean():.4f} on the held-out window against {before.mean():.4f}"
+                f" of the active version (difference {difference.mean:.4f}, standard error {difference.error:.4f})"
+            )
+    outcome.lineage[key] = chosen
+    if chosen in _FITS:
+        final = sample(newest, _ROWS, seed=2)
+        outcome.metrics[f"rows_{objective}"] = float(len(final.labels))
+        outcome.artifacts[key] = rankers.encode(_FITS[chosen](final, FEATURES))
+
+
+def _flat(found: list[list[Case]]) -> list[Case]:
+    return [case for part in found for case in part]
+
+
+def _labels(found: list[Case]) -> int:
+    return int(sum(case.labels.sum() for case in found))
+
+
+def _scorer(ranker: Ranker) -> gate.Score:
+    def score(case: Case) -> Floats:
+        return ranker.score(case.matrix)
+
+    return score
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Without what JSON cannot say."""
+    return {name: value for name, value in values.items() if np.isfinite(value)}
