@@ -21,6 +21,7 @@ from services.features.following import SignalFollower
 from services.features.levelling import Levelling
 from services.features.marking import Marker
 from services.features.maxima import Maxima
+from services.features.merging import Merger
 from services.features.reading import Reader
 from services.features.refreshing import Refresher
 from services.features.retaining import Retention
@@ -31,6 +32,7 @@ from services.features.stores.computing import PostgresComputer
 from services.features.stores.erasure import PostgresErasure
 from services.features.stores.event_log import PostgresEventLog
 from services.features.stores.levels import PostgresLevels
+from services.features.stores.merging import PostgresMerges
 from services.features.stores.online import RedisOnlineStore
 from services.features.stores.postgres import Database
 from services.features.stores.queue import RedisDueQueue
@@ -91,10 +93,12 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     maxima = Maxima(parts.queue, parts.levels, parts.computer, clock_ms)
     closers.push_async_callback(maxima.close)
     reader = Reader(parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random)
-    eraser = Eraser(PostgresErasure(parts.database), parts.online, marker, clock_us)
+    erasure = PostgresErasure(parts.database)
+    eraser = Eraser(erasure, parts.online, marker, clock_us)
+    merger = Merger(PostgresMerges(parts.database), erasure, parts.online, marker, parts.entities, clock_us)
     training = TrainingReader(parts.training)
     servicer = FeatureServicer(
-        parts.definitions, reader, Writer(group, clock_us, settings.retention_days), eraser, training, clock_ms
+        parts.definitions, reader, Writer(group, clock_us, settings.retention_days), eraser, merger, training, clock_ms
     )
     server = Server(
         settings.port,

@@ -86,6 +86,9 @@ class GroupCommit:
         # Those that were there already too: a sender repeats what was not acknowledged, so whoever stored them may have
         # died before it marked them.
         there = [event for event in events if event.event_id not in appended.erased]
+        if appended.merged:
+            users = appended.merged
+            there = [event._replace(user_id=event.user_id or users.get(event.event_id, "")) for event in there]
         await self._marker.mark(map(_logged, there), self._entities, appended.transaction)
         results, start = [], 0
         for batch in batches:

@@ -14,6 +14,10 @@ EVENTS_ERASED = Counter(
     "windowshop_events_erased_total",
     "Events not stored, for their person was erased after them; a sender that repeats.",
 )
+MERGES = Counter(
+    "windowshop_visitor_merges_total",
+    "Guests whose events became a user's; none while people sign in: their features begin with nothing.",
+)
 ERASURES = Counter("windowshop_erasures_total", "Persons whose erasure was carried out, repetitions too.")
 EVENTS_REJECTED = Counter(
     "windowshop_events_rejected_total", "Events refused, by reason; above 0 a sender is wrong.", ["reason"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from services.features.domain.events import Event
@@ -36,6 +36,8 @@ class Appended:
     transaction: int | None
     # Ids of events that were not taken because their subject was erased after them.
     erased: frozenset[str] = frozenset()
+    # By event id, the users whose the events of guests are who signed in after them.
+    merged: Mapping[str, str] = field(default_factory=dict)
 
 
 class EventLog(Protocol):
@@ -59,11 +61,17 @@ class RemovedPage(NamedTuple):
 class ErasureLog(Protocol):
     """Erasure from the event log. Every method raises StoreDownError."""
 
-    async def bury(self, subject_id: str, now_us: int) -> None:
-        """From now on the log takes no event of a subject of up to ``now_us`` or its newest; the id is not kept."""
+    async def bury(self, subject_id: str, now_us: int) -> Sequence[str]:
+        """From now on the log takes no event of a subject of up to ``now_us`` or its newest; the id is not kept.
+
+        Nor does it of the guests whose events are the subject's; returns these guests, to be removed as well.
+        """
 
     async def remove(self, subject_id: str) -> RemovedPage | None:
         """Removes some of what is older than the subject's tombstone; None: nothing is left."""
+
+    async def forget_merges(self, subject_id: str) -> None:
+        """Removes what says that a guest was a user, as far as the subject's tombstone covers it."""
 
 
 class LoggedEvent(NamedTuple):
@@ -73,6 +81,32 @@ class LoggedEvent(NamedTuple):
     subject_id: str
     event_time_ms: int
     product_ids: Sequence[str]
+
+
+class MovedPage(NamedTuple):
+    """What one step of a merge moved: how many events and lines, and what is to be marked, of which transaction.
+
+    ``last``: the merge is done, and the guest known only if it has newer events.
+    """
+
+    events: int
+    lines: int
+    touched: Sequence[LoggedEvent]
+    transaction: int
+    last: bool
+
+
+class MergeLog(Protocol):
+    """Merges of guests into users in the event log. Every method raises StoreDownError."""
+
+    async def begin(self, visitor_id: str, user_id: str, now_us: int) -> bool:
+        """From now on the guest's events of up to ``now_us`` or its newest are the user's, also those that come late.
+
+        Returns whether there is a tombstone that covers some of them: they are to be removed.
+        """
+
+    async def move(self, visitor_id: str) -> MovedPage | None:
+        """Moves some of what is not yet the user's; None: all merges of the guest are done."""
 
 
 class LogReader(Protocol):

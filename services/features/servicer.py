@@ -17,6 +17,7 @@ from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCH
 from services.features.domain.features import Entity, Feature, Reading, Status
 from services.features.erasing import Eraser
 from services.features.marking import USER
+from services.features.merging import Merger
 from services.features.ports import StoreDownError
 from services.features.reading import Answer, Reader
 from services.features.training import TrainingReader
@@ -57,6 +58,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         reader: Reader,
         writer: Writer,
         eraser: Eraser,
+        merger: Merger,
         training: TrainingReader,
         clock_ms: Callable[[], int],
     ) -> None:
@@ -64,6 +66,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         self._reader = reader
         self._writer = writer
         self._eraser = eraser
+        self._merger = merger
         self._training = training
         self._clock_ms = clock_ms
 
@@ -175,6 +178,18 @@ class FeatureServicer(rpc.FeatureServiceServicer):
                 "ERASURE_INCOMPLETE", f"the {error.store} does not answer: not everything is removed; call again"
             ) from error
         return pb.DeleteEntityResponse(removed=removed)
+
+    async def MergeVisitor(self, request: pb.MergeVisitorRequest, context: Context) -> pb.MergeVisitorResponse:
+        """See the contract."""
+        check_id(request.visitor_id, "visitorId")
+        check_id(request.user_id, "userId")
+        try:
+            merged = await self._merger.merge(request.visitor_id, request.user_id)
+        except StoreDownError as error:
+            raise unavailable(
+                "MERGE_INCOMPLETE", f"the {error.store} does not answer: not everything is merged; call again"
+            ) from error
+        return pb.MergeVisitorResponse(events=merged.events, lines=merged.lines, erased=merged.erased)
 
     async def ReadTrainingRows(
         self, request: pb.ReadTrainingRowsRequest, context: Context

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from services.features.ports import EVENT_LOG, RemovedPage, StoreDownError
 from services.features.stores.appending import instant
+from services.features.stores.merged import BURY_GUESTS, FORGET_MERGES
 from services.features.stores.postgres import Database, LockTimeoutError
 
 # Writers hold it shared from before they look for tombstones to their commit; a tombstone is written while nobody
@@ -92,11 +94,16 @@ class PostgresErasure:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def bury(self, subject_id: str, now_us: int) -> None:
+    async def bury(self, subject_id: str, now_us: int) -> Sequence[str]:
         """See ErasureLog."""
         async with self._database.transaction() as connection:
             await _keep_writers_out(connection)
             await connection.execute(_BURY, subject_id, instant(now_us))
+            return [row["subject_id"] for row in await connection.fetch(BURY_GUESTS, subject_id)]
+
+    async def forget_merges(self, subject_id: str) -> None:
+        """See ErasureLog."""
+        await self._database.fetch(FORGET_MERGES, subject_id)
 
     async def remove(self, subject_id: str) -> RemovedPage | None:
         """See ErasureLog. Who the person was goes last: as long as anything is left, a repeated call knows of it."""

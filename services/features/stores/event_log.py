@@ -11,6 +11,7 @@ from services.features.ports import EVENT_LOG, Appended, LoggedEvent, StoreDownE
 from services.features.stores import appending
 from services.features.stores.appending import instant
 from services.features.stores.erasure import SHARE_WITH_ERASURES
+from services.features.stores.merged import MERGED_IN, marks, with_users
 from services.features.stores.partitions import Partitions
 from services.features.stores.postgres import Database, DeadlockError, PartitionMissingError
 
@@ -94,7 +95,10 @@ class PostgresEventLog:
         times = await self._database.fetch(_TIMES_OF, transaction)
         if not times:
             return []
-        return [LoggedEvent(*row) for row in await self._database.fetch(_EVENTS_OF, transaction, *times[0])]
+        events = [LoggedEvent(*row) for row in await self._database.fetch(_EVENTS_OF, transaction, *times[0])]
+        for merge in await self._database.fetch(MERGED_IN, transaction):
+            events += marks(*merge)
+        return events
 
     async def future_events(self, now_ms: int) -> list[LoggedEvent]:
         """See LogReader."""
@@ -103,19 +107,20 @@ class PostgresEventLog:
     async def _append(self, events: Sequence[Event]) -> Appended:
         async with self._database.transaction() as connection:
             await connection.execute(SHARE_WITH_ERASURES)
+            events, merged = await with_users(connection, events)
             inserted = await connection.fetch(appending.INSERT_IDS, *appending.id_columns(events))
             new = {row[0] for row in inserted}
             left = list({event.event_id for event in events} - new)
             erased = frozenset(row[0] for row in await connection.fetch(appending.NOT_THERE, left)) if left else _NONE
             is_new = [_taken(new, event.event_id) for event in events]
             if not inserted:
-                return Appended(is_new, _NONE, None, erased)
+                return Appended(is_new, _NONE, None, erased, merged)
             # Numbers rise in the order sent, whatever the order of the ids.
             numbers = sorted(row[1] for row in inserted)
             transaction, unknown = await self._store(
                 connection, list(zip(numbers, compress(events, is_new), strict=True))
             )
-        return Appended(is_new, unknown, transaction, erased)
+        return Appended(is_new, unknown, transaction, erased, merged)
 
     @staticmethod
     async def _store(connection: Any, new: Sequence[tuple[int, Event]]) -> tuple[int, frozenset[str]]:
