@@ -140,6 +140,11 @@ ROUTES: tuple[Route, ...] = (
         Binding(fixed={"entity": "Visitor"}), also=("PrivacyService.DeleteEntity",),
     ),
     Route(
+        "POST", "/v1/visitors/{visitorId}:merge", "FeatureService.MergeVisitor", Timeout.ADMIN,
+        "MergeVisitor", "A guest signs in: what it did up to now becomes the user's; repeat it after 503.",
+        Binding(path={"visitorId": "visitor_id"}, body="*", required=True),
+    ),
+    Route(
         "POST", "/v1/servingConfigs/{id}:recommend", "RecommendationService.Recommend", Timeout.RECOMMEND,
         "Recommend", "The products to show next, with the whole request as JSON.",
         Binding(path={"id": "serving_config"}, body="*"),

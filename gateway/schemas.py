@@ -56,6 +56,7 @@ _NEEDED = frozenset(
     {
         f"{_FEATURES}.BatchGetFeaturesRequest.ids",
         f"{_FEATURES}.WriteEventsRequest.events",
+        f"{_FEATURES}.MergeVisitorRequest.user_id",
         f"{_RECOMMENDER}.SetInventoryRequest.available_quantity",
     }
 )

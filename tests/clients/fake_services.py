@@ -121,6 +121,12 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
             del self._state.events[name]
         return f.DeleteEntityResponse(removed={"events": len(gone)})
 
+    async def MergeVisitor(self, request: f.MergeVisitorRequest, context: Context) -> f.MergeVisitorResponse:
+        guests = [e for e in self._state.events.values() if not e.user_id and e.visitor_id == request.visitor_id]
+        for event in guests:
+            event.user_id = request.user_id
+        return f.MergeVisitorResponse(events=len(guests), erased=1 if request.user_id == "erased" else 0)
+
 
 class FakePrivacy(privacy_pb2_grpc.PrivacyServiceServicer):
     def __init__(self, state: State) -> None:

@@ -16,6 +16,7 @@ def test_reads_and_writes_that_know_their_repetition_are_made_again() -> None:
         "FeatureService.GetFeatures",
         "FeatureService.WriteEvents",
         "FeatureService.DeleteEntity",
+        "FeatureService.MergeVisitor",
         "PrivacyService.DeleteEntity",
         "RecommendationService.Recommend",
         "CatalogService.ListProducts",

@@ -24,6 +24,7 @@ from tests.clients.fake_services import State
         "recommend",
         "similar",
         "set-inventory",
+        "merge",
         "erase",
         "train",
         "import",
@@ -54,6 +55,7 @@ def test_every_command_helps(command: str) -> None:
         (("recommend", "user_001"), "recommender"),
         (("similar", "prod_100"), "recommender"),
         (("set-inventory", "prod_100", "3"), "recommender"),
+        (("merge", "v", "user_001"), "feature service"),
         (("erase", "user_001", "--yes"), "feature service"),
         (("train",), "recommender"),
         (("models", "list"), "recommender"),
@@ -195,6 +197,18 @@ async def test_a_full_import_of_a_broken_file_sends_nothing(
 def _three_events(state: State) -> None:
     for number, (user, visitor) in enumerate([("ann", ""), ("ann", ""), ("", "ann")]):
         state.events[str(number)] = f.Event(event_id=str(number), user_id=user, visitor_id=visitor)
+
+
+async def test_merge_makes_a_guest_a_user(state: State, windowshop: Command) -> None:
+    _three_events(state)
+    result = await windowshop("merge", "ann", "bob")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "visitor ann is bob: 1 events, 0 lines\n"
+    assert [event.user_id for event in state.events.values()] == ["ann", "ann", "bob"]
+    assert "1 erased" in (await windowshop("merge", "ann", "erased")).stdout
+    assert json.loads((await windowshop("merge", "ann", "bob", "--json")).stdout) == {
+        "events": 0, "lines": 0, "erased": 0,
+    }  # fmt: skip
 
 
 async def test_erase_removes_a_user_and_says_what(state: State, windowshop: Command) -> None:

@@ -173,6 +173,7 @@ def answers() -> dict[str, Answer]:
         "WriteEvents": lambda request: features.WriteEventsResponse(accepted=len(request.events)),
         "ImportEvents": import_events,
         "DeleteEntity": delete_entity,
+        "MergeVisitor": lambda _: features.MergeVisitorResponse(events=3, lines=2),
         "Recommend": recommend,
         "ListSimilarProducts": recommend,
         "ListServingConfigs": lambda _: configs.ListServingConfigsResponse(serving_configs=[serving_config()]),

@@ -83,6 +83,39 @@ class Client:
             call = self._features.ImportEvents()
             return await upload(call, requests, sent=_counted(sent, lambda request: len(request.events)))
 
+    async def training_rows(
+        self,
+        features: Sequence[str] = (),
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        event_types: Sequence[str] = (),
+        timeout: float = TRAINING_ROWS_SECONDS,
+    ) -> AsyncIterator[f.ReadTrainingRowsResponse]:
+        """What signed-in users did from `start` on and before `end`, oldest first, in columns: a row for each product.
+
+        With `features` (up to 20, of users and products) as they were just before each row. They are computed as
+        fast as messages are taken, not faster. Without `event_types`: see the contract.
+        """
+        request = f.ReadTrainingRowsRequest(
+            start_time=start and _timestamp(start), end_time=end and _timestamp(end),
+            event_types=event_types, features=features,
+        )  # fmt: skip
+        with translated(FEATURES):
+            async for message in self._features.ReadTrainingRows(request, timeout=timeout):
+                yield message
+
+    async def merge_visitor(
+        self, visitor_id: str, user_id: str, *, timeout: float = WRITE_SECONDS
+    ) -> f.MergeVisitorResponse:
+        """A guest signs in: what the visitor did up to now becomes the user's, also what arrives later.
+
+        After an error it may be called again, and finishes the work.
+        """
+        request = f.MergeVisitorRequest(visitor_id=visitor_id, user_id=user_id)
+        with translated(FEATURES):
+            return await self._features.MergeVisitor(request, timeout=timeout)
+
     async def erase(self, entity_id: str, entity: str = "User", *, timeout: float = WRITE_SECONDS) -> dict[str, int]:
         """Erases a person ("User" or "Visitor") in both services; how much of each kind was removed.
 

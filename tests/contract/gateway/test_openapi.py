@@ -33,6 +33,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ImportEvents": ("/v1/events:import", {"data": b'{"eventId": "e"}\nx\n', "headers": IMPORTS}),
     "EraseUser": ("/v1/users/user_001", {}),
     "EraseVisitor": ("/v1/visitors/v1", {}),
+    "MergeVisitor": ("/v1/visitors/v1:merge", {"json": {"userId": "user_001"}}),
     "RecommendForUser": ("/v1/users/user_001/recommendations?explain=true", {}),
     "Recommend": ("/v1/servingConfigs/trending:recommend", {"json": {"userId": "u"}}),
     "ListServingConfigs": ("/v1/servingConfigs", {}),

@@ -90,6 +90,24 @@ def set_inventory(addresses: Addresses, product: str, quantity: int, as_json: bo
 
 
 @click.command()
+@click.argument("visitor")
+@click.argument("user")
+@json_option
+@addressed
+def merge(addresses: Addresses, visitor: str, user: str, as_json: bool) -> None:
+    """Make what the guest VISITOR did up to now USER's, as at sign-in.
+
+    What was not reached is an error; run it again then.
+    """
+    answer = addresses.call(lambda client: client.merge_visitor(visitor, user))
+    if as_json:
+        tables.show_json(answer)
+    else:
+        erased = f", {answer.erased:,} erased" if answer.erased else ""
+        click.echo(f"visitor {visitor} is {user}: {answer.events:,} events, {answer.lines:,} lines{erased}")
+
+
+@click.command()
 @click.argument("user")
 @click.option("--visitor", is_flag=True, help="USER is the visitor id of a guest.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
