@@ -83,28 +83,6 @@ class Client:
             call = self._features.ImportEvents()
             return await upload(call, requests, sent=_counted(sent, lambda request: len(request.events)))
 
-    async def training_rows(
-        self,
-        features: Sequence[str] = (),
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        event_types: Sequence[str] = (),
-        timeout: float = TRAINING_ROWS_SECONDS,
-    ) -> AsyncIterator[f.ReadTrainingRowsResponse]:
-        """What signed-in users did from `start` on and before `end`, oldest first, in columns: a row for each product.
-
-        With `features` (up to 20, of users and products) as they were just before each row. They are computed as
-        fast as messages are taken, not faster. Without `event_types`: see the contract.
-        """
-        request = f.ReadTrainingRowsRequest(
-            start_time=start and _timestamp(start), end_time=end and _timestamp(end),
-            event_types=event_types, features=features,
-        )  # fmt: skip
-        with translated(FEATURES):
-            async for message in self._features.ReadTrainingRows(request, timeout=timeout):
-                yield message
-
     async def merge_visitor(
         self, visitor_id: str, user_id: str, *, timeout: float = WRITE_SECONDS
     ) -> f.MergeVisitorResponse:
