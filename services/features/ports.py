@@ -212,12 +212,20 @@ class OnlineStore(Protocol):
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """The record of each id; an empty one where there is none. RecordsMissedError when only some can be had."""
 
+    async def begin(self, entity: str, ids: Sequence[str]) -> list[Record]:
+        """Makes a record with a token where there is none, before anything is computed for it; returns all.
+
+        So a record that was marked and evicted since is told from one that was never there. RecordsMissedError as in
+        ``read``.
+        """
+
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
     ) -> set[str]:
-        """Puts new entries into records that were read before; entries computed later by others stay.
+        """Puts new entries into records that were read or begun before; entries computed later by others stay.
 
-        Returns the ids that were erased since they were read: nothing was put into their records.
+        What is no longer there was evicted, perhaps with a mark: nothing is written then. Returns the ids that were
+        erased since they were read: nothing was put into their records either.
         """
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:

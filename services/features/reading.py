@@ -118,11 +118,10 @@ class Reader:
         plan = self._plan(entity, unique, records, features, now_ms, fresh)
         computed: dict[str, dict[int, Entry]] = {}
         if plan.compute or plan.unsure:
-            # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
-            state = self._marker.generation if degraded or self._marker.in_debt else 0
             try:
                 cause = "refresh" if fresh else "read"
-                computed = await self._within(until, self._compute(entity, plan, records, state, cause))
+                work = self._compute(entity, plan, records, unreachable, degraded, cause)
+                computed = await self._within(until, work)
             except StoreDownError as error:
                 degraded.add(error.store)
             now_ms = self._clock_ms()
@@ -181,7 +180,13 @@ class Reader:
         return _Plan(compute, unsure, aged)
 
     async def _compute(
-        self, entity: Entity, plan: _Plan, records: Mapping[str, Record], state: int, cause: str
+        self,
+        entity: Entity,
+        plan: _Plan,
+        records: dict[str, Record],
+        unreachable: set[str],
+        degraded: set[str],
+        cause: str,
     ) -> dict[str, dict[int, Entry]]:
         """New entries by id. Ids that nobody names get none, and cost one look at the log, no feature's statement."""
         unknown = set[str]()
@@ -192,6 +197,11 @@ class Reader:
         }
         todo = {name: [i for i in ids if i not in unknown] for name, ids in plan.compute.items()}
         todo = {name: ids for name, ids in todo.items() if ids}
+        missing = {i: None for ids in todo.values() for i in ids if records[i] == EMPTY and i not in unreachable}
+        if missing:
+            await self._begin(entity, list(missing), records, unreachable, degraded)
+        # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
+        state = self._marker.generation if degraded or self._marker.in_debt else 0
         results = await _all(
             self._values(entity, entity.features[name], ids, records, state, cause) for name, ids in todo.items()
         )
@@ -201,6 +211,18 @@ class Reader:
                 now_ms, outcome = result[entity_id]
                 entries.setdefault(entity_id, {})[number] = Entry(now_ms, records[entity_id].token, *outcome)
         return entries
+
+    async def _begin(
+        self, entity: Entity, ids: Sequence[str], records: dict[str, Record], unreachable: set[str], degraded: set[str]
+    ) -> None:
+        """Puts records in the place of those that are missing; what cannot be reached now is not kept later."""
+        try:
+            found: Sequence[Record | None] = await self._online.begin(entity.name, ids)
+        except StoreDownError as error:
+            degraded.add(error.store)
+            found = error.records if isinstance(error, RecordsMissedError) else [None] * len(ids)
+        unreachable.update(i for i, record in zip(ids, found, strict=True) if record is None)
+        records.update((i, record) for i, record in zip(ids, found, strict=True) if record is not None)
 
     async def _within(
         self, until: float | None, work: Coroutine[Any, Any, dict[str, dict[int, Entry]]]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from services.features.domain.features import (
+    EMPTY,
     KNOWN,
     NO_EVIDENCE,
     NO_TOKEN,
@@ -107,10 +109,15 @@ class Refresher:
     async def _compute(
         self, entity: Entity, claims: Sequence[Claim], claimed_ms: int
     ) -> list[tuple[Claim, int | None]]:
-        records = await self._records(entity, [claim.id for claim in claims])
+        records = await self._reached([claim.id for claim in claims], partial(self._online.read, entity.name))
         ids = list(records)
         known = await self._computer.known(entity, ids)
         gone = [i for i in ids if i not in known]
+        missing = [i for i in known if records[i] == EMPTY]
+        if missing:
+            begun = await self._reached(missing, partial(self._online.begin, entity.name))
+            records = {i: record for i, record in records.items() if i not in missing} | begun
+            known &= records.keys()
         materialized = entity.materialized
         if gone:
             for feature in materialized:
@@ -135,10 +142,12 @@ class Refresher:
                 result.append((claim, claimed_ms + _AWAY_MS))
         return result
 
-    async def _records(self, entity: Entity, ids: Sequence[str]) -> dict[str, Record]:
+    async def _reached(
+        self, ids: Sequence[str], records: Callable[[Sequence[str]], Awaitable[list[Record]]]
+    ) -> dict[str, Record]:
         """Without those whose server is down."""
         try:
-            found: Sequence[Record | None] = await self._online.read(entity.name, ids)
+            found: Sequence[Record | None] = await records(ids)
         except RecordsMissedError as error:
             found = error.records
         return {i: record for i, record in zip(ids, found, strict=True) if record is not None}

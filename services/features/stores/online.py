@@ -8,16 +8,14 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from services.features.domain.features import EMPTY, ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
+from services.features.domain.features import ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
 from services.features.ports import SETTLE_MS, Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
+from services.features.stores.packing import TOKEN_LENGTH, pack, unpack
 from services.features.stores.redis import Command, RedisStore, Script, command
 
 PREFIX = "ws:1:"
 # Hash tags: a batch is one MGET on a single server, and at most this many on Redis Cluster.
 _BUCKETS = 32
-TOKEN_LENGTH = len(NO_TOKEN)
 
 # What marks fill and the worker empties, in one slot of a cluster: the confirmation that marks are done, and the
 # cursor that says how far they were checked, are lost only together with the queues that they speak of.
@@ -37,22 +35,21 @@ def claimed_key(entity: str) -> str:
 
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
-# 0: the body changed meanwhile.
+# 0: the body changed meanwhile. -1: the record is gone.
 _REPLACE_BODY = Script("""
 local current = redis.call('GET', KEYS[1])
-local token = string.rep('\\0', 8)
-local body = ''
-if current then token = string.sub(current, 1, 8); body = string.sub(current, 9) end
-if body ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], token .. ARGV[2], 'PX', ARGV[3])
+if not current then return -1 end
+if string.sub(current, 9) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], string.sub(current, 1, 8) .. ARGV[2], 'PX', ARGV[3])
 return 1
 """)
 
-# ARGV: ttl in ms of records that have none yet, a token for each key. From now on their values are dirty.
+# ARGV: ttl in ms of records that have none yet, a token for each key. From now on their values are dirty. In a server
+# that is out of memory they are removed instead: for that it has room.
 _MARK = Script("""
 for place, key in ipairs(KEYS) do
-  redis.call('SETRANGE', key, 0, string.sub(ARGV[2], 8 * place - 7, 8 * place))
-  redis.call('PEXPIRE', key, ARGV[1], 'NX')
+  local done = redis.pcall('SETRANGE', key, 0, string.sub(ARGV[2], 8 * place - 7, 8 * place))
+  if type(done) == 'table' then redis.call('DEL', key) else redis.call('PEXPIRE', key, ARGV[1], 'NX') end
 end
 """)
 
@@ -73,65 +70,55 @@ _EXTRA_PER_ENTITY = 0.0002
 _WRITE_ATTEMPTS = 4
 _CONFIRMED_TTL = 86_400
 
-_decoder = msgspec.msgpack.Decoder(dict[int, Entry])
-_encoder = msgspec.msgpack.Encoder()
-
-
-def pack(entries: Mapping[int, Entry]) -> bytes:
-    """The body of a record."""
-    return _encoder.encode(entries)
-
-
-def unpack(raw: bytes | None) -> Record:
-    """A record as it is stored; what cannot be read (another version's, a foreign value) counts as missing."""
-    if raw is None or len(raw) < TOKEN_LENGTH:
-        return EMPTY
-    token, body = raw[:TOKEN_LENGTH], raw[TOKEN_LENGTH:]
-    if not body:
-        return Record(token, {})
-    try:
-        return Record(token, _decoder.decode(body))
-    except msgspec.DecodeError:
-        return Record(token, {})
-
 
 class RedisOnlineStore:
     """Implements OnlineStore."""
 
     def __init__(self, store: RedisStore, read_through: frozenset[str]) -> None:
-        """``read_through``: the entity types of which a mark makes values dirty; of others it only makes them due."""
+        """``read_through``: the entity types of which a mark makes values dirty; of others it only makes them due.
+
+        Those are people, who are many and are read one by one: their records are packed tightly.
+        """
         self._store = store
         self._read_through = read_through
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """See OnlineStore."""
-        found = await self._get(entity, ids)
-        records = [None if isinstance(raw, StoreDownError) else unpack(raw) for raw in found]
-        if None in records:
-            raise _missed(found, records)
-        return [record for record in records if record is not None]
+        return _records(await self._get(entity, ids))
+
+    async def begin(self, entity: str, ids: Sequence[str]) -> list[Record]:
+        """See OnlineStore."""
+        commands = []
+        for entity_id in ids:
+            key, token = _key(entity, entity_id), os.urandom(TOKEN_LENGTH)
+            commands.append(command("SET", key, token, "PX", _jittered(_TOKEN_TTL_MS), "NX"))
+            commands.append(command("GET", key))
+        return _records((await self._store.send(commands, _extra(len(ids))))[1::2])
 
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
     ) -> set[str]:
         """See OnlineStore. Gives up on a record that others keep changing: a value that is not there is computed."""
+        tight = entity in self._read_through
         pending, erased = dict(entries), set[str]()
+        # What was read is what is there, as a rule.
+        raws: dict[str, bytes | StoreDownError | None] = {
+            i: NO_TOKEN + (pack(read.entries, tight) if read.entries else b"") for i, (read, _) in pending.items()
+        }
         down: StoreDownError | None = None
-        for attempt in range(_WRITE_ATTEMPTS):
-            if attempt:
-                raws = dict(zip(pending, await self._get(entity, list(pending)), strict=True))
-            else:
-                raws = {i: NO_TOKEN + (pack(read.entries) if read.entries else b"") for i, (read, _) in pending.items()}
+        for _ in range(_WRITE_ATTEMPTS):
             scripts: dict[str, Command] = {}
             for entity_id, raw in raws.items():
+                if raw is None:
+                    continue
                 if isinstance(raw, StoreDownError):
                     down = raw
                     continue
-                body = (raw or b"")[TOKEN_LENGTH:]
                 read, new = pending[entity_id]
-                record = unpack(NO_TOKEN + body) if attempt else read
+                record = unpack(raw)
                 if same_life(record, read):
-                    packed = pack(merged(record.entries, new))
+                    packed = pack(merged(record.entries, new), tight)
+                    body = raw[TOKEN_LENGTH:]
                     scripts[entity_id] = _REPLACE_BODY.on(_key(entity, entity_id), body, packed, _jittered(ttl_ms))
                 else:
                     erased.add(entity_id)
@@ -140,6 +127,7 @@ class RedisOnlineStore:
             pending = {i: pending[i] for i, done in zip(scripts, written, strict=True) if done == 0}
             if not pending:
                 break
+            raws = dict(zip(pending, await self._get(entity, list(pending)), strict=True))
         if down is not None:
             raise down
         return erased
@@ -189,7 +177,7 @@ class RedisOnlineStore:
         """See OnlineStore. For a short time a mark stays in the record's place, for those who still compute."""
         token, name = os.urandom(TOKEN_LENGTH), os.urandom(TOKEN_LENGTH)
         # `name` makes two erasures of one millisecond differ.
-        body = pack({ERASED: Entry(now_ms, name, True)})
+        body = pack({ERASED: Entry(now_ms, name, True)}, tight=False)
         key = _key(entity, entity_id)
         record = [command("GET", key), command("SET", key, token + body, "PX", _ERASED_TTL_MS)]
         queues = [command("ZREM", due_key(entity), entity_id)]
@@ -251,10 +239,15 @@ def _failures(answers: Iterable[object]) -> list[StoreDownError]:
     return [answer for answer in answers if isinstance(answer, StoreDownError)]
 
 
-def _missed(answers: Sequence[object], records: Sequence[Record | None]) -> StoreDownError:
+def _records(answers: Sequence[bytes | StoreDownError | None]) -> list[Record]:
     """When no server answered it is the store that is down."""
     failures = _failures(answers)
-    return failures[0] if len(failures) == len(answers) else RecordsMissedError(records)
+    if failures and len(failures) == len(answers):
+        raise failures[0]
+    records = [None if isinstance(raw, StoreDownError) else unpack(raw) for raw in answers]
+    if failures:
+        raise RecordsMissedError(records)
+    return [record for record in records if record is not None]
 
 
 def same_life(record: Record, read: Record) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, NoScriptError, RedisError, ResponseError, TryAgainError
+from redis.exceptions import AskError, NoScriptError, OutOfMemoryError, RedisError, ResponseError, TryAgainError
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.breaker import Breaker
@@ -82,6 +82,8 @@ class RedisServer:
             if isinstance(answer, RedisError) and not isinstance(answer, _ELSEWHERE):
                 if _is_bug(answer):
                     raise answer
+                if isinstance(answer, OutOfMemoryError):  # it still answers reads
+                    raise StoreDownError(ONLINE_STORE, "out of memory") from answer
                 raise self._failed(answer) from answer
         self._breaker.succeeded()
         return answers

@@ -108,17 +108,38 @@ class TestEventLog:
         assert [len(chunk.user_ids) for chunk in chunks] == [2, 1]
 
 
+async def put(parts: Parts, entity: str, entries: dict[str, dict[int, Entry]], ttl_ms: int = DAY_TTL) -> None:
+    begun = await parts.online.begin(entity, list(entries))
+    pairs = {i: (record, entries[i]) for i, record in zip(entries, begun, strict=True)}
+    assert await parts.online.write(entity, ttl_ms, pairs) == set()
+
+
+async def evict(online_servers: OnlineServers, entity_id: str) -> None:
+    for url in online_servers.urls:
+        async with Redis.from_url(url) as redis:
+            for key in [key async for key in redis.scan_iter(f"ws:1:{{*:{entity_id}")]:
+                await redis.delete(key)
+
+
 @ON_EVERY_STORE
 class TestOnlineStore:
     async def test_reads_what_was_written_in_the_order_asked(self, parts: Parts) -> None:
         a, b = Entry(1, NO_TOKEN, "x"), Entry(2, NO_TOKEN, ["y", "z"])
-        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: a}), "b": (EMPTY, {7: b})})
-        records = await parts.online.read("User", ["b", "nobody", "a"])
-        assert records == [Record(NO_TOKEN, {7: b}), EMPTY, Record(NO_TOKEN, {7: a})]
+        await put(parts, "User", {"a": {7: a}, "b": {7: b}})
+        found_b, nobody, found_a = await parts.online.read("User", ["b", "nobody", "a"])
+        assert (found_b.entries, nobody, found_a.entries) == ({7: b}, EMPTY, {7: a})
         assert await parts.online.read("Product", ["a"]) == [EMPTY]
 
+    async def test_a_record_begins_with_a_token_of_its_own_and_once(self, parts: Parts) -> None:
+        begun = await parts.online.begin("User", ["a", "b"])
+        assert [record.entries for record in begun] == [{}, {}]
+        assert len({NO_TOKEN, *(record.token for record in begun)}) == 3
+        await put(parts, "User", {"a": {7: Entry(1, begun[0].token, 5)}})
+        assert await parts.online.begin("User", ["a", "b"]) == await parts.online.read("User", ["a", "b"])
+        assert await parts.online.read("User", ["a"]) == [Record(begun[0].token, {7: Entry(1, begun[0].token, 5)})]
+
     async def test_a_mark_changes_the_token_and_keeps_the_values(self, parts: Parts) -> None:
-        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        await put(parts, "User", {"a": {7: Entry(1, NO_TOKEN, 5)}})
         tokens = {NO_TOKEN}
         for _ in range(3):
             await parts.online.mark({"User": {"a": [], "new": []}}, NOW, [])
@@ -137,26 +158,39 @@ class TestOnlineStore:
         assert after.entries == {7: Entry(1, before.token, 5)}
         assert after.token != before.token
 
+    @pytest.mark.parametrize("there", [True, False])
+    async def test_nothing_is_written_into_a_record_that_was_evicted(
+        self, parts: Parts, online_servers: OnlineServers, there: bool
+    ) -> None:
+        """With it may have gone the mark of an event that the computation missed."""
+        if there:
+            await put(parts, "User", {"a": {7: Entry(1, NO_TOKEN, 5)}})
+        (before,) = await parts.online.begin("User", ["a"])
+        await parts.online.mark({"User": {"a": []}}, NOW, [])
+        await evict(online_servers, "a")
+        await parts.online.write("User", DAY_TTL, {"a": (before, {8: Entry(1, before.token, 5)})})
+        assert await parts.online.read("User", ["a"]) == [EMPTY]
+        # And into one that began anew it comes as dirty.
+        (anew,) = await parts.online.begin("User", ["a"])
+        await parts.online.write("User", DAY_TTL, {"a": (before, {8: Entry(1, before.token, 5)})})
+        assert await parts.online.read("User", ["a"]) == [Record(anew.token, {8: Entry(1, before.token, 5)})]
+        assert anew.token != before.token
+
     async def test_concurrent_writers_lose_nothing_and_the_later_computation_wins(self, parts: Parts) -> None:
         await asyncio.gather(
-            *(
-                parts.online.write(
-                    "User", DAY_TTL, {"a": (EMPTY, {n: Entry(1, NO_TOKEN, n), 99: Entry(n, NO_TOKEN, n)})}
-                )
-                for n in range(1, 4)
-            )
+            *(put(parts, "User", {"a": {n: Entry(1, NO_TOKEN, n), 99: Entry(n, NO_TOKEN, n)}}) for n in range(1, 4))
         )
         (record,) = await parts.online.read("User", ["a"])
         assert record.entries == {n: Entry(1, NO_TOKEN, n) for n in range(1, 4)} | {99: Entry(3, NO_TOKEN, 3)}
 
     async def test_forgets(self, parts: Parts) -> None:
-        await parts.online.write("User", DAY_TTL, {"a": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        await put(parts, "User", {"a": {7: Entry(1, NO_TOKEN, 5)}})
         await parts.online.forget("User", ["a", "nobody"])
         assert await parts.online.read("User", ["a"]) == [EMPTY]
 
     async def test_every_record_has_a_time_to_live(self, parts: Parts, online_servers: OnlineServers) -> None:
         await parts.online.mark({"User": {"a": []}, "Product": {"p": []}}, NOW, [5])
-        await parts.online.write("User", 50_000, {"b": (EMPTY, {7: Entry(1, NO_TOKEN, 5)})})
+        await put(parts, "User", {"b": {7: Entry(1, NO_TOKEN, 5)}}, 50_000)
         times: dict[str, int] = {}
         for url in online_servers.urls:
             async with Redis.from_url(url) as redis:

@@ -10,7 +10,6 @@ import pytest
 from services.features import transcoding
 from services.features.app import Parts
 from services.features.domain.features import (
-    EMPTY,
     NO_TOKEN,
     Entity,
     Entry,
@@ -54,7 +53,8 @@ async def test_a_table_comes_back_as_it_was_computed(parts: Parts, count: int) -
     assert outcome == (sized(count), 6_000)
 
     entry = Entry(1_000, NO_TOKEN, *outcome)
-    await parts.online.write("User", 60_000, {"u1": (EMPTY, {feature.number: entry})})
+    (begun,) = await parts.online.begin("User", ["u1"])
+    await parts.online.write("User", 60_000, {"u1": (begun, {feature.number: entry})})
     (record,) = await parts.online.read("User", ["u1"])
     assert record.entries == {feature.number: entry}
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from services.features.domain.features import EMPTY, NO_TOKEN, Entry
+from services.features.domain.features import NO_TOKEN, Entry
 from services.features.ports import StoreDownError
 from services.features.stores import redis_cluster
 from services.features.stores.online import RedisOnlineStore
@@ -63,7 +63,8 @@ async def reset_while_idle(port: int) -> None:
 async def cut_within_answers(port: int) -> None:
     async with store_behind_proxy(port) as (proxy, store):
         online = RedisOnlineStore(store, frozenset({"User"}))
-        record = {i: (EMPTY, {7: Entry(1, NO_TOKEN, "x" * 10)}) for i in IDS}
+        begun = dict(zip(IDS, await online.begin("User", IDS), strict=True))
+        record = {i: (begun[i], {7: Entry(1, NO_TOKEN, "x" * 10)}) for i in IDS}
         broken = 0
         for count in range(_LONGEST):
             await eventually(lambda: works(store))

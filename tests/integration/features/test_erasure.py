@@ -15,7 +15,8 @@ from windowshop.features.v1 import features_pb2 as pb
 from services.features.domain.features import ERASED
 from services.features.stores.computing import PostgresComputer
 from services.features.stores.event_log import PostgresEventLog
-from services.features.stores.online import RedisOnlineStore, unpack
+from services.features.stores.online import RedisOnlineStore
+from services.features.stores.packing import unpack
 from services.runtime.errors import from_rpc
 from tests.support.features import FeatureServer, event, running_server, running_worker
 from tests.support.stack import PostgresServer, ValkeyServer

@@ -100,6 +100,9 @@ class HookedOnline:
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return await self._inner.read(entity, ids)
 
+    async def begin(self, entity: str, ids: Sequence[str]) -> list[Record]:
+        return await self._inner.begin(entity, ids)
+
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
     ) -> set[str]:
