@@ -53,6 +53,8 @@ class State:
     knows_catalogue: bool = True
     """Whether the feature service has heard of the products."""
     recommender_is_away: bool = False
+    training_rows: list[f.ReadTrainingRowsResponse] = field(default_factory=list)
+    training_reads: list[f.ReadTrainingRowsRequest] = field(default_factory=list)
     fail_after_events: int | None = None
     """Ends ImportEvents with UNAVAILABLE once this many events have arrived."""
 
@@ -120,6 +122,15 @@ class FakeFeatures(features_pb2_grpc.FeatureServiceServicer):
         for name in gone:
             del self._state.events[name]
         return f.DeleteEntityResponse(removed={"events": len(gone)})
+
+    async def ReadTrainingRows(
+        self, request: f.ReadTrainingRowsRequest, context: Context
+    ) -> AsyncIterator[f.ReadTrainingRowsResponse]:
+        self._state.training_reads.append(request)
+        for message in self._state.training_rows:
+            yield message
+        if "broken" in request.features:
+            await abort(context, grpc.StatusCode.UNAVAILABLE, "EVENT_LOG_UNAVAILABLE", "the event log is down")
 
     async def MergeVisitor(self, request: f.MergeVisitorRequest, context: Context) -> f.MergeVisitorResponse:
         guests = [e for e in self._state.events.values() if not e.user_id and e.visitor_id == request.visitor_id]

@@ -36,6 +36,8 @@ READ_SECONDS = 5.0
 """Deadline of a read. Reads answer within milliseconds; this is for a machine that is busy."""
 WRITE_SECONDS = 30.0
 """Deadline of a unary write."""
+TRAINING_ROWS_SECONDS = 3_600.0
+"""Deadline of a whole stream of training rows: some millions, each with features of its own instant."""
 
 
 class Client:
@@ -82,6 +84,27 @@ class Client:
         with translated(FEATURES):
             call = self._features.ImportEvents()
             return await upload(call, requests, sent=_counted(sent, lambda request: len(request.events)))
+
+    async def training_rows(
+        self,
+        features: Sequence[str] = (),
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        event_types: Sequence[str] = (),
+        timeout: float = TRAINING_ROWS_SECONDS,
+    ) -> AsyncIterator[f.ReadTrainingRowsResponse]:
+        """What signed-in users did from `start` on and before `end`, oldest first, in columns: a row for each product.
+
+        With `features` (up to 20, of users and products) as they were just before each row. They are computed as
+        fast as messages are taken, not faster. Without `event_types`: see the contract.
+        """
+        request = f.ReadTrainingRowsRequest(
+            start_time=_timestamp(start), end_time=_timestamp(end), event_types=event_types, features=features
+        )
+        with translated(FEATURES):
+            async for message in self._features.ReadTrainingRows(request, timeout=timeout):
+                yield message
 
     async def merge_visitor(
         self, visitor_id: str, user_id: str, *, timeout: float = WRITE_SECONDS
@@ -250,3 +273,11 @@ async def connect(*, features: str = "localhost:50051", recommender: str = "loca
 
 def _counted(sent: Callable[[int], None] | None, length: Callable[[Chunk], int]) -> Callable[[Chunk], None]:
     return lambda chunk: sent(length(chunk)) if sent is not None else None
+
+
+def _timestamp(time: datetime | None) -> Timestamp | None:
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

@@ -22,8 +22,11 @@ QUIET_SECONDS = 5.0
 
 
 @contextmanager
-def progress(what: str, total: int, *, console: Console | None = None) -> Iterator[Advance]:
-    """Yields a function to call with the number of steps that have been taken since the last call."""
+def progress(what: str, total: int | None, *, console: Console | None = None) -> Iterator[Advance]:
+    """Yields a function to call with the number of steps that have been taken since the last call.
+
+    `total` is None where nobody knows it.
+    """
     console = console or Console(stderr=True)
     with _bar(what, total, console) if console.is_terminal else _lines(what, total, console) as advance:
         yield advance
@@ -44,7 +47,7 @@ def shares(what: str, *, console: Console) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def _bar(what: str, total: int, console: Console) -> Iterator[Advance]:
+def _bar(what: str, total: int | None, console: Console) -> Iterator[Advance]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<24}"),
@@ -60,7 +63,7 @@ def _bar(what: str, total: int, console: Console) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(what: str, total: int, console: Console) -> Iterator[Advance]:
+def _lines(what: str, total: int | None, console: Console) -> Iterator[Advance]:
     started = said = time.monotonic()
     done = 0
 
@@ -69,7 +72,8 @@ def _lines(what: str, total: int, console: Console) -> Iterator[Advance]:
         done += steps
         if time.monotonic() - said >= QUIET_SECONDS:
             said = time.monotonic()
-            console.print(f"{what}: {done:,} of {total:,}", highlight=False)
+            of_total = "" if total is None else f" of {total:,}"
+            console.print(f"{what}: {done:,}{of_total}", highlight=False)
 
     yield advance
     console.print(f"{what}: {done:,} in {time.monotonic() - started:.1f} s", highlight=False)

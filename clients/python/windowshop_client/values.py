@@ -22,13 +22,14 @@ def value_of(value: f.FeatureValue) -> Value:
         case "string_list_value":
             return list(value.string_list_value.values)
         case "table_value":
-            return _table(value.table_value)
+            return table_of(value.table_value)
         case _:
             plain: int | float | str | bool = getattr(value, kind)
             return plain
 
 
-def _table(table: f.Table) -> Table:
+def table_of(table: f.Table) -> Table:
+    """The rows of a table."""
     columns, values, width = list(table.columns), list(table.values), len(table.columns)
     return {
         key: dict(zip(columns, values[place * width : (place + 1) * width], strict=True))

@@ -48,8 +48,8 @@ WHERE answer.id = asked.id
 """
 
 # The planner does not know whose lines these will be, nor of when: between two unknown instants lies, it supposes, half
-# a percent of every month, and as those lines are neighbours on disk it would rather read them all for each row than look
-# up the id. Pages cost nothing here: then it is the number of lines that decides.
+# a percent of every month, and as those lines are neighbours on disk it would rather read all of them for each row than
+# look up the id. Pages cost nothing here: then it is the number of lines that decides.
 _COUNT_LINES_ONLY = "SET LOCAL random_page_cost = 0; SET LOCAL seq_page_cost = 0"
 
 # A page of rows or a step's values, from a disk that has not seen them lately.

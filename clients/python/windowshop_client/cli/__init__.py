@@ -7,6 +7,7 @@ from windowshop_client.cli.imports import import_group
 from windowshop_client.cli.models import models, train
 from windowshop_client.cli.serving_configs import serving_configs
 from windowshop_client.cli.shop import erase, features, merge, recommend, set_inventory, similar
+from windowshop_client.cli.training_rows import training_rows
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -16,7 +17,7 @@ def main() -> None:
 
 
 for command in (
-    features, recommend, similar, set_inventory, merge, erase, import_group, train, models,
+    features, recommend, similar, set_inventory, merge, erase, import_group, train, training_rows, models,
     serving_configs, demo,
 ):  # fmt: skip
     main.add_command(command)
