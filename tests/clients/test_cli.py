@@ -27,6 +27,7 @@ from tests.clients.fake_services import State
         "merge",
         "erase",
         "train",
+        "training-rows",
         "import",
         "import products",
         "import events",
