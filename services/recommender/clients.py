@@ -9,7 +9,7 @@ import numpy as np
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 
 from services.recommender.domain.interactions import EVENT_WEIGHTS
-from services.recommender.domain.signals import UserSignals
+from services.recommender.domain.signals import UserSignals, habits
 from services.recommender.ranking_ports import (
     Floats,
     InteractionChunk,
@@ -24,7 +24,7 @@ USER_FEATURES = (
     "user_price_sensitivity",
     "user_recent_views",
     "user_recent_carts",
-    "user_purchased_products",
+    "user_purchase_history",
 )
 POPULARITY = "product_popularity_score"
 TREND = "product_trend_score"
@@ -35,6 +35,10 @@ INVENTORY = "product_inventory_level"
 _SCORES_SECONDS = 10.0
 # Millions of rows; a stream that stands still longer is broken.
 _INTERACTIONS_SECONDS = 600.0
+
+# Columns of the purchase history in the order of UserSignals.bought_table.
+_HISTORY = ("orders", "first_time", "last_time", "decayed")
+_DECAYED = 3
 
 _HAS_VALUE = (features_pb2.PRESENT, features_pb2.STALE, features_pb2.DEFAULT)
 
@@ -110,13 +114,25 @@ def _signals(features: Mapping[str, features_pb2.FeatureValue]) -> UserSignals:
         return tuple(features[name].string_list_value.values)
 
     browsing = features["user_browsing_category"]
+    history = features["user_purchase_history"].table_value
+    table = _history(history)
     return UserSignals(
         browsing_category=browsing.string_value if browsing.WhichOneof("kind") is not None else None,
         price_sensitivity=features["user_price_sensitivity"].string_value or "medium",
         recent_views=ids("user_recent_views"),
         recent_carts=ids("user_recent_carts"),
-        purchases=ids("user_purchased_products"),
+        purchases=habits(history.keys, table[:, _DECAYED]),
+        bought=tuple(history.keys),
+        bought_table=table,
     )
+
+
+def _history(table: features_pb2.Table) -> Floats:
+    if not table.keys:
+        return np.zeros((0, len(_HISTORY)))
+    columns = list(table.columns)
+    values = np.array(table.values, dtype=np.float64).reshape(len(table.keys), len(columns))
+    return values[:, [columns.index(name) for name in _HISTORY]]
 
 
 def _doubles(column: features_pb2.FeatureColumn) -> Floats:

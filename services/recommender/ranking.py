@@ -26,6 +26,7 @@ from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
+from services.recommender.pipeline.stock import Stock
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
 from services.recommender.servicer import model, privacy, recommendation, serving_config
 from services.recommender.servicer.admission import Admission
@@ -40,7 +41,7 @@ from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.scores import PostgresScores
 from services.recommender.stores.serving_configs import PostgresServingConfigs
-from services.recommender.training.als import factorise
+from services.recommender.training.process import learn
 from services.recommender.training.scores import ScoreRefresher
 from services.recommender.training.trainer import Trainer
 from services.runtime.errors import ServiceError
@@ -77,7 +78,8 @@ async def assemble(
     cards = Cards(retrieval, _CARDS_SECONDS)
     sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
-    active_model = ActiveModel(models)
+    stock = Stock(retrieval.available_ids)
+    active_model = ActiveModel(models, stock.align)
     erasures = Erasures(PostgresErasures(database))
     shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
     erasures.add_memory(shoppers.forget)
@@ -88,24 +90,25 @@ async def assemble(
         hydrator=Hydrator(retrieval, features, feature_breaker, _FEATURES_SECONDS),
         finisher=Finisher(catalog, retrieval, clock),
         showcase=showcase,
+        stock=stock,
         store_breaker=store_breaker,
     )
     configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
-    recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8))
+    recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8), clock)
     scores = ScoreRefresher(features, PostgresScores(database), settings.scores_every)
 
     def activated(model_id: str) -> None:
         active_model.switch(model_id)
         scores.ask()
 
-    trainer = Trainer(models, features, factorise, clock, settings.train_every, activated)
+    trainer = Trainer(models, features, catalog, learn, clock, settings.train_every, active_model.prepare, activated)
     closers.push_async_callback(trainer.close)
     await _warm(active_model, configs, showcase, erasures)
     return Ranking(
         catalog=AnnouncingCatalog(catalog, showcase, cards),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
-            model.SERVICE: ModelServicer(models, trainer, active_model.switch).register,
+            model.SERVICE: ModelServicer(models, trainer, active_model.prepare, active_model.switch).register,
             privacy.SERVICE: PrivacyServicer(erasures).register,
             serving_config.SERVICE: ServingConfigServicer(configs, sources).register,
         },
@@ -114,7 +117,8 @@ async def assemble(
             "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
-            "stock in memory": partial(showcase.follow_stock, changes, cards.deleted),
+            "stock in memory": partial(showcase.follow_stock, changes, cards.deleted, stock.changed),
+            "stock of the model": stock.follow,
             "copied scores": scores.follow,
             "training": trainer.follow,
         },

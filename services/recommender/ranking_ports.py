@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -91,9 +91,10 @@ class FactRow:
     low_stock: bool
     popularity: float | None
     rating: float | None
-    # Largest weighted cosine to an anchor, and the inner product with the user's embedding.
+    # Largest weighted cosine of texts to an anchor.
     similarity: float | None
-    collaborative: float | None
+    # Of its text, if that was asked for and there is one.
+    vector: npt.NDArray[np.float32] | None = None
 
 
 class Lists(Protocol):
@@ -119,20 +120,20 @@ class Retrieval(Protocol):
         """Neighbours by text; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
         ...
 
-    async def co_chosen(self, model_id: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
-        """Neighbours by product embeddings; score = the anchor's weight x cosine."""
-        ...
-
-    async def collaborative(self, model_id: str, user_id: str, limit: int) -> list[Hit]:
-        """Largest inner products with the user's embedding; empty when the model does not know the user."""
+    async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
+        """Largest inner products with a user's vector among all products of a model."""
         ...
 
     async def anything(self, limit: int, excluded: Sequence[str]) -> list[Hit]:
         """Any products in stock, the popular ones first, then the newest."""
         ...
 
-    async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], model_id: str, user_id: str) -> list[FactRow]:
-        """In no order; products that are unknown or not available are left out."""
+    async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], vectors: bool = False) -> list[FactRow]:
+        """In no order; products that are unknown or not available are left out. ``vectors``: those of the texts too."""
+        ...
+
+    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
+        """Up to ``limit`` ids of available products above ``after``, ascending."""
         ...
 
     async def cards(self, ids: Sequence[str]) -> list[Card]:
@@ -159,6 +160,17 @@ class ModelVersion:
     progress: float
     metrics: Mapping[str, float]
     reason: str
+    lineage: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContents:
+    """What a version is made of: the products' vectors (products x 64) for searches, and blobs by name, which serving
+    loads into memory."""
+
+    product_ids: Sequence[str]
+    products: npt.NDArray[np.float32]
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +210,28 @@ class ModelStore(Protocol):
 
     async def fail(self, model_id: str, reason: str) -> None: ...
 
-    async def store(self, model_id: str, factors: Factors, metrics: Mapping[str, float]) -> None:
-        """Stores and indexes the vectors of a version in state TRAINING."""
+    async def reject(
+        self, model_id: str, reason: str, metrics: Mapping[str, float], lineage: Mapping[str, str]
+    ) -> None:
+        """Keeps what is known of a version in state TRAINING that is worse than what serves, without its contents."""
+        ...
+
+    async def store(
+        self,
+        model_id: str,
+        contents: ModelContents,
+        metrics: Mapping[str, float],
+        lineage: Mapping[str, str] | None = None,
+    ) -> None:
+        """Stores the contents of a version in state TRAINING, and indexes its vectors."""
+        ...
+
+    async def artifacts(self, model_id: str) -> dict[str, bytes]:
+        """The blobs of a version by name; empty for one that is not stored (any more)."""
         ...
 
     async def complete(self, model_id: str) -> None:
-        """Makes the version in state TRAINING the active one, and the active one READY, in one transaction.
-
-        Users who were erased since its run read the log are not in it.
-        """
+        """Makes the version in state TRAINING the active one, and the active one READY, in one transaction."""
         ...
 
     async def activate(self, model_id: str) -> ModelVersion:
@@ -214,7 +239,7 @@ class ModelStore(Protocol):
         ...
 
     async def prune(self) -> None:
-        """Forgets the READY versions, and the failed ones but the newest twenty."""
+        """Forgets the READY versions, and the failed and rejected ones but the newest twenty."""
         ...
 
 
@@ -227,10 +252,10 @@ class LatelyErased:
 
 
 class ErasureStore(Protocol):
-    """What is stored of shoppers, and who was erased. Every method raises UNAVAILABLE when the store is away."""
+    """Who was erased. Every method raises UNAVAILABLE when the store is away."""
 
-    async def erase(self, shopper: Shopper) -> int:
-        """Removes the vectors in every model version, one that is in training too; returns how many there were."""
+    async def erase(self, shopper: Shopper) -> None:
+        """From now on, for a while, the shopper is among those erased lately. Nothing else is stored of shoppers."""
         ...
 
     async def lately(self, seconds: float) -> LatelyErased:

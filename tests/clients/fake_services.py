@@ -146,7 +146,7 @@ class FakePrivacy(privacy_pb2_grpc.PrivacyServiceServicer):
     async def DeleteEntity(self, request: p.DeleteEntityRequest, context: Context) -> p.DeleteEntityResponse:
         if self._state.recommender_is_away:
             await abort(context, grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", "the database does not answer")
-        return p.DeleteEntityResponse(removed={"vectors": len(self._state.models)})
+        return p.DeleteEntityResponse(removed={"signals": len(self._state.models)})
 
 
 class FakeCatalog(catalog_pb2_grpc.CatalogServiceServicer):

@@ -220,7 +220,7 @@ async def test_erase_removes_a_user_and_says_what(state: State, windowshop: Comm
     assert result.stdout == "ann: removed events 2, vectors 1\n"
     assert list(state.events) == ["2"]
     result = await windowshop("erase", "ann", "--visitor", "--yes", "--json")
-    assert json.loads(result.stdout) == {"removed": {"events": 1, "vectors": 1}}
+    assert json.loads(result.stdout) == {"removed": {"events": 1, "signals": 1}}
 
 
 async def test_erase_asks_first(state: State, address: str) -> None:

@@ -20,7 +20,7 @@ async def test_an_erased_user_is_unknown_everywhere_until_a_new_life(shop: Shop,
 
     assert reply.status == 200, reply.text
     removed = reply.json["removed"]
-    assert removed.keys() == {"events", "lines", "records", "queued", "vectors", "signals"}
+    assert removed.keys() == {"events", "lines", "records", "queued", "signals"}
     assert (removed["events"], removed["lines"], removed["records"]) == (1, 1, 1)
     await rest.get("/features/User/leaving_user", status=404)
     assert (await rest.post("/v1/events:write", {"events": [view]}))["erased"] == 1

@@ -146,7 +146,7 @@ def import_products(requests: list[catalog.ImportProductsRequest]) -> catalog.Im
 def delete_entity(request: Any) -> Any:
     """Of either service."""
     if isinstance(request, privacy.DeleteEntityRequest):
-        return privacy.DeleteEntityResponse(removed={"vectors": 2, "signals": 0})
+        return privacy.DeleteEntityResponse(removed={"signals": 2})
     return features.DeleteEntityResponse(removed={"events": 3, "lines": 4, "records": 1, "queued": 1})
 
 

@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from services.recommender.domain.scoring import COLUMNS, Floats, effective_weights
-from services.recommender.domain.selection import Scored, select
+import numpy as np
+
+from services.recommender.domain.learned import Singles
+from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.scoring import COLUMNS, Floats
+from services.recommender.domain.selection import Scored, Vectors, select
 from services.recommender.domain.serving import Diversity
 
 SESSION_SHARE = "session-share"
 CATEGORY_CAP = "category-cap"
 BRAND_CAP = "brand-cap"
+MMR = "mmr"
 DIVERSITY = "diversity"
 REPLACEMENT = "replacement"
 FILL = "fill"
 MEMORY = "memory"
+
+# The ranker's column that is the same for every product.
+INTERCEPT = "intercept"
 
 _NONE = Diversity()
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one column of the scorer did: ``amount`` = ``weight`` x ``value``."""
+    """What one column did: ``amount``, which of the scorer's columns is ``weight`` x ``value``; a trained ranker's
+    have no weight (0)."""
 
     column: str
     value: float
     weight: float
-
-    @property
-    def amount(self) -> float:
-        return self.weight * self.value
+    amount: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +47,42 @@ class Explanation:
     moved_by: tuple[str, ...] = ()
 
 
-def contributions(row: Floats, weights: Mapping[str, float]) -> tuple[Contribution, ...]:
-    """Of one row of the feature matrix, a column each; ``weights`` as for :func:`scoring.score`."""
-    pairs = zip(COLUMNS, row.tolist(), effective_weights(weights).tolist(), strict=True)
-    return tuple(Contribution(column, value, weight) for column, value, weight in pairs)
+def contributions(matrix: Floats, weights: Mapping[str, float]) -> list[tuple[Contribution, ...]]:
+    """Of each row of the scorer's matrix, a column each; ``weights`` as for :func:`scoring.score`."""
+    chosen = [weights[column] for column in COLUMNS]
+    return [
+        tuple(
+            Contribution(column, value, weight, weight * value)
+            for column, value, weight in zip(COLUMNS, row, chosen, strict=True)
+        )
+        for row in matrix.tolist()
+    ]
 
 
-def movements(scored: Sequence[Scored], page_size: int, diversity: Diversity) -> dict[str, tuple[str, ...]]:
+def learnt_contributions(
+    ranker: Ranker, matrix: Singles, others: Sequence[tuple[Contribution, ...]]
+) -> list[tuple[Contribution, ...]]:
+    """Of each row of a ranker's matrix: its columns that did something, the intercept, and those of ``others`` that
+    have a weight."""
+    columns = (*ranker.features, INTERCEPT)
+    values = np.column_stack([matrix, np.ones(len(matrix))]).tolist()
+    amounts = ranker.contributions(matrix).tolist()
+    return [
+        (
+            *(
+                Contribution(column, value, 0.0, amount)
+                for column, value, amount in zip(columns, row, added, strict=True)
+                if amount
+            ),
+            *(part for part in other if part.weight),
+        )
+        for row, added, other in zip(values, amounts, others, strict=True)
+    ]
+
+
+def movements(
+    scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
+) -> dict[str, tuple[str, ...]]:
     """By product, what placed it other than its score.
 
     By trial: a rule without which a product of the page would not be on it brought it there. What is not on the page
@@ -55,13 +90,14 @@ def movements(scored: Sequence[Scored], page_size: int, diversity: Diversity) ->
     """
 
     def page(rules: Diversity) -> set[str]:
-        return {item.id for item in select(scored, page_size, rules)[:page_size]}
+        return {item.id for item in select(scored, page_size, rules, vectors)[:page_size]}
 
     actual, by_score = page(diversity), page(_NONE)
     without = {
         SESSION_SHARE: page(replace(diversity, session_share=_NONE.session_share)),
         CATEGORY_CAP: page(replace(diversity, category_cap=_NONE.category_cap)),
         BRAND_CAP: page(replace(diversity, brand_cap=_NONE.brand_cap)),
+        MMR: page(replace(diversity, mmr_lambda=_NONE.mmr_lambda)),
     }
 
     def moved_by(product_id: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from services.recommender.domain.folding import fold_in
 from services.recommender.domain.interactions import EVENT_WEIGHTS
-from services.recommender.domain.learned import Floats, Learned, Places, sums
+from services.recommender.domain.learned import Floats, Learned, Places, Singles, sums
 from services.recommender.domain.state import ShopperState
 
 # Products of a history that shape vector and scores, those that count most: measured on real data, 200 are better than
@@ -47,6 +47,7 @@ class Personal:
     carts: Places
     # None: nothing is known of the shopper.
     vector: Floats | None
+    collaborative: Floats
     taste: Floats
     alike: Floats
     basket: Floats
@@ -81,19 +82,12 @@ def personal(learned: Learned, state: ShopperState) -> Personal:
         views=views,
         carts=carts,
         vector=None if vector is None else vector.astype(np.float64),
+        collaborative=_inner(learned, vector),
         taste=_spread(learned, "taste", places, strength),
         alike=_spread(learned, "alike", places, strength),
         basket=_spread(learned, "basket", together, recency),
         kinds=shares / max(float(decayed.sum()), 1e-9),
     )
-
-
-def collaborative(person: Personal, places: Places) -> Floats:
-    """Inner products of the shopper's vector with those of products; 0 for a stranger."""
-    if person.vector is None:
-        return np.zeros(len(places))
-    scores: Floats = person.learned.vectors[places].astype(np.float64) @ person.vector
-    return scores
 
 
 def source_scores(person: Personal, source: str) -> Floats:
@@ -106,12 +100,13 @@ def source_scores(person: Personal, source: str) -> Floats:
             scores[person.bought] = person.decayed
             return scores
         case "collaborative":
-            if person.vector is None:
-                return np.zeros(size)
-            return (learned.vectors[:-1] @ person.vector.astype(np.float32)).astype(np.float64)
-        case "taste" | "alike" | "basket":
-            scores = {"taste": person.taste, "alike": person.alike, "basket": person.basket}[source]
-            return scores[:-1]
+            return person.collaborative[:-1]
+        case "taste":
+            return person.taste[:-1]
+        case "alike":
+            return person.alike[:-1]
+        case "basket":
+            return person.basket[:-1]
         case "popular_in_kinds":
             return person.kinds[learned.groups["kind"][:-1]] * np.log1p(columns["wanted_28d"][:-1])
         case "best_sellers":
@@ -121,6 +116,11 @@ def source_scores(person: Personal, source: str) -> Floats:
             return (week + 0.5) / (month / 4 + 2) * np.log1p(week)
     message = f"no source {source}"
     raise ValueError(message)
+
+
+def collaborative(person: Personal, places: Places) -> Floats:
+    """Inner products of the shopper's vector with those of products; 0 for a stranger."""
+    return person.collaborative[places]
 
 
 # The sources that need nothing but a version in memory.
@@ -169,6 +169,13 @@ def _strongest(*parts: tuple[Places, Floats]) -> tuple[Places, Floats]:
     values = sums(inverse, np.concatenate([value for _, value in parts]), len(places))
     kept = np.lexsort((places, -values))[:HISTORY]
     return places[kept].astype(np.int64), values[kept]
+
+
+def _inner(learned: Learned, vector: Singles | None) -> Floats:
+    """Inner products of the shopper's vector with those of products; 0 for a stranger and for the unknown."""
+    if vector is None:
+        return np.zeros(len(learned) + 1)
+    return (learned.vectors @ vector).astype(np.float64)
 
 
 def _spread(learned: Learned, name: str, places: Places, weights: Floats) -> Floats:

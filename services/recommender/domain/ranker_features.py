@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.recommender.domain.learned import GROUPS, Floats, Places, Singles, sums
-from services.recommender.domain.personal import FADING, Personal, collaborative
+from services.recommender.domain.personal import FADING, Personal
 
 # Longer than any purchase is remembered, in days: "never".
 _NEVER_DAYS = 400.0
@@ -143,18 +143,24 @@ def _affinities(person: Personal, places: Places, own: Floats) -> dict[str, Floa
 
 def _scores(person: Personal, places: Places) -> dict[str, Floats]:
     """What the version's vectors and neighbours say of shopper and product."""
-    inner = collaborative(person, places)
+    inner = person.collaborative[places]
     length = np.linalg.norm(person.learned.vectors[places], axis=1) + _TINY
     strength = _TINY if person.vector is None else float(np.linalg.norm(person.vector)) + _TINY
     result = {
         "collaborative": inner,
-        "collaborative_relative": inner / strength,
         "collaborative_cosine": inner / (length * strength),
+        "collaborative_relative": _relative(person.collaborative, places),
     }
     for name, scores in (("taste", person.taste), ("alike", person.alike), ("basket", person.basket)):
         result[name] = scores[places]
-        result[f"{name}_relative"] = np.log1p(20 * np.maximum(scores[places], 0.0) / (scores.max() + _TINY))
+        result[f"{name}_relative"] = _relative(scores, places)
     return result
+
+
+def _relative(scores: Floats, places: Places) -> Floats:
+    """To the strongest of all products: how strong the scores are depends on how much the shopper bought."""
+    relative: Floats = np.log1p(20 * np.maximum(scores[places], 0.0) / (scores.max() + _TINY))
+    return relative
 
 
 def _session(person: Personal, places: Places) -> dict[str, Floats]:

@@ -22,6 +22,13 @@ _TOGETHER: Mapping[str, str] = {
     "purchase": "Chosen by shoppers who bought {title}",
     "page": "Chosen by shoppers who took {title}",
 }
+_IN_A_BASKET: Mapping[str, str] = {
+    "view": "Often bought together with {title}",
+    "cart": "Goes with {title} in your cart",
+    "purchase": "Often bought together with {title}",
+    "page": "Often bought together with {title}",
+}
+_TEXTS = {"semantic": _AROUND, "bought_together": _IN_A_BASKET}
 POPULAR = "Popular now"
 
 
@@ -38,20 +45,22 @@ def reasons(
 
 def _sentence(trace: Trace, category: str, cards: Mapping[str, Card], origins: Mapping[str, str]) -> str:
     if trace.anchor is not None and trace.anchor in cards:
-        texts = _AROUND if trace.source == "semantic" else _TOGETHER
+        texts = _TEXTS.get(trace.source, _TOGETHER)
         return texts[origins.get(trace.anchor, "page")].format(title=cards[trace.anchor].title)
     match trace.source:
         case "semantic" | "co_chosen":
             return "Matches what you looked at"
-        case "collaborative":
+        case "collaborative" | "taste" | "alike":
             return "Shoppers like you bought this"
+        case "basket" | "bought_together":
+            return "Goes with what you take"
         case "buy_again":
             return "Bought by you before"
         case "recently_viewed":
             return "Viewed by you lately"
-        case "popular_in_categories":
+        case "popular_in_categories" | "popular_in_kinds":
             return f"Popular in {category}" if category else POPULAR
-        case "trending":
+        case "trending" | "rising":
             return "Trending now"
         case "new_arrivals":
             return "New"

@@ -52,6 +52,8 @@ class Facts:
 
     Missing numbers are NaN. ``similarity`` is the largest cosine to the anchors, ``collaborative`` the inner product
     of user and product embeddings, ``price_percentile`` the place within the top-level category (0 cheap, 1 dear).
+    ``vectors`` (one row each, of length 1 or zeros where there is none) are there when the page is to be made diverse,
+    ``places`` (the rows of the products in a model version's arrays) when the version knows the shopper.
     """
 
     top_categories: Sequence[str]
@@ -62,6 +64,8 @@ class Facts:
     popularity: Floats
     rating: Floats
     low_stock: npt.NDArray[np.bool_]
+    vectors: npt.NDArray[np.float32] | None = None
+    places: npt.NDArray[np.int64] | None = None
 
 
 def assemble(
@@ -98,16 +102,35 @@ def assemble(
     return np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in COLUMNS])
 
 
+# What a trained ranker's log-odds are moved by, on the same columns. A ranker learns what shoppers take in the end; these
+# say what they are after at this moment: a session must show on the next page, as long as it lasts.
+RANKED_WEIGHTS: Mapping[str, float] = dict.fromkeys(COLUMNS, 0.0) | {
+    "session_similarity": 1.0,
+    "browsing_category": 0.5,
+    "low_stock": -0.05,
+}
+
+
 def score(matrix: Floats, weights: Mapping[str, float]) -> Floats:
-    """One score per row of :func:`assemble`'s matrix; ``weights`` override the defaults by column."""
+    """One score per row of :func:`assemble`'s matrix; ``weights`` has one for each of COLUMNS."""
     # Summed row by row: a BLAS product may round differently with the number of rows and threads.
-    result: Floats = (matrix * effective_weights(weights)).sum(axis=1)
+    result: Floats = (matrix * np.array([weights[name] for name in COLUMNS])).sum(axis=1)
     return result
 
 
-def effective_weights(weights: Mapping[str, float]) -> Floats:
-    """The weight of each of COLUMNS: that of ``weights``, else the default."""
-    return np.array([weights.get(name, DEFAULT_WEIGHTS[name]) for name in COLUMNS])
+def effective_weights(weights: Mapping[str, float], *, ranked: bool, in_session: bool) -> Mapping[str, float]:
+    """The weight of each of COLUMNS: that of ``weights``, else the default.
+
+    Beside a trained ranker (``ranked``) the defaults are others, and what is about a session counts only while there
+    is one.
+    """
+    if not ranked:
+        return {**DEFAULT_WEIGHTS, **weights}
+    chosen = {**RANKED_WEIGHTS, **weights}
+    return chosen if in_session else chosen | dict.fromkeys(_OF_SESSION, 0.0)
+
+
+_OF_SESSION = ("session_similarity", "browsing_category")
 
 
 def _relative(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The selector: from scored candidates to the order of a page, with light diversity."""
+"""The selector: from scored candidates to the order of a page, as diverse as the serving config wants it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from services.recommender.domain.serving import Diversity
+
+Vectors = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +27,33 @@ class Scored:
     fresh: bool
 
 
-def select(scored: Sequence[Scored], page_size: int, diversity: Diversity) -> list[Scored]:
+def select(
+    scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
+) -> list[Scored]:
     """All candidates, the page first: its ``page_size`` by falling score, then the reserves by falling score.
 
     Caps and shares count on the page; where they leave it short, the best of the others fill it: a full page is
-    worth more than a diverse one.
+    worth more than a diverse one. ``vectors`` (one row per candidate, of length 1, or zeros for one that is like
+    nothing) are what maximal marginal relevance goes by; with it, a page stands in the order of its choices.
     """
-    ranked = sorted(scored, key=lambda item: (-item.score, item.id))
+    order = sorted(range(len(scored)), key=lambda place: (-scored[place].score, scored[place].id))
+    ranked = [scored[place] for place in order]
     caps = _Caps(
         # At least two, so that a small page of one taste is possible.
         category=max(2, math.ceil(diversity.category_cap * page_size)),
         brand=max(2, math.ceil(diversity.brand_cap * page_size)),
     )
-    page: list[Scored] = []
+    pick: _Pick = _Ranked()
+    if diversity.needs_vectors and vectors is not None and ranked:
+        pick = _Marginal(ranked, vectors[order], diversity.mmr_lambda)
+    page: list[int] = []
     reserved = math.ceil(diversity.session_share * page_size) if diversity.session_share else 0
-    _take([item for item in ranked if item.fresh], reserved, page, caps)
-    _take(ranked, page_size, page, caps)
-    chosen = {item.id for item in page}
-    if len(page) < page_size:
-        rest = [item for item in ranked if item.id not in chosen][: page_size - len(page)]
-        page += rest
-        chosen.update(item.id for item in rest)
-    page.sort(key=lambda item: (-item.score, item.id))
-    return page + [item for item in ranked if item.id not in chosen]
+    _take(ranked, [place for place, item in enumerate(ranked) if item.fresh], reserved, page, caps, pick)
+    _take(ranked, range(len(ranked)), page_size, page, caps, pick)
+    _take(ranked, range(len(ranked)), page_size, page, None, pick)
+    chosen = set(page)
+    page = _in_order(page, pick)
+    return [ranked[place] for place in page] + [item for place, item in enumerate(ranked) if place not in chosen]
 
 
 class _Caps:
@@ -65,10 +75,73 @@ class _Caps:
         return True
 
 
-def _take(items: Sequence[Scored], up_to: int, page: list[Scored], caps: _Caps) -> None:
-    chosen = {item.id for item in page}
-    for item in items:
-        if len(page) >= up_to:
-            return
-        if item.id not in chosen and caps.admit(item):
-            page.append(item)
+class _Ranked:
+    """Picks the best score: the first place."""
+
+    def best(self, places: list[int]) -> int:
+        return places[0]
+
+    def chose(self, place: int) -> None:
+        """Nothing depends on it."""
+
+    def afresh(self) -> _Ranked:
+        return self
+
+
+class _Marginal:
+    """Picks by maximal marginal relevance (Carbonell and Goldstein 1998) among candidates in the order of scores.
+
+    lambda x relevance - (1 - lambda) x largest cosine to a chosen one; relevance is the score between the lowest (0)
+    and the highest (1) of the candidates. Ties go to the higher score, then to the smaller id.
+    """
+
+    def __init__(self, ranked: Sequence[Scored], vectors: Vectors, trade: float) -> None:
+        scores = np.array([item.score for item in ranked], dtype=np.float64)
+        spread = float(np.ptp(scores))
+        self._relevance: Floats = (scores - scores.min()) / spread if spread > 0 else np.ones(len(scores))
+        self._vectors = vectors
+        self._trade = trade
+        self._likeness: Floats = np.zeros(len(ranked))
+
+    def best(self, places: list[int]) -> int:
+        at = np.asarray(places)
+        worth = self._trade * self._relevance[at] - (1 - self._trade) * self._likeness[at]
+        # Rounded, for the last digits of a dot product depend on the machine.
+        return places[int(np.argmax(np.round(worth, 6)))]
+
+    def chose(self, place: int) -> None:
+        cosines = self._vectors @ self._vectors[place]
+        self._likeness = np.maximum(self._likeness, np.clip(cosines, 0.0, 1.0))
+
+    def afresh(self) -> _Marginal:
+        self._likeness = np.zeros(len(self._likeness))
+        return self
+
+
+_Pick = _Ranked | _Marginal
+
+
+def _take(
+    ranked: Sequence[Scored], places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None, pick: _Pick
+) -> None:
+    """Adds to ``page`` from ``places`` (ascending) until it has ``up_to``."""
+    chosen = set(page)
+    left = [place for place in places if place not in chosen]
+    while left and len(page) < up_to:
+        place = pick.best(left)
+        left.remove(place)
+        if caps is None or caps.admit(ranked[place]):
+            page.append(place)
+            pick.chose(place)
+
+
+def _in_order(page: list[int], pick: _Pick) -> list[int]:
+    """The chosen ones as they are to be shown: those of a reserved share are not ahead of the others."""
+    pick = pick.afresh()
+    left, ordered = sorted(page), list[int]()
+    while left:
+        place = pick.best(left)
+        left.remove(place)
+        ordered.append(place)
+        pick.chose(place)
+    return ordered

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.state import ShopperState
 
 # How many ids of each history shape a page. Older ones weigh next to nothing in the sums below, and
 # every id costs a look-up.
@@ -24,6 +29,8 @@ class UserSignals:
 
     ``recent_views`` and ``recent_carts`` run from new to old, ``purchases`` from the most to the least
     habitual (frequency with decay). A ``browsing_category`` means a view within the last hour.
+    ``bought`` is all that was bought, as far as it is remembered, the newest first; ``bought_table`` has a row for each:
+    orders, first and last time (seconds since 1970), order lines with decay.
     """
 
     browsing_category: str | None = None
@@ -31,11 +38,17 @@ class UserSignals:
     recent_views: tuple[str, ...] = ()
     recent_carts: tuple[str, ...] = ()
     purchases: tuple[str, ...] = ()
+    bought: tuple[str, ...] = ()
+    bought_table: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)), compare=False)
 
     @property
     def in_session(self) -> bool:
         """Whether the user looked at a product within the last hour."""
         return self.browsing_category is not None and bool(self.recent_views)
+
+    def state(self, now: float) -> ShopperState:
+        """What a model version reads, as of ``now`` (seconds since 1970)."""
+        return ShopperState.as_of(now, self.bought, self.bought_table, self.recent_views, self.recent_carts)
 
     def history(self) -> tuple[str, ...]:
         """The products that shape this page, each once: views, then carts, then purchases."""
@@ -69,6 +82,16 @@ class Anchor:
     weight: float
     # "page", "view", "cart" or "purchase": where it comes from, for the reasons.
     origin: str
+
+
+# Of all that was bought, so many are habits; pages show fewer.
+HABITS = 200
+
+
+def habits(bought: Sequence[str], decayed: npt.NDArray[np.float64]) -> tuple[str, ...]:
+    """The products of a purchase history, the most habitual first, ties by id; at most HABITS."""
+    ranked = sorted(zip((-decayed).tolist(), bought, strict=True))
+    return tuple(product_id for _, product_id in ranked[:HABITS])
 
 
 def category_tastes(signals: UserSignals, cards: Mapping[str, Card]) -> dict[str, float]:

@@ -1,10 +1,18 @@
-"""Which model version serves: one id, read once per request, changed between requests."""
+"""Which model version serves: one object, read once per request, changed between requests.
+
+A version is loaded before it serves. What a request began with goes on living until the request ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
-from services.recommender.ranking_ports import ModelStore
+from services.recommender.domain import learned, ranker, ranker_features
+from services.recommender.domain.learned import Learned
+from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.version import Version
+from services.recommender.ranking_ports import ModelStore, ModelVersion
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
@@ -13,35 +21,94 @@ log = get_logger(__name__)
 # How long another replica's activation may go unnoticed here.
 _POLL_SECONDS = 1.0
 
+# The rankers' artifacts by the objective that they serve.
+_RANKERS = {"anything": "ranker_anything", "never_bought": "ranker_new"}
+
 
 class ActiveModel:
     """Follows the store; this process's own activations are told directly."""
 
-    def __init__(self, store: ModelStore) -> None:
+    def __init__(self, store: ModelStore, prepared: Callable[[Learned], Awaitable[None]]) -> None:
+        """``prepared`` is awaited for each version before it serves."""
         self._store = store
-        self._id = ""
+        self._get_ready = prepared
+        self._version = Version()
+        # Loaded, and about to serve.
+        self._next = Version()
+        self._told = asyncio.Event()
 
     @property
-    def id(self) -> str:
-        """The active version; empty when there is none."""
-        return self._id
+    def version(self) -> Version:
+        """The one that serves at this moment."""
+        return self._version
+
+    async def prepare(self, model_id: str) -> None:
+        """Loads a version that is about to be activated, so that the switch takes no time. Raises UNAVAILABLE."""
+        found = await self._store.get(model_id)
+        if found is not None:
+            self._next = await self._load(found)
 
     def switch(self, model_id: str) -> None:
-        """From the next request on."""
-        if model_id != self._id:
-            log.info("model_active", model=model_id, before=self._id)
-            self._id = model_id
+        """From the next request on where it is prepared, else as soon as it is loaded."""
+        if model_id == self._next.id:
+            self._serve(self._next)
+        else:
+            self._told.set()
 
     async def refresh(self) -> None:
         """Reads the store. Raises UNAVAILABLE when it is away; the version stays as it was then."""
         active = await self._store.active()
-        self.switch(active.id if active else "")
+        if active is None:
+            self._serve(Version())
+        elif active.id != self._version.id:
+            self._serve(self._next if active.id == self._next.id else await self._load(active))
 
     async def follow(self) -> None:
         """Refreshes for ever."""
         while True:
+            self._told.clear()
             try:
                 await self.refresh()
             except ServiceError:
                 log.debug("model_unknown")
-            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._told.wait()
+            except TimeoutError:
+                continue
+
+    def _serve(self, version: Version) -> None:
+        if version.id != self._version.id:
+            log.info("model_active", model=version.id, before=self._version.id, rankers=sorted(version.rankers))
+            self._version = version
+            self._next = Version()
+
+    async def _load(self, model: ModelVersion) -> Version:
+        artifacts = await self._store.artifacts(model.id)
+        try:
+            version = await asyncio.to_thread(_decode, model, artifacts)
+        except (ValueError, KeyError) as error:
+            # Better its searches alone than nothing of it.
+            log.error("model_unreadable", model=model.id, error=f"{type(error).__name__}: {error}")
+            return Version(model.id, whole=False)
+        if version.learned is not None:
+            await self._get_ready(version.learned)
+        return version
+
+
+def _decode(model: ModelVersion, artifacts: Mapping[str, bytes]) -> Version:
+    if learned.ARTIFACT not in artifacts:
+        return Version(model.id, whole=False)
+    knowledge = learned.decode(artifacts[learned.ARTIFACT])
+    rankers = {objective: ranker.decode(artifacts[name]) for objective, name in _RANKERS.items() if name in artifacts}
+    return Version(
+        model.id,
+        knowledge,
+        {objective: one for objective, one in rankers.items() if _fits(one)},
+        whole=model.metrics.get("products", 0.0) <= len(knowledge),
+    )
+
+
+def _fits(one: Ranker) -> bool:
+    """Whether this version of the service makes the features that the ranker was trained with."""
+    return tuple(one.features) == ranker_features.FEATURES

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from services.recommender.domain.candidates import Trace
 from services.recommender.domain.explaining import Explanation
+from services.recommender.domain.personal import Personal
 from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Anchor, Card, UserSignals
+from services.recommender.domain.version import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,11 @@ class Context:
     categories: tuple[str, ...]
     # Cards of the history and of the page's products, by id.
     cards: Mapping[str, Card]
-    # Empty: no model is active.
-    model_id: str
+    version: Version
+    # The shopper through that version's eyes, and which of its products may be candidates (None: all); None where
+    # nothing of the serving config asks for it.
+    person: Personal | None = None
+    allowed: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

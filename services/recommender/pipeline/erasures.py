@@ -48,12 +48,12 @@ class Erasures:
 
     async def erase(self, shopper: Shopper) -> dict[str, int]:
         """What was removed, by kind. Raises UNAVAILABLE; repeating it finishes the work."""
-        vectors = await self._store.erase(shopper)
+        await self._store.erase(shopper)
         signals = self._forget(lambda other: other == shopper)
         # From here on it is not remembered again.
         await self.refresh()
-        log.info("erased", vectors=vectors, signals=signals)
-        return {"vectors": vectors, "signals": signals}
+        log.info("erased", signals=signals)
+        return {"signals": signals}
 
     async def refresh(self) -> None:
         """Reads the store, and forgets whom it names. Raises UNAVAILABLE."""

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.personal import Personal, collaborative
 from services.recommender.domain.prices import percentile
 from services.recommender.domain.scoring import Facts, Floats
 from services.recommender.pipeline.context import Context, Degraded
@@ -20,6 +22,8 @@ log = get_logger(__name__)
 
 LOW_STOCK = "low_stock"
 
+Vector = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True, slots=True)
 class Hydrated:
@@ -27,6 +31,16 @@ class Hydrated:
 
     candidates: tuple[Candidate, ...]
     facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a serving config reads of its candidates."""
+
+    # Popularity, rating and stock from the feature service.
+    features: bool
+    # By what the page is made diverse: text, model, or nothing.
+    vectors: str = ""
 
 
 class Hydrator:
@@ -49,17 +63,18 @@ class Hydrator:
         candidates: Sequence[Candidate],
         context: Context,
         bands: Mapping[str, Sequence[float]],
+        wants: Wants,
         degraded: Degraded,
     ) -> Hydrated:
         """Raises when the store does not answer. Without the feature service, the copied scores stand in."""
         ids = [candidate.id for candidate in candidates]
-        reading = asyncio.create_task(self._product_features(ids, degraded))
+        reading = asyncio.create_task(self._product_features(ids if wants.features else (), degraded))
         try:
-            rows = await self._retrieval.facts(ids, context.anchors, context.model_id, context.user_id)
+            rows = await self._retrieval.facts(ids, context.anchors, wants.vectors == "text")
             features = await reading
         finally:
             reading.cancel()
-        return _align(candidates, {row.card.id: row for row in rows}, features, bands)
+        return _align(candidates, {row.card.id: row for row in rows}, features, bands, context.person, wants)
 
     async def _product_features(self, ids: Sequence[str], degraded: Degraded) -> ProductReading | None:
         if not ids:
@@ -83,27 +98,52 @@ def _align(
     rows: Mapping[str, FactRow],
     features: ProductReading | None,
     bands: Mapping[str, Sequence[float]],
+    person: Personal | None,
+    wants: Wants,
 ) -> Hydrated:
     places = [place for place, candidate in enumerate(candidates) if candidate.id in rows]
     kept = tuple(candidates[place] for place in places)
     own = [rows[candidate.id] for candidate in kept]
+    known = None if person is None else person.learned.find([candidate.id for candidate in kept])
     popularity, rating = _column(row.popularity for row in own), _column(row.rating for row in own)
     low_stock = np.array([row.low_stock for row in own], dtype=np.bool_)
     if features is not None:
         popularity = _prefer(features.popularity[places], popularity)
         rating = _prefer(features.rating[places], rating)
         low_stock |= np.array([features.inventory[place] == LOW_STOCK for place in places], dtype=np.bool_)
+    vectors = _stacked([row.vector for row in own]) if wants.vectors == "text" else None
+    if wants.vectors == "model" and person is not None and known is not None:
+        vectors = person.learned.vectors[known]
     facts = Facts(
         top_categories=[row.card.top_category for row in own],
         brands=[row.card.brand for row in own],
         price_percentile=_column(percentile(row.card.top_category, row.card.price, bands) for row in own),
         similarity=_column(row.similarity for row in own),
-        collaborative=_column(row.collaborative for row in own),
+        collaborative=np.full(len(own), np.nan) if person is None or known is None else collaborative(person, known),
         popularity=popularity,
         rating=rating,
         low_stock=low_stock,
+        vectors=None if vectors is None else _directions(vectors),
+        places=known,
     )
     return Hydrated(kept, facts)
+
+
+def _stacked(vectors: Sequence[Vector | None]) -> Vector | None:
+    """One row each, zeros where there is none; None when there is none at all."""
+    size = next((len(vector) for vector in vectors if vector is not None), 0)
+    if not size:
+        return None
+    nothing = np.zeros(size, dtype=np.float32)
+    return np.stack([nothing if vector is None else vector for vector in vectors])
+
+
+def _directions(vectors: Vector) -> Vector:
+    """Of length 1 each; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0.0] = 1.0
+    directions: Vector = (vectors / lengths).astype(np.float32)
+    return directions
 
 
 def _column(values: Iterable[float | None]) -> Floats:

@@ -14,9 +14,11 @@ from typing import Protocol
 from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
 from services.recommender.domain.candidates import CANDIDATES, merge
-from services.recommender.domain.deciding import decide
+from services.recommender.domain.deciding import Trained, decide
 from services.recommender.domain.explaining import MEMORY, Contribution, Explanation
+from services.recommender.domain.personal import SOURCES, Personal, personal
 from services.recommender.domain.reasons import POPULAR, reasons
+from services.recommender.domain.scoring import effective_weights
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.showing import Hidden
 from services.recommender.domain.signals import (
@@ -27,17 +29,20 @@ from services.recommender.domain.signals import (
     page_anchors,
     session_anchors,
 )
+from services.recommender.domain.version import Version
 from services.recommender.pipeline.active_model import ActiveModel
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.context import Answer, Ask, Context, Degraded, Result
 from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
 from services.recommender.pipeline.finishing import Finisher, Placed
 from services.recommender.pipeline.gathering import gather
-from services.recommender.pipeline.hydrating import Hydrator
+from services.recommender.pipeline.hydrating import Hydrator, Wants
 from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECONDS
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import CandidateSource, own_history
+from services.recommender.pipeline.stock import Mask, Stock
+from services.recommender.ports import Clock
 from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
 
@@ -46,6 +51,9 @@ log = get_logger(__name__)
 # For everything that needs the store; the usual time is 10 ms. With the other deadlines a request ends within a
 # second, which is what the callers wait, and an overloaded machine gets relief from cheaper pages.
 _PAGE_SECONDS = 0.5
+
+# A search around texts or popular lists is asked for as many more hits as a shopper bought products, up to this.
+_BOUGHT_BEYOND = 200
 
 
 class Configs(Protocol):
@@ -64,6 +72,7 @@ class Stages:
     hydrator: Hydrator
     finisher: Finisher
     showcase: Showcase
+    stock: Stock
     store_breaker: Breaker
 
 
@@ -76,20 +85,22 @@ class Recommender:
         stages: Stages,
         active_model: ActiveModel,
         new_answer_id: Callable[[], str],
+        now: Clock,
     ) -> None:
         self._configs = configs
         self._stages = stages
         self._active_model = active_model
         self._new_answer_id = new_answer_id
+        self._now = now
 
     async def recommend(self, ask: Ask) -> Answer:
         """The page. Raises NOT_FOUND for an unknown serving config or, where products are needed, unknown ones."""
         config = self._config(ask)
         degraded = Degraded()
-        model_id = self._active_model.id
+        version = self._active_model.version
         with _timed("signals"):
             signals = await self._stages.shoppers.signals(ask.user_id, ask.visitor_id, degraded)
-            context = await self._context(ask, config, signals, model_id, degraded)
+            context = await self._context(ask, config, signals, version, degraded)
         try:
             placed = await self._stages.store_breaker.call(
                 _PAGE_SECONDS, lambda: self._page(ask, config, context, degraded)
@@ -105,7 +116,7 @@ class Recommender:
         else:
             results = _results(placed[: ask.page_size], context, ask.explain)
             more = len(placed) > ask.page_size
-        return self._answer(ask, config, model_id, results, more, context, degraded)
+        return self._answer(ask, config, version.id, results, more, context, degraded)
 
     async def knows(self, product_id: str) -> bool:
         """Whether the catalogue has the product; true when nobody can say."""
@@ -123,7 +134,7 @@ class Recommender:
         return config
 
     async def _context(
-        self, ask: Ask, config: ServingConfig, signals: UserSignals, model_id: str, degraded: Degraded
+        self, ask: Ask, config: ServingConfig, signals: UserSignals, version: Version, degraded: Degraded
     ) -> Context:
         wanted = (*ask.product_ids, *signals.history())
         try:
@@ -143,19 +154,39 @@ class Recommender:
         else:
             anchors = session_anchors(signals, ask.product_ids)
             categories = leading_categories(tastes, signals.browsing_category)
-        return Context(ask.user_id, signals, anchors, tastes, categories, cards, model_id)
+        person, allowed = self._person(ask, config, signals, version)
+        return Context(ask.user_id, signals, anchors, tastes, categories, cards, version, person, allowed)
+
+    def _person(
+        self, ask: Ask, config: ServingConfig, signals: UserSignals, version: Version
+    ) -> tuple[Personal | None, Mask | None]:
+        """The shopper through the version's eyes, and which of its products may be candidates."""
+        learned = version.learned
+        if learned is None or not reads_person(config):
+            return None, None
+        allowed = self._stages.stock.mask(learned)
+        hidden = (*ask.excluded, *ask.product_ids, *(signals.bought if config.never_bought else ()))
+        if allowed is not None and hidden:
+            allowed = allowed.copy()
+            places = learned.find(hidden)
+            allowed[places[places >= 0]] = False
+        return personal(learned, signals.state(self._now().timestamp())), allowed
 
     async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
         """The page, and one more if there is one: whoever asks for the next page gets something."""
         stages = self._stages
-        bought = context.signals.purchases if config.never_bought else ()
+        bought = context.signals.bought if config.never_bought else ()
+        # Each source asks for as much more as may fall out again; those in memory look past what was bought.
+        beyond = len(ask.shown) + min(len(bought), _BOUGHT_BEYOND)
         with _timed("candidates"):
-            found = await gather(config, stages.sources, context, ask.page_size, degraded, len(ask.shown) + len(bought))
+            found = await gather(config, stages.sources, context, ask.page_size, degraded, beyond)
         hidden = _hidden(ask).and_also(bought)
         weights = {spec.name: spec.weight for spec in config.sources}
         candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
-            hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, degraded)
+            trained = _trained(config, context)
+            wants = _wants(config, trained is not None)
+            hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wants, degraded)
         with _timed("decision"):
             choices = decide(
                 config,
@@ -165,6 +196,7 @@ class Recommender:
                 context.tastes,
                 ask.page_size,
                 ask.explain,
+                trained,
             )
         with _timed("final_check"):
             wanted = ask.page_size + 1
@@ -177,7 +209,7 @@ class Recommender:
     def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
         showcase = self._stages.showcase
         signals = context.signals
-        hidden = _hidden(ask).and_also(signals.purchases if config.never_bought else ())
+        hidden = _hidden(ask).and_also(signals.bought if config.never_bought else ())
         if config.fill:
             products = showcase.choose(context.categories, hidden, ask.page_size)
         else:
@@ -213,6 +245,25 @@ class Recommender:
         return Answer(results, token, config.id, model_id, parts, empty_reason, more)
 
 
+def reads_person(config: ServingConfig) -> bool:
+    """Whether anything of a config asks for the shopper as a model version sees them."""
+    learned = any(source.name in SOURCES for source in config.sources)
+    return learned or config.objective != "weights" or config.weights.get("collaborative") != 0.0
+
+
+def _trained(config: ServingConfig, context: Context) -> Trained | None:
+    ranker = context.version.rankers.get(config.objective)
+    return None if ranker is None or context.person is None else Trained(ranker, context.person)
+
+
+def _wants(config: ServingConfig, ranked: bool) -> Wants:
+    weights = effective_weights(config.weights, ranked=ranked, in_session=True)
+    return Wants(
+        features=any(weights[column] != 0.0 for column in ("popularity", "rating")),
+        vectors=config.diversity.mmr_vectors if config.diversity.needs_vectors else "",
+    )
+
+
 def _hidden(ask: Ask) -> Hidden:
     return Hidden(frozenset((*ask.excluded, *ask.product_ids)), frozenset(ask.shown))
 
@@ -233,7 +284,7 @@ def _results(placed: Sequence[Placed], context: Context, explain: bool) -> tuple
 
 
 def _remembered(rank: int) -> Explanation:
-    return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0),), (MEMORY,))
+    return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0, 1.0 / rank),), (MEMORY,))
 
 
 def _own(config: ServingConfig, signals: UserSignals) -> list[str]:

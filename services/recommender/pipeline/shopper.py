@@ -14,8 +14,10 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# About 10 KB each: 100 MB at most, for a bad day's most active users.
+# For a bad day's most active users. Both bounds come to 100 MB: a shopper takes some kilobytes, a product of a history
+# about a hundred bytes.
 _REMEMBERED = 10_000
+_REMEMBERED_PRODUCTS = 500_000
 
 
 class Shoppers:
@@ -30,6 +32,7 @@ class Shoppers:
         self._timeout = timeout
         self._erased_lately = erased_lately
         self._last: OrderedDict[Shopper, UserSignals] = OrderedDict()
+        self._products = 0
 
     async def signals(self, user_id: str, visitor_id: str, degraded: Degraded) -> UserSignals:
         """The user's signals, without a user the visitor's; nobody and a stranger have empty ones. Never raises."""
@@ -53,11 +56,13 @@ class Shoppers:
         """Forgets those of whom ``erased`` is true; returns how many. Ten milliseconds at most, and seldom."""
         gone = [shopper for shopper in self._last if erased(shopper)]
         for shopper in gone:
-            del self._last[shopper]
+            self._products -= len(self._last.pop(shopper).bought)
         return len(gone)
 
     def _remember(self, shopper: Shopper, signals: UserSignals) -> None:
+        before = self._last.pop(shopper, None)
         self._last[shopper] = signals
-        self._last.move_to_end(shopper)
-        if len(self._last) > _REMEMBERED:
-            self._last.popitem(last=False)
+        self._products += len(signals.bought) - (len(before.bought) if before else 0)
+        while len(self._last) > _REMEMBERED or self._products > _REMEMBERED_PRODUCTS:
+            _, oldest = self._last.popitem(last=False)
+            self._products -= len(oldest.bought)

@@ -92,10 +92,12 @@ class Showcase:
         SHOWCASE.set(len(self._products))
         self.bands = await self._retrieval.price_bands()
 
-    async def follow_stock(self, changes: ChangeLog, deleted: Callable[[str], None]) -> None:
+    async def follow_stock(
+        self, changes: ChangeLog, deleted: Callable[[str], None], counted: Callable[[str, int], None]
+    ) -> None:
         """Follows the catalogue's changes for ever, also those made through other processes.
 
-        ``deleted`` is told each product that left the catalogue.
+        ``deleted`` is told each product that left the catalogue, ``counted`` the stock of each that changed.
         """
         position: int | None = None
         while True:
@@ -104,7 +106,9 @@ class Showcase:
                     _, position = await changes.position()
                 if await changes.wait_past(position, _REFRESH_SECONDS):
                     for change in await changes.changes(position, _CHUNK):
-                        self.stock_changed(change.product_id, 0 if change.deleted else change.available_quantity)
+                        quantity = 0 if change.deleted else change.available_quantity
+                        self.stock_changed(change.product_id, quantity)
+                        counted(change.product_id, quantity)
                         if change.deleted:
                             deleted(change.product_id)
                         position = change.change_seq

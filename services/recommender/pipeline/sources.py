@@ -1,5 +1,5 @@
 """Candidate sources: each looks for products in one way. To add one: a class here, a line in :func:`all_sources`,
-and its name in ``serving_configs.toml``."""
+and its name in a serving config."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import ClassVar, Protocol
 
+from services.recommender.domain import personal
 from services.recommender.domain.candidates import Hit
-from services.recommender.domain.signals import UserSignals
+from services.recommender.domain.learned import Learned
+from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.pipeline.context import Context
 from services.recommender.ranking_ports import Lists, Retrieval
 
@@ -21,7 +23,8 @@ _PER_ANCHOR = 20
 class CandidateSource(Protocol):
     """Finds products for a context. May fail or be late: the page is made without it then."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str: ...
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         """At most ``limit`` hits worth showing, or none when the context has nothing to go by."""
@@ -43,30 +46,50 @@ class Semantic:
 
 
 @dataclass(frozen=True, slots=True)
-class CoChosen:
-    """Products chosen by the same people as what is on the page or was viewed, carted or bought."""
+class Around:
+    """Neighbours, of one kind that the model version knows, of what is on the page or was viewed, carted or bought."""
 
-    name: ClassVar[str] = "co_chosen"
-    retrieval: Retrieval
+    name: str
+    kind: str
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        if not context.anchors or not context.model_id:
+        if context.version.learned is None:
             return []
-        per_anchor = min(limit, max(_PER_ANCHOR, limit // 2))
-        return _best(await self.retrieval.co_chosen(context.model_id, context.anchors, per_anchor), limit)
+        return _best(_around(context.version.learned, self.kind, context.anchors), limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the model version has learned to fit the shopper in one way, see :mod:`~.domain.personal`."""
+
+    name: str
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        person = context.person
+        if person is None:
+            return []
+        places, scores = personal.hits(person, self.name, limit, context.allowed)
+        ids = person.learned.ids
+        return [Hit(ids[place], score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Collaborative:
-    """Products that the model expects the user to take, from everyone's behaviour."""
+    """Products that the model expects the shopper to take: nearest to their vector, which is as new as their last click.
+
+    A version that is too large for memory keeps the vectors of all its products in the store.
+    """
 
     name: ClassVar[str] = "collaborative"
     retrieval: Retrieval
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        if not context.user_id or not context.model_id:
+        person = context.person
+        if person is None or person.vector is None:
             return []
-        return await self.retrieval.collaborative(context.model_id, context.user_id, limit)
+        if context.version.whole:
+            return await Learnt(self.name).fetch(context, limit)
+        return await self.retrieval.collaborative(context.version.id, person.vector.astype("float32"), limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +165,10 @@ def all_sources(retrieval: Retrieval, lists: Lists) -> Mapping[str, CandidateSou
     """Every source by name."""
     sources: tuple[CandidateSource, ...] = (
         Semantic(retrieval),
-        CoChosen(retrieval),
+        Around("co_chosen", "alike"),
+        Around("bought_together", "basket"),
         Collaborative(retrieval),
+        *(Learnt(name) for name in personal.SOURCES if name not in (Collaborative.name, BuyAgain.name)),
         BuyAgain(),
         RecentlyViewed(),
         PopularInCategories(lists),
@@ -158,6 +183,23 @@ def own_history(source: str, signals: UserSignals) -> tuple[str, ...]:
     """The products of the shopper's own that a source of this name lists; none for the others."""
     histories = {BuyAgain.name: signals.purchases, RecentlyViewed.name: signals.recent_views}
     return histories.get(source, ())
+
+
+def _around(learned: Learned, kind: str, anchors: Sequence[Anchor]) -> list[Hit]:
+    """The neighbours of the anchors, each product once: its scores added up, its anchor the one that gives the most."""
+    table = learned.neighbours[kind]
+    own = {anchor.id for anchor in anchors}
+    best: dict[str, tuple[float, float, str]] = {}
+    for anchor in anchors:
+        place = learned.places.get(anchor.id, -1)
+        for near, weight in zip(table.places[place].tolist(), table.weights[place].tolist(), strict=True):
+            product_id = learned.ids[near] if near >= 0 else ""
+            if weight <= 0 or product_id in own:
+                continue
+            part = anchor.weight * weight
+            total, most, giver = best.get(product_id, (0.0, 0.0, ""))
+            best[product_id] = (total + part, max(most, part), anchor.id if part > most else giver)
+    return [Hit(product_id, total, giver) for product_id, (total, _, giver) in best.items()]
 
 
 def _in_order(ids: Sequence[str]) -> list[Hit]:

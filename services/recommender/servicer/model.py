@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,9 +27,17 @@ MAX_PAGE = 100
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Checks, asks the store or the trainer, answers."""
 
-    def __init__(self, store: ModelStore, trainer: Trainer, activated: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: ModelStore,
+        trainer: Trainer,
+        prepare: Callable[[str], Awaitable[None]],
+        activated: Callable[[str], None],
+    ) -> None:
+        """``prepare`` gets this process ready to serve a version, ``activated`` is told that it serves."""
         self._store = store
         self._trainer = trainer
+        self._prepare = prepare
         self._activated = activated
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -58,7 +66,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
     async def ActivateModel(self, request: model_pb2.ActivateModelRequest, context: Context) -> model_pb2.Model:
         """Makes a version the one that serves."""
-        model = await self._store.activate(check_id(request.id, "id"))
+        model_id = check_id(request.id, "id")
+        await self._prepare(model_id)
+        model = await self._store.activate(model_id)
         self._activated(model.id)
         return _write(model)
 
@@ -72,6 +82,7 @@ def _write(model: ModelVersion) -> model_pb2.Model:
         progress=model.progress,
         metrics=model.metrics,
         reason=model.reason,
+        lineage=model.lineage,
     )
 
 

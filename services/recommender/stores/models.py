@@ -1,4 +1,4 @@
-"""Model versions and their vectors in PostgreSQL: one training run at a time, one active version, few kept."""
+"""Model versions and their contents in PostgreSQL: one training run at a time, one active version, few kept."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.ranking_ports import Factors, ModelVersion
+from services.recommender.ranking_ports import ModelContents, ModelVersion
 from services.recommender.stores.postgres import Connection, Database
 from services.runtime.errors import aborted, failed_precondition, not_found
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-_COLUMNS = "id, state, create_time, finish_time, progress, metrics, reason"
+_COLUMNS = "id, state, create_time, finish_time, progress, metrics, reason, lineage"
 _LIST = f"""
 SELECT {_COLUMNS} FROM models
 WHERE $2::timestamptz IS NULL OR (create_time, id) < ($2, $3::text)
@@ -34,21 +34,14 @@ INTERRUPTED = "INTERRUPTED: the process that trained it ended"
 _RELEASE_TRIES = 20
 _RELEASE_SECONDS = 0.05
 
-# Those whom a run may have read before they were erased. By schedule it reads the log first and becomes a version then;
-# reading takes ten minutes at most. Who came back within that time gets a vector from the next run.
-_ERASED_SINCE_READ = """
-SELECT e.digest FROM models m, erased_shoppers e
-WHERE m.id = $1 AND e.erase_time > m.create_time - interval '15 minutes'"""
-_KEEP_OUT = """
-DELETE FROM user_factors f USING erasure_salt s
-WHERE f.model_id = $1 AND sha256(s.salt || convert_to('user:' || f.user_id, 'UTF8')) = ANY ($2)"""
-
 # Of an index build over a million vectors, with room.
 _BUILD_SECONDS = 900.0
 # 100,000 vectors and their graph fit; beyond it the build spills and slows down ten times.
 _BUILD_MEMORY = "256MB"
 # Encoding this many vectors keeps the event loop busy for a few milliseconds.
 _COPY_ROWS = 1_000
+# Tens of megabytes from a busy disk.
+_LOAD_SECONDS = 60.0
 # Failed and rejected versions are history only.
 _HISTORY = 20
 
@@ -116,22 +109,52 @@ class PostgresModels:
                 "UPDATE models SET state = 'FAILED', reason = $2, finish_time = now() WHERE id = $1", model_id, reason
             )
 
-    async def store(self, model_id: str, factors: Factors, metrics: Mapping[str, float]) -> None:
+    async def reject(
+        self, model_id: str, reason: str, metrics: Mapping[str, float], lineage: Mapping[str, str]
+    ) -> None:
         async with self._database.connection() as connection:
-            users, products = await connection.fetchrow("SELECT * FROM create_model_storage($1)", model_id)
-            await _copy(connection, users, "user_id", model_id, factors.user_ids, factors.users)
-            await _copy(connection, products, "product_id", model_id, factors.product_ids, factors.products)
+            await connection.execute(
+                "UPDATE models SET state = 'REJECTED', reason = $2, metrics = $3, lineage = $4, progress = 1,"
+                " finish_time = now() WHERE id = $1",
+                model_id,
+                reason,
+                msgspec.json.encode(dict(metrics)).decode(),
+                msgspec.json.encode(dict(lineage)).decode(),
+            )
+
+    async def store(
+        self,
+        model_id: str,
+        contents: ModelContents,
+        metrics: Mapping[str, float],
+        lineage: Mapping[str, str] | None = None,
+    ) -> None:
+        async with self._database.connection() as connection:
+            table = await connection.fetchval("SELECT create_model_storage($1)", model_id)
+            await _copy(connection, table, model_id, contents.product_ids, contents.products)
+            for name, content in contents.artifacts.items():
+                await connection.execute(
+                    "INSERT INTO model_artifacts VALUES ($1, $2, $3)", model_id, name, content, timeout=_BUILD_SECONDS
+                )
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
                 await connection.execute("SELECT attach_model_storage($1)", model_id, timeout=_BUILD_SECONDS)
-                encoded = msgspec.json.encode(dict(metrics)).decode()
-                await connection.execute("UPDATE models SET metrics = $2 WHERE id = $1", model_id, encoded)
+                await connection.execute(
+                    "UPDATE models SET metrics = $2, lineage = $3 WHERE id = $1",
+                    model_id,
+                    msgspec.json.encode(dict(metrics)).decode(),
+                    msgspec.json.encode(dict(lineage or {})).decode(),
+                )
+
+    async def artifacts(self, model_id: str) -> dict[str, bytes]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT name, content FROM model_artifacts WHERE model_id = $1", model_id, timeout=_LOAD_SECONDS
+            )
+            return {row["name"]: row["content"] for row in rows}
 
     async def complete(self, model_id: str) -> None:
         async with self._database.transaction() as connection:
-            erased = [row["digest"] for row in await connection.fetch(_ERASED_SINCE_READ, model_id)]
-            if erased:
-                await connection.execute(_KEEP_OUT, model_id, erased, timeout=_BUILD_SECONDS)
             await _switch(connection, model_id, "TRAINING")
 
     async def activate(self, model_id: str) -> ModelVersion:
@@ -214,18 +237,13 @@ async def _fail_left_over(connection: Connection) -> None:
 
 
 async def _copy(
-    connection: Connection,
-    table: str,
-    key: str,
-    model_id: str,
-    ids: Sequence[str],
-    vectors: npt.NDArray[np.float32],
+    connection: Connection, table: str, model_id: str, ids: Sequence[str], vectors: npt.NDArray[np.float32]
 ) -> None:
     for start in range(0, len(ids), _COPY_ROWS):
         rows: Iterable[tuple[object, ...]] = (
             (model_id, ids[place], vectors[place]) for place in range(start, min(start + _COPY_ROWS, len(ids)))
         )
-        await connection.copy_records_to_table(table, columns=("model_id", key, "embedding"), records=rows)
+        await connection.copy_records_to_table(table, columns=("model_id", "product_id", "embedding"), records=rows)
         await asyncio.sleep(0)
 
 
@@ -238,4 +256,5 @@ def _version(row: Any) -> ModelVersion:
         progress=row["progress"],
         metrics=msgspec.json.decode(row["metrics"], type=dict[str, float]),
         reason=row["reason"],
+        lineage=msgspec.json.decode(row["lineage"], type=dict[str, str]),
     )

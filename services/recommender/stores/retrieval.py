@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.signals import Anchor, Card
 from services.recommender.ranking_ports import FactRow
@@ -19,7 +22,6 @@ def _sql(name: str) -> str:
 
 
 _SEMANTIC = _sql("semantic")
-_CO_CHOSEN = _sql("co_chosen")
 _COLLABORATIVE = _sql("collaborative")
 _POPULAR = _sql("popular")
 _TRENDING = _sql("trending")
@@ -28,8 +30,14 @@ _NEW_ARRIVALS = _sql("new_arrivals")
 _ANYTHING = _sql("anything")
 _FACTS = _sql("facts")
 _CARDS = _sql("cards")
+_AVAILABLE_IDS = _sql("available_ids")
 _PRICE_BANDS = _sql("price_bands")
 _SHOWCASE = _sql("showcase")
+
+
+# How the server sends half precision vectors: four bytes of header, then the elements, the larger byte first.
+_VECTOR_HEADER = 4
+_SENT_AS = ">f2"
 
 
 class PostgresRetrieval:
@@ -42,12 +50,8 @@ class PostgresRetrieval:
         ids, weights = _columns(anchors)
         return await self._hits(_SEMANTIC, ids, weights, limit)
 
-    async def co_chosen(self, model_id: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
-        ids, weights = _columns(anchors)
-        return await self._hits(_CO_CHOSEN, model_id, ids, weights, limit)
-
-    async def collaborative(self, model_id: str, user_id: str, limit: int) -> list[Hit]:
-        return await self._hits(_COLLABORATIVE, model_id, user_id, limit)
+    async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
+        return await self._hits(_COLLABORATIVE, model_id, vector, limit)
 
     async def popular(self, limit: int) -> list[Hit]:
         return await self._hits(_POPULAR, limit)
@@ -68,11 +72,12 @@ class PostgresRetrieval:
             first.setdefault(hit.id, hit)
         return list(first.values())[:limit]
 
-    async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], model_id: str, user_id: str) -> list[FactRow]:
+    async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], vectors: bool = False) -> list[FactRow]:
         near, weights = _columns(anchors)
-        rows = await self._fetch(_FACTS, list(ids), near, weights, model_id, user_id)
-        # By position, as in facts.sql: a hundred rows a request.
-        return [FactRow(Card(*row[:5]), *row[5:]) for row in rows]
+        return [_fact(row) for row in await self._fetch(_FACTS, list(ids), near, weights, vectors)]
+
+    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
+        return [row["id"] for row in await self._fetch(_AVAILABLE_IDS, after, limit)]
 
     async def cards(self, ids: Sequence[str]) -> list[Card]:
         return [Card(*row) for row in await self._fetch(_CARDS, list(ids))]
@@ -90,6 +95,18 @@ class PostgresRetrieval:
         async with self._database.connection() as connection:
             rows: list[Any] = await connection.fetch(statement, *arguments)
             return rows
+
+
+def _fact(row: Any) -> FactRow:
+    # By position, as in facts.sql: a hundred rows a request.
+    low_stock, popularity, rating, similarity, vector = row[5:]
+    return FactRow(Card(*row[:5]), low_stock, popularity, rating, similarity, _vector(vector))
+
+
+def _vector(sent: bytes | None) -> npt.NDArray[np.float32] | None:
+    if sent is None:
+        return None
+    return np.frombuffer(sent, _SENT_AS, offset=_VECTOR_HEADER).astype(np.float32)
 
 
 def _columns(anchors: Sequence[Anchor]) -> tuple[list[str], list[float]]:

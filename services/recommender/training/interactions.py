@@ -1,66 +1,127 @@
-"""Collects the event log's rows into numbers that the factorisation can use."""
+"""Collects the event log's rows, and puts them beside the catalogue in the arrays that learning works on."""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.interactions import EVENT_WEIGHTS, confidences
+from services.recommender.domain.interactions import EVENT_WEIGHTS
+from services.recommender.domain.learned import GROUPS, Codes
+from services.recommender.domain.product import Product
 from services.recommender.ranking_ports import InteractionChunk
+from services.recommender.training.learning.log import DAY, HALF_LIFE_DAYS, WEIGHTS, Catalogue, Log
+
+# Products that a version knows, those that count most: at some 1.3 kB each, as much as every server can hold in memory.
+MOST_PRODUCTS = 100_000
+
+_TYPES = {name: number for number, name in enumerate(EVENT_WEIGHTS)}
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """User x product confidences in coordinates; a pair may stand several times, its values add up."""
+class Kind:
+    """What learning reads of a product."""
 
-    user_ids: list[str]
-    product_ids: list[str]
-    users: npt.NDArray[np.int32]
-    products: npt.NDArray[np.int32]
-    values: npt.NDArray[np.float32]
+    path: str
+    brand: str
+    price: float | None
+
+    @classmethod
+    def of(cls, product: Product) -> Kind:
+        return cls(product.categories[0] if product.categories else "", product.brand, product.price)
 
 
 class Interactions:
-    """Rows as they arrive, 20 bytes each, with ids numbered in the order of their first appearance."""
+    """Rows as they arrive, 25 bytes each, with ids numbered in the order of their first appearance."""
 
     def __init__(self) -> None:
         self._user_numbers: dict[str, int] = {}
         self._product_numbers: dict[str, int] = {}
         self._users = array("i")
         self._products = array("i")
-        self._weights = array("f")
+        self._types = array("b")
         self._times = array("q")
+        self._events = array("q")
         # Time of the newest row, in milliseconds; 0 when there is none.
         self.newest_ms = 0
 
     def __len__(self) -> int:
         return len(self._users)
 
+    @property
+    def users(self) -> int:
+        """How many there are."""
+        return len(self._user_numbers)
+
     def add(self, chunk: InteractionChunk) -> None:
         """Appends a chunk; event types without a weight are passed over."""
         users, products = self._user_numbers, self._product_numbers
-        rows = zip(chunk.user_ids, chunk.product_ids, chunk.event_types, chunk.event_times_ms, strict=True)
-        for user_id, product_id, event_type, time in rows:
-            weight = EVENT_WEIGHTS.get(event_type)
-            if weight is None:
+        rows = zip(
+            chunk.user_ids,
+            chunk.product_ids,
+            chunk.event_types,
+            chunk.event_times_ms,
+            chunk.event_numbers,
+            strict=True,
+        )
+        for user_id, product_id, event_type, time, event in rows:
+            type_ = _TYPES.get(event_type)
+            if type_ is None:
                 continue
             self._users.append(users.setdefault(user_id, len(users)))
             self._products.append(products.setdefault(product_id, len(products)))
-            self._weights.append(weight)
+            self._types.append(type_)
             self._times.append(time)
+            self._events.append(event)
             self.newest_ms = max(self.newest_ms, time)
 
-    def matrix(self, now_ms: int) -> Matrix:
-        """The confidences as of ``now_ms``."""
-        weights = np.array(self._weights, dtype=np.float64)
-        values = confidences(weights, np.array(self._times, dtype=np.int64), now_ms)
-        return Matrix(
-            list(self._user_numbers),
-            list(self._product_numbers),
-            np.array(self._users, dtype=np.int32),
-            np.array(self._products, dtype=np.int32),
-            values.astype(np.float32),
+    def arrays(self, kinds: Mapping[str, Kind], most: int = MOST_PRODUCTS) -> tuple[Log, Catalogue]:
+        """The rows by time, of products that the catalogue has, at most ``most`` of them; ids in order."""
+        products = np.array(self._products, dtype=np.int64)
+        types = np.array(self._types, dtype=np.int8)
+        times = np.array(self._times, dtype=np.int64) / 1000.0
+        names = list(self._product_numbers)
+        worth = WEIGHTS[types] * np.exp2(-(self.newest_ms / 1000.0 - times) / DAY / HALF_LIFE_DAYS)
+        totals = np.bincount(products, weights=worth, minlength=len(names))
+        known = [number for number, name in enumerate(names) if name in kinds]
+        kept = sorted(sorted(known, key=lambda number: (-totals[number], names[number]))[:most], key=names.__getitem__)
+        places = np.full(len(names), -1, dtype=np.int64)
+        places[kept] = np.arange(len(kept))
+        rows = np.flatnonzero(places[products] >= 0)
+        events, users = np.array(self._events, dtype=np.int64), np.array(self._users, dtype=np.int32)
+        # Rows of one instant in an order that does not depend on how the log was read.
+        rows = rows[np.lexsort((places[products[rows]], users[rows], times[rows]))]
+        log = Log(
+            product_ids=[names[number] for number in kept],
+            user_count=len(self._user_numbers),
+            users=users[rows],
+            products=places[products[rows]].astype(np.int32),
+            types=types[rows],
+            times=times[rows],
+            events=events[rows],
         )
+        return log, catalogue([kinds[id_] for id_ in log.product_ids])
+
+
+def catalogue(kinds: Sequence[Kind]) -> Catalogue:
+    """Codes of the groups, from 1 in the order of names; the levels of a path are told apart by what is above them."""
+    paths = [[part.strip() for part in kind.path.split(">")] if kind.path else [] for kind in kinds]
+    levels = {
+        name: [" > ".join(path[: depth + 1]) if len(path) > depth else "" for path in paths]
+        for depth, name in enumerate(("department", "category", "kind"))
+    }
+    # A shallow catalogue: what has no deeper level is of the kind of its last one.
+    for above, name in (("department", "category"), ("category", "kind")):
+        levels[name] = [own or upper for own, upper in zip(levels[name], levels[above], strict=True)]
+    levels["brand"] = [kind.brand for kind in kinds]
+    prices = np.array([np.nan if kind.price is None else kind.price for kind in kinds], dtype=np.float64)
+    return Catalogue({name: _codes(levels[name]) for name in GROUPS}, prices)
+
+
+def _codes(names: Sequence[str]) -> Codes:
+    numbers = {name: number for number, name in enumerate(sorted({name for name in names if name}), start=1)}
+    codes: npt.NDArray[np.int32] = np.array([numbers.get(name, 0) for name in names], dtype=np.int32)
+    return codes

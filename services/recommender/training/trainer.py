@@ -8,10 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
-from services.recommender.ports import Clock
-from services.recommender.ranking_ports import Factors, FeatureExport, ModelStore, ModelVersion
-from services.recommender.training.interactions import Interactions, Matrix
+from services.recommender.domain import learned as knowledge
+from services.recommender.domain.retrieving import OBJECTIVES
+from services.recommender.ports import CatalogStore, Clock
+from services.recommender.ranking_ports import FeatureExport, ModelContents, ModelStore, ModelVersion
+from services.recommender.training.interactions import Interactions, Kind
+from services.recommender.training.learning.log import Catalogue, Log
 from services.recommender.training.metrics import MODEL_CREATED, TRAINING_SECONDS, TRAININGS
+from services.recommender.training.process import Learnt, Progress
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
@@ -22,10 +26,16 @@ NO_INTERACTIONS = "NO_INTERACTIONS: the event log has no view, cart or order of 
 # How often the schedule is looked at: a shop whose first events just came gets its first model this soon.
 _TICK_SECONDS = 20.0
 
+# Of a run: reading the log, then learning, then storing and indexing.
+_READ, _LEARNT = 0.1, 0.9
+
+# Of the catalogue at once.
+_PAGE = 1_000
+
 # Among so many versions there is the newest that was trained to its end: the store keeps fewer failed ones.
 _RECENT = 30
 
-Factorise = Callable[[Matrix], Awaitable[Factors]]
+Learn = Callable[[Log, Catalogue, float, Mapping[str, bytes], Progress], Awaitable[Learnt]]
 
 
 class Trainer:
@@ -35,17 +45,22 @@ class Trainer:
         self,
         store: ModelStore,
         features: FeatureExport,
-        factorise: Factorise,
+        catalog: CatalogStore,
+        learn: Learn,
         clock: Clock,
         every: float,
+        prepare: Callable[[str], Awaitable[None]],
         activated: Callable[[str], None],
     ) -> None:
-        """``every`` is in seconds, 0: by command only; ``activated`` is told each version that serves from now on."""
+        """``every`` is in seconds, 0: by command only; ``prepare`` gets this process ready for a stored version, and
+        ``activated`` is told each one that serves from now on."""
         self._store = store
         self._features = features
-        self._factorise = factorise
+        self._catalog = catalog
+        self._learn = learn
         self._clock = clock
         self._every = every
+        self._prepare = prepare
         self._activated = activated
         self._run: asyncio.Task[None] | None = None
         # By the schedule: when the log was last found unchanged, and what it was like at the last look.
@@ -85,7 +100,7 @@ class Trainer:
             return
         interactions = await self._read()
         # Not the active one: after a rollback that would train again, from the same log, what was just rolled back.
-        trained = next((model for model in newest if model.state in ("READY", "ACTIVE")), None)
+        trained = next((model for model in newest if model.state in ("READY", "ACTIVE", "REJECTED")), None)
         if not len(interactions) or (trained and _same(trained.metrics, interactions)):
             TRAININGS.labels("skipped").inc()
             # An empty log is cheap to look at; a full one is not.
@@ -107,10 +122,13 @@ class Trainer:
         started = time.monotonic()
         log.info("training", model=model.id)
         try:
-            if await self._make(model, interactions, started):
-                await self._serve(model)
-            else:
+            if interactions is None:
+                interactions = await self._read()
+            made = await self._make(model, interactions)
+            if made is None:
                 await self._fail(model, NO_INTERACTIONS)
+            else:
+                await self._end(model, interactions, made, started)
         except asyncio.CancelledError:
             await self._fail(model, "INTERRUPTED: the service stopped")
             raise
@@ -122,26 +140,55 @@ class Trainer:
             TRAINING_SECONDS.set(time.monotonic() - started)
             await self._store.end()
 
-    async def _make(self, model: ModelVersion, interactions: Interactions | None, started: float) -> bool:
-        """Stores the vectors; False: there is nothing to learn from."""
-        if interactions is None:
-            interactions = await self._read()
-        if not len(interactions):
-            return False
-        await self._store.report(model.id, 0.3)
-        matrix = await asyncio.to_thread(interactions.matrix, int(self._clock().timestamp() * 1000))
-        factors = await self._factorise(matrix)
-        await self._store.report(model.id, 0.7)
+    async def _make(self, model: ModelVersion, interactions: Interactions) -> Learnt | None:
+        """None: there is nothing to learn from."""
+        kinds = await self._kinds() if len(interactions) else {}
+        events, catalogue = await asyncio.to_thread(interactions.arrays, kinds)
+        if not len(events):
+            return None
+        await self._store.report(model.id, _READ)
+
+        async def progress(share: float) -> None:
+            await self._store.report(model.id, _READ + (_LEARNT - _READ) * share)
+
+        return await self._learn(events, catalogue, self._clock().timestamp(), await self._active_rankers(), progress)
+
+    async def _end(self, model: ModelVersion, interactions: Interactions, made: Learnt, started: float) -> None:
+        """Stores what was made, and lets it serve unless it is worse."""
+        contents = await asyncio.to_thread(_contents, made)
         metrics = {
+            **made.metrics,
             "interactions": float(len(interactions)),
             "newest_event_ms": float(interactions.newest_ms),
-            "users": float(len(factors.user_ids)),
-            "products": float(len(factors.product_ids)),
-            "train_seconds": round(time.monotonic() - started, 3),
+            "users": float(interactions.users),
+            "products": float(len(contents.product_ids)),
         }
-        await self._store.store(model.id, factors, metrics)
+        if made.rejected:
+            metrics["train_seconds"] = round(time.monotonic() - started, 3)
+            await self._store.reject(model.id, f"WORSE: {made.rejected}", metrics, made.lineage)
+            TRAININGS.labels("rejected").inc()
+            log.warning("model_rejected", model=model.id, reason=made.rejected)
+            return
+        # With the time so far: storing is a small part of it.
+        metrics["train_seconds"] = round(time.monotonic() - started, 3)
+        await self._store.store(model.id, contents, metrics, made.lineage)
+        await self._prepare(model.id)
         log.info("trained", model=model.id, **metrics)
-        return True
+        await self._serve(model)
+
+    async def _active_rankers(self) -> dict[str, bytes]:
+        active = await self._store.active()
+        artifacts = await self._store.artifacts(active.id) if active else {}
+        return {name: artifacts[f"ranker_{name}"] for name in OBJECTIVES if f"ranker_{name}" in artifacts}
+
+    async def _kinds(self) -> dict[str, Kind]:
+        """What learning reads of every product."""
+        kinds: dict[str, Kind] = {}
+        after = ""
+        while page := await self._catalog.page(after, _PAGE):
+            kinds |= {product.id: Kind.of(product) for product in page}
+            after = page[-1].id
+        return kinds
 
     async def _serve(self, model: ModelVersion) -> None:
         # Before the switch: so the version that serves now is the one that a rollback finds.
@@ -170,7 +217,12 @@ class Trainer:
         return interactions
 
     def _new_id(self) -> str:
-        return f"als-{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        return f"v-{self._clock():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _contents(made: Learnt) -> ModelContents:
+    known = knowledge.decode(made.artifacts[knowledge.ARTIFACT])
+    return ModelContents(known.ids, known.vectors[:-1], made.artifacts)
 
 
 def _same(metrics: Mapping[str, float], interactions: Interactions) -> bool:

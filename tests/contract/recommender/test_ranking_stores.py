@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.recommender.domain.product import Product
-from services.recommender.ranking_ports import Factors, ProductScores
+from services.recommender.ranking_ports import ModelContents, ProductScores
 from services.recommender.stores import models
 from services.recommender.stores.catalog import PostgresCatalog
 from services.recommender.stores.models import PostgresModels
@@ -36,7 +36,9 @@ async def trained(store: PostgresModels, model_id: str) -> None:
     """A version that serves, the one before it READY."""
     vectors = np.ones((1, 64), dtype=np.float32)
     await store.begin(model_id)
-    await store.store(model_id, Factors(["u"], vectors, ["p"], vectors), {})
+    await store.store(
+        model_id, ModelContents(["p"], vectors, {"learned": b"\x00blob"}), {"products": 1.0}, {"why": "a test"}
+    )
     await store.complete(model_id)
     await store.end()
 
@@ -45,6 +47,23 @@ async def vectors_of(database: Database, model_id: str) -> int:
     async with database.connection() as connection:
         count: int = await connection.fetchval("SELECT count(*) FROM product_factors WHERE model_id = $1", model_id)
     return count
+
+
+async def test_a_version_keeps_its_contents_until_it_is_forgotten(database: Database) -> None:
+    store = PostgresModels(database)
+    await trained(store, "als-1")
+    assert await store.artifacts("als-1") == {"learned": b"\x00blob"}
+    active = await store.active()
+    assert active is not None
+    assert (active.metrics, active.lineage) == ({"products": 1.0}, {"why": "a test"})
+    await trained(store, "als-2")
+    await store.prune()
+    assert await store.artifacts("als-1") == {}
+    await store.begin("als-3")
+    await store.store("als-3", ModelContents([], np.zeros((0, 64), dtype=np.float32), {"learned": b""}), {})
+    await store.fail("als-3", "why")
+    await store.end()
+    assert await store.artifacts("als-3") == {}
 
 
 async def test_pruning_spares_a_version_that_is_being_activated(database: Database) -> None:

@@ -13,7 +13,7 @@ from services.runtime.errors import unavailable
 from tests.support.gateway import Gateway
 from tests.support.gateway_answers import delete_entity
 
-SUM = {"removed": {"events": 3, "lines": 4, "records": 1, "queued": 1, "vectors": 2, "signals": 0}}
+SUM = {"removed": {"events": 3, "lines": 4, "records": 1, "queued": 1, "signals": 2}}
 
 
 @pytest.mark.parametrize(("path", "entity"), [("/v1/users/a@b", "User"), ("/v1/visitors/a@b", "Visitor")])

@@ -1,20 +1,19 @@
-"""Erasure in the recommender: vectors of every version, a run under way, and what processes remember."""
+"""Erasure in the recommender: nothing is stored of persons, and what processes remember goes."""
 
 from __future__ import annotations
 
-import asyncio
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import grpc
+import numpy as np
 import pytest
-from windowshop.recommender.v1 import model_pb2 as pb
 
 from services.recommender import ranking
 from services.recommender.pipeline.shopper import Shoppers
-from services.recommender.training.trainer import Trainer
 from services.runtime.errors import from_rpc
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import FeatureServer, User, running_features
@@ -34,21 +33,6 @@ class Bench:
     features: FeatureServer
     dsn: str
 
-    async def vectors(self, user: str) -> set[str]:
-        """The models that know a user."""
-        connection = await asyncpg.connect(self.dsn)
-        try:
-            rows = await connection.fetch("SELECT model_id FROM user_factors WHERE user_id = $1", user)
-            return {row["model_id"] for row in rows}
-        finally:
-            await connection.close()
-
-    def leave_the_log(self, user: str) -> None:
-        """What the feature service's own erasure does."""
-        fake = self.features.features
-        fake.rows = [row for row in fake.rows if row[0] != user]
-        fake.users.pop(user, None)
-
 
 @pytest.fixture
 async def bench(postgres: PostgresServer) -> AsyncIterator[Bench]:
@@ -64,56 +48,31 @@ async def bench(postgres: PostgresServer) -> AsyncIterator[Bench]:
         yield Bench(service, server, dsn)
 
 
-async def test_the_vectors_of_every_model_version_go(bench: Bench) -> None:
-    first, second = await bench.service.train(), await bench.service.train()
-    assert await bench.vectors(PERSON) == {first.id, second.id}
-
-    assert (await bench.service.erase(PERSON))["vectors"] == 2
-
-    assert await bench.vectors(PERSON) == set()
-    assert await bench.vectors("red-user-2") == {first.id, second.id}
-    assert await bench.service.erase(PERSON) == {"vectors": 0, "signals": 0}
+async def test_nothing_is_stored_of_persons(bench: Bench) -> None:
+    """Neither in what a model version keeps nor in the tombstone: the user's vector is made at the request."""
+    await bench.service.train()
+    assert (await bench.service.recommend(PERSON)).results
+    assert await bench.service.erase(PERSON) == {"signals": 1}
+    assert await bench.service.erase(PERSON) == {"signals": 0}
     connection = await asyncpg.connect(bench.dsn)
     try:
-        assert PERSON not in str(await connection.fetch("SELECT t::text FROM erased_shoppers t"))
+        tables = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        )
+        for table in (row["relname"] for row in tables):
+            assert PERSON not in str(await connection.fetch(f"SELECT t::text FROM {table} t")), table
+        for row in await connection.fetch("SELECT content FROM model_artifacts"):
+            with np.load(io.BytesIO(row["content"]), allow_pickle=False) as arrays:
+                assert not any(PERSON.encode() in arrays[name].tobytes() for name in arrays)
     finally:
         await connection.close()
 
 
 async def test_a_guest_is_not_the_user_of_the_same_id(bench: Bench) -> None:
-    model = await bench.service.train()
+    await bench.service.recommend(PERSON)
 
-    assert (await bench.service.erase(PERSON, "Visitor"))["vectors"] == 0
-
-    assert await bench.vectors(PERSON) == {model.id}
-
-
-@pytest.mark.parametrize("stage", ["read", "stored"])
-async def test_a_training_run_under_way_does_not_bring_a_person_back(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
-    """Erased after the run has read the log; or when the vectors are stored, and before they serve."""
-    reached, release = asyncio.Event(), asyncio.Event()
-    name = {"read": "_read", "stored": "_serve"}[stage]
-    original = getattr(Trainer, name)
-
-    async def paused(self: Any, *arguments: Any) -> Any:
-        result = await original(self, *arguments) if stage == "read" else None
-        reached.set()
-        await release.wait()
-        return result if stage == "read" else await original(self, *arguments)
-
-    monkeypatch.setattr(Trainer, name, paused)
-    training = asyncio.create_task(bench.service.train())
-    await reached.wait()
-    bench.leave_the_log(PERSON)
-    await bench.service.erase(PERSON)
-    release.set()
-
-    model = await training
-    assert model.state == pb.ACTIVE
-    assert await bench.vectors(PERSON) == set()
-    assert await bench.vectors("red-user-2") == {model.id}
+    assert await bench.service.erase(PERSON, "Visitor") == {"signals": 0}
+    assert await bench.service.erase(PERSON) == {"signals": 1}
 
 
 async def test_no_process_uses_what_it_remembered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

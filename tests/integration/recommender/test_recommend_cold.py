@@ -163,7 +163,7 @@ async def test_a_new_product_is_found_among_known_ones_by_its_text(shop: Shop) -
     shop.features.guests["gardener"] = User("Garden", views=["garden-03"])
 
     async def found() -> pb.Recommendation:
-        page = await shop.service.recommend(visitor_id="gardener", explain=True)
+        page = await shop.service.recommend(visitor_id="gardener", size=20, explain=True)
         return next(result for result in page.results if result.id == "garden-new")
 
     result = await found()

@@ -6,6 +6,7 @@ import asyncpg
 import grpc
 import pytest
 from windowshop.recommender.v1 import recommendation_pb2 as pb
+from windowshop.recommender.v1 import serving_config_pb2 as configs
 
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import User
@@ -115,3 +116,39 @@ async def test_the_contributions_of_every_config_sum_to_the_score(shop: Shop, co
     for result in page.results:
         total = sum(part.contribution for part in result.explanation.contributions)
         assert total == pytest.approx(result.score, abs=1e-6)
+
+
+@pytest.mark.parametrize("vectors", [configs.TEXT, configs.MODEL])
+async def test_a_diverse_page_has_fewer_that_are_alike(shop: Shop, vectors: configs.DiversityVectors.ValueType) -> None:
+    user = "garden-fan-1"
+    before = await shop.service.configs.GetServingConfig(
+        configs.GetServingConfigRequest(id="recommended-for-you"), timeout=10
+    )
+    edit = configs.ServingConfig(
+        id="recommended-for-you", diversity=configs.Diversity(mmr_lambda=0.2, mmr_vectors=vectors)
+    )
+
+    async def page() -> list[str]:
+        return ids(await shop.service.recommend(user))
+
+    plain = configs.ServingConfig(id="recommended-for-you", diversity=configs.Diversity())
+    try:
+        await shop.service.configs.UpdateServingConfig(
+            configs.UpdateServingConfigRequest(serving_config=plain), timeout=10
+        )
+        alike = await page()
+        await shop.service.configs.UpdateServingConfig(
+            configs.UpdateServingConfigRequest(serving_config=edit), timeout=10
+        )
+        diverse = await page()
+        assert diverse != alike
+        if vectors == configs.TEXT:  # of one kind: of one text, nearly
+            assert sum(id_.startswith("garden") for id_ in diverse) < sum(id_.startswith("garden") for id_ in alike)
+        explained = await shop.service.recommend(user, explain=True)
+        assert not explained.degraded
+        assert any("mmr" in result.explanation.moved_by for result in explained.results)
+    finally:
+        restored = await shop.service.configs.DeleteServingConfig(
+            configs.DeleteServingConfigRequest(id="recommended-for-you"), timeout=10
+        )
+    assert restored.restored == before

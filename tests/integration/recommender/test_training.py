@@ -18,7 +18,7 @@ from services.recommender.stores.models import INTERRUPTED
 from services.recommender.training import trainer
 from services.runtime.errors import ServiceError, from_rpc
 from tests.support.catalogue import import_products, product
-from tests.support.feature_service import FakeFeatures, FeatureServer, running_features
+from tests.support.feature_service import FakeFeatures, FeatureServer, User, running_features
 from tests.support.recommender import RunningRecommender, ids, running_recommender
 from tests.support.stack import PostgresServer
 from tests.support.waiting import eventually
@@ -54,6 +54,12 @@ def behave(features: FakeFeatures) -> None:
                     features.interact(f"{group}-user-{user}", f"{group}-{number}", "purchase-complete", days_ago=number)
 
 
+def remember(features: FakeFeatures) -> None:
+    """What the log says of two shoppers, as the features that a request reads."""
+    for name in ("red-user-0", "red-user-1"):
+        features.users[name] = User(purchases=[product for user, product, *_ in features.rows if user == name])
+
+
 async def models(bench: Bench) -> list[pb.Model]:
     return list((await bench.service.models.ListModels(pb.ListModelsRequest(), timeout=10)).models)
 
@@ -77,6 +83,7 @@ async def factors(dsn: str, model_id: str) -> dict[str, tuple[float, ...]]:
 
 async def test_a_run_ends_in_an_active_model_that_recommends(bench: Bench) -> None:
     behave(bench.features)
+    remember(bench.features)
     started = await bench.service.models.TrainModel(pb.TrainModelRequest(), timeout=10)
     assert started.state == pb.TRAINING
 
@@ -92,6 +99,8 @@ async def test_a_run_ends_in_an_active_model_that_recommends(bench: Bench) -> No
     assert model.metrics["users"] == 20
     assert model.metrics["products"] == 24
     assert model.metrics["interactions"] == len(bench.features.rows)
+    assert model.lineage["labels"]
+    assert model.lineage["ranker_anything"]
     page = await bench.service.recommend("red-user-0", size=8)
     assert page.model_version == model.id
     assert all(id_.startswith("red") for id_ in ids(page)[:5])

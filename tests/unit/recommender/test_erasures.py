@@ -21,9 +21,8 @@ class Store:
         self.erased: dict[Shopper, float] = {}
         self.down = False
 
-    async def erase(self, shopper: Shopper) -> int:
+    async def erase(self, shopper: Shopper) -> None:
         self.erased[shopper] = self.now
-        return 3
 
     async def lately(self, seconds: float) -> LatelyErased:
         if self.down:
@@ -51,7 +50,7 @@ def erasures(store: Store, memory: Memory) -> Erasures:
 async def test_an_erased_shopper_is_forgotten_and_not_remembered_again_for_a_while() -> None:
     store, memory = Store(), Memory(ANN, GUEST)
     here = erasures(store, memory)
-    assert await here.erase(ANN) == {"vectors": 3, "signals": 1}
+    assert await here.erase(ANN) == {"signals": 1}
     assert memory.known == {GUEST}
     assert here.erased_lately(ANN)
     assert not here.erased_lately(GUEST)

@@ -16,7 +16,7 @@ from services.recommender.domain.deciding import decide
 from services.recommender.domain.interactions import confidences
 from services.recommender.domain.prices import percentile
 from services.recommender.domain.reasons import MAX_REASONS, reasons
-from services.recommender.domain.scoring import COLUMNS, DEFAULT_WEIGHTS, Facts, assemble, score
+from services.recommender.domain.scoring import COLUMNS, DEFAULT_WEIGHTS, Facts, assemble, effective_weights, score
 from services.recommender.domain.selection import Scored, select
 from services.recommender.domain.serving import Diversity, ServingConfig
 from services.recommender.domain.signals import (
@@ -146,8 +146,16 @@ def test_what_is_unknown_is_neutral() -> None:
 
 def test_a_score_is_the_weighted_sum_and_weights_can_be_overridden() -> None:
     matrix = np.eye(len(COLUMNS))
-    assert score(matrix, {}).tolist() == list(DEFAULT_WEIGHTS.values())
-    assert score(matrix, {"rating": 7.0})[COLUMNS.index("rating")] == 7.0
+
+    def scores(weights: dict[str, float], *, ranked: bool = False, in_session: bool = True) -> dict[str, float]:
+        chosen = effective_weights(weights, ranked=ranked, in_session=in_session)
+        return dict(zip(COLUMNS, score(matrix, chosen).tolist(), strict=True))
+
+    assert scores({}) == DEFAULT_WEIGHTS
+    assert scores({"rating": 7.0})["rating"] == 7.0
+    assert scores({"session_similarity": 2.0}, ranked=True)["session_similarity"] == 2.0
+    assert scores({"session_similarity": 2.0}, ranked=True, in_session=False)["session_similarity"] == 0.0
+    assert scores({}, ranked=True)["fusion"] == 0.0
 
 
 def scored(number: int, category: str = "", brand: str = "", fresh: bool = False) -> Scored:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.domain.explaining import contributions, movements
-from services.recommender.domain.scoring import COLUMNS, score
+from services.recommender.domain.scoring import COLUMNS, effective_weights, score
 from services.recommender.domain.selection import Scored, select
 from services.recommender.domain.serving import Diversity
 
@@ -25,9 +25,10 @@ def scored(number: int, category: str = "", brand: str = "", fresh: bool = False
 )
 def test_contributions_sum_to_the_score(row: list[float], weights: dict[str, float]) -> None:
     matrix = np.array([row])
-    parts = contributions(matrix[0], weights)
+    chosen = effective_weights(weights, ranked=False, in_session=True)
+    (parts,) = contributions(matrix, chosen)
     assert [part.column for part in parts] == list(COLUMNS)
-    assert math.isclose(sum(part.amount for part in parts), score(matrix, weights)[0], abs_tol=1e-9)
+    assert math.isclose(sum(part.amount for part in parts), score(matrix, chosen)[0], abs_tol=1e-9)
 
 
 @pytest.mark.parametrize(

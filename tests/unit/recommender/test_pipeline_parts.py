@@ -15,6 +15,7 @@ from services.recommender.domain.product import Product
 from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Card, UserSignals
+from services.recommender.domain.version import Version
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.context import Context, Degraded
@@ -77,7 +78,7 @@ class Source:
         return list(self.hits)
 
 
-CONTEXT = Context("u", UserSignals(), (), {}, (), {}, "")
+CONTEXT = Context("u", UserSignals(), (), {}, (), {}, Version())
 
 
 async def test_sources_that_fail_or_hang_are_left_out_visibly() -> None:
@@ -183,7 +184,7 @@ async def test_an_empty_list_is_not_believed_for_long() -> None:
 async def test_categories_take_turns() -> None:
     store = Store()
     source = all_sources(store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
-    context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, "")
+    context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, Version())
     assert [hit.id for hit in await source.fetch(context, 5)] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
 
 
@@ -191,7 +192,7 @@ async def test_categories_take_turns() -> None:
 async def test_personal_sources_find_nothing_for_a_stranger_and_ask_nobody(name: str) -> None:
     store = Store()
     source = all_sources(store, store)[name]  # type: ignore[arg-type]  # the methods that matter
-    assert await source.fetch(Context("", UserSignals(), (), {}, (), {}, "m"), 10) == []
+    assert await source.fetch(Context("", UserSignals(), (), {}, (), {}, Version("m")), 10) == []
     assert store.calls == []
 
 
@@ -200,13 +201,14 @@ class Features:
 
     def __init__(self) -> None:
         self.reading = UserReading(UserSignals("Audio", recent_views=("v",)))
+        self.of_guests = UserSignals("Garden")
         self.down = False
 
     async def user(self, user_id: str, timeout: float) -> UserReading:
         return await (failing() if self.down else self._answer())  # type: ignore[return-value]  # failing never returns
 
     async def guest(self, visitor_id: str, timeout: float) -> UserReading:
-        return UserReading(UserSignals("Garden")) if not self.down else await self.user("", timeout)
+        return UserReading(self.of_guests) if not self.down else await self.user("", timeout)
 
     async def _answer(self) -> UserReading:
         return self.reading
@@ -240,6 +242,17 @@ async def test_a_guest_and_a_user_of_one_id_are_two() -> None:
     for _ in range(2):
         assert (await shoppers.signals("same", "", Degraded())).browsing_category == "Audio"
         assert (await shoppers.signals("", "same", Degraded())).browsing_category == "Garden"
+        features.down = True
+
+
+async def test_a_guest_who_signed_in_is_remembered_as_a_stranger() -> None:
+    """Somebody else may sit at the device next: what the guest did is the user's."""
+    features = Features()
+    shoppers = Shoppers(features, breaker(), 1.0, nobody)  # type: ignore[arg-type]  # the methods that matter
+    assert (await shoppers.signals("", "v", Degraded())).browsing_category == "Garden"
+    features.of_guests = UserSignals()
+    for _ in range(2):
+        assert await shoppers.signals("", "v", Degraded()) == UserSignals()
         features.down = True
 
 

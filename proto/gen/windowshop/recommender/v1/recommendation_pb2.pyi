@@ -148,6 +148,7 @@ class Explanation(_message.Message):
         """What brought it onto the page in spite of its score; empty: its score did.
         "session-share": the places kept for neighbours of the product viewed last.
         "category-cap", "brand-cap": better ones of one category or brand stood back; "diversity": both together did.
+        "mmr": better ones are more like what stands above (maximal marginal relevance).
         "replacement": a better one may not be shown any more since it was found.
         "fill": nothing better was found for a short page. "memory": the catalogue's store is down.
         """
