@@ -114,7 +114,7 @@ def merge(addresses: Addresses, visitor: str, user: str, as_json: bool) -> None:
 @json_option
 @addressed
 def erase(addresses: Addresses, user: str, visitor: bool, yes: bool, as_json: bool) -> None:
-    """Erase USER everywhere: events, features, model vectors. It cannot be undone.
+    """Erase USER everywhere: events, features, what is remembered. It cannot be undone.
 
     What was not reached is an error; run it again then.
     """
