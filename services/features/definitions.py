@@ -24,7 +24,7 @@ _FEATURE_KEYS = {
     "sql", "relative_to_maximum",
 }  # fmt: skip
 _RELATIVE_KEYS = {"scale", "half_life", "digits", "maximum"}
-_ENTITY_KEYS = {"batch", "known", "active", "of_products"}
+_ENTITY_KEYS = {"batch", "known", "active", "of_products", "idle"}
 
 
 class DefinitionError(ValueError):
@@ -96,6 +96,9 @@ def _entity(name: str, table: Any, path: Path, features: tuple[Feature, ...]) ->
     batch = table.get("batch", 500)
     if not isinstance(batch, int) or not 1 <= batch <= 5_000:
         raise DefinitionError(f"{place}: batch must be 1 to 5000")
+    # What is stored of such a feature is served whatever happens: nobody but the worker would ever compute it.
+    needed = any(f.materialize and f.on_event is OnEvent.QUEUE for f in features)
+    idle = _statement(table, "idle", path, place) if "idle" in table else None
     return Entity(
         name=name,
         batch=batch,
@@ -103,6 +106,7 @@ def _entity(name: str, table: Any, path: Path, features: tuple[Feature, ...]) ->
         known=_statement(table, "known", path, place),
         active=_statement(table, "active", path, place),
         of_products=_statement(table, "of_products", path, place) if "of_products" in table else None,
+        idle=None if needed else idle,
     )
 
 

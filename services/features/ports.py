@@ -138,7 +138,10 @@ class FeatureComputer(Protocol):
         """Those of ``ids`` that an event or the catalogue names."""
 
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
-        """The next ids with evidence, ascending."""
+        """The next ids to keep fresh, ascending."""
+
+    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
+        """Those of ``ids`` that are not kept fresh any more; none when the entity declares no way to tell."""
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """The ids whose values depend on the catalogue data of products; none when the entity declares no way."""

@@ -133,9 +133,13 @@ class Refresher:
             await self._values(entity.features[name], wanted, records, entries)
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
+        # Those leave the queue: what nobody looks at costs nothing, and a read or an event brings it back.
+        idle = await self._computer.idle(entity, list(known), claimed_ms)
         result: list[tuple[Claim, int | None]] = []
         for claim in claims:
-            if claim.id in records:
+            if claim.id in idle:
+                result.append((claim, None))
+            elif claim.id in records:
                 new = entries.get(claim.id)
                 result.append((claim, self._next(materialized, records[claim.id], new, claimed_ms)))
             else:

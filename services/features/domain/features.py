@@ -87,8 +87,9 @@ class Feature:
 class Entity:
     """One entity type: its features, how many of it are refreshed at once, and the statements that list its members.
 
-    ``known`` tells which of given ids exist; ``active`` lists, in pages, those with evidence; ``of_products``, where
-    there is one, lists those whose values depend on given products' catalogue data.
+    ``known`` tells which of given ids exist; ``active`` lists, in pages, those to keep fresh; ``of_products``, where
+    there is one, lists those whose values depend on given products' catalogue data; ``idle``, where there is one, tells
+    which of given ids are not kept fresh any more: an event or a read computes them.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Entity:
     known: str
     active: str
     of_products: str | None
+    idle: str | None = None
 
     @property
     def materialized(self) -> list[Feature]:

@@ -21,6 +21,7 @@ _FEATURE: _Contract = _OF_IDS, ("id", "value"), (UNTIL,)
 _TABLE: _Contract = _OF_IDS, ("id", "keys"), ()
 _TABLE_FIXED = ("id", "keys", UNTIL)
 _MAXIMUM: _Contract = (("$1 timestamptz[] instants", {"timestamptz[]"}),), ("at", "value"), ()
+_IDLE: _Contract = _OF_IDS, ("id",), ()
 _KNOWN: _Contract = (("$1 text[] ids", _IDS),), ("id",), ()
 _ACTIVE: _Contract = (
     (("$1 text after", {"text", "varchar"}), ("$2 timestamptz now", _INSTANT), ("$3 int limit", _NUMBER)),
@@ -60,6 +61,8 @@ class PostgresComputer:
             await self._check(f"{place}: active", entity.active, _ACTIVE)
             if entity.of_products is not None:
                 await self._check(f"{place}: of_products", entity.of_products, _OF_PRODUCTS)
+            if entity.idle is not None:
+                await self._check(f"{place}: idle", entity.idle, _IDLE)
             for feature in entity.features.values():
                 await self._check_feature(feature)
 
@@ -122,6 +125,12 @@ class PostgresComputer:
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
         """See FeatureComputer."""
         return [row["id"] for row in await self._database.fetch(entity.active, after, instant(now_ms), limit)]
+
+    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
+        """See FeatureComputer."""
+        if entity.idle is None or not ids:
+            return set()
+        return {row["id"] for row in await self._database.fetch(entity.idle, list(ids), instant(now_ms))}
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """See FeatureComputer."""

@@ -130,7 +130,9 @@ async def test_without_the_log_what_was_right_before_is_flagged(process: Process
     assert await process.read(CATEGORY) == Reading("Toys", Status.STALE, NOW)
 
 
-async def test_the_worker_changes_values_on_time_and_lets_go_of_who_is_inactive(process: Process) -> None:
+async def test_the_worker_changes_values_on_time_and_lets_go_of_who_is_inactive(parts: Parts, process: Process) -> None:
+    # Of those who are kept fresh for as long as anything counts; users are not (see test_idle_users).
+    process = Process(parts, dataclasses.replace(process.user, idle=None))
     await Shop(process.parts).happened(view("u", "t", ago=59 * MINUTE), order("u", 5.0, "t", ago=59 * MINUTE))
     await process.parts.queue.enqueue("User", {"u": 1})
     assert await process.refresh() == 1

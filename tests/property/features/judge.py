@@ -12,6 +12,8 @@ from services.features.reading import Answer
 from tests.property.features.truth import Stamped
 from tests.property.features.world import World
 
+_DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -68,11 +70,12 @@ class Judge:
         log = await self.world.truth.log()
         for entity_id in asked.known:
             self.once_known.add((asked.entity.name, entity_id))
+        here = self._here(asked, log)
         for feature in asked.features:
             readings = dict(zip(asked.ids, answer.readings[feature.name], strict=True))
             found = {i: r for i, r in readings.items() if self._exists(asked, feature, i, r)}
             for entity_id, reading in found.items():
-                self._check_status(asked, feature, entity_id, reading)
+                self._check_status(asked, feature, entity_id, reading, entity_id in here)
                 self._check_age(asked, feature, entity_id, reading, log)
             await self._check_values(asked, feature, found)
 
@@ -86,7 +89,14 @@ class Judge:
             assert (asked.entity.name, entity_id) in self.once_known, f"{entity_id} is unknown, not {reading}"
         return True
 
-    def _check_status(self, asked: Asked, feature: Feature, entity_id: str, reading: Reading) -> None:
+    def _here(self, asked: Asked, log: Iterable[Stamped]) -> frozenset[str]:
+        """Those whom the worker keeps fresh; of users, those with an event of yesterday or today."""
+        if asked.entity.idle is None:
+            return frozenset(asked.ids)
+        yesterday_ms = (self.world.clock.ms // _DAY_MS - 1) * _DAY_MS
+        return frozenset(event.subject_id for event in log if event.event_ms >= yesterday_ms)
+
+    def _check_status(self, asked: Asked, feature: Feature, entity_id: str, reading: Reading, here: bool) -> None:
         what = f"{feature.name} of {entity_id}: {reading} at {self.world.clock.ms}"
         if reading.status in (Status.DEFAULT, Status.NULL):
             assert reading.value == feature.default, what
@@ -96,7 +106,7 @@ class Judge:
         aged = [now - reading.computed_ms >= feature.refresh_ms for now in (asked.began_ms, self.world.clock.ms)]
         if aged[0] == aged[1]:
             assert (reading.status is Status.STALE) == aged[0], what
-        if asked.caught_up:
+        if asked.caught_up and here:
             assert reading.status is Status.PRESENT, f"the worker forgot it: {what}"
 
     def _check_age(

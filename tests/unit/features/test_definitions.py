@@ -92,6 +92,13 @@ def test_mistakes_are_told(tmp_path: Path, old: str, new: str, message: str) -> 
         load(file(tmp_path, GOOD.replace(old, new, 1)))
 
 
+def test_nobody_is_left_alone_of_whom_the_worker_alone_computes_a_feature(tmp_path: Path) -> None:
+    idle = GOOD.replace("[entities.User]", '[entities.User]\nidle = "any.sql"')
+    assert load(file(tmp_path, idle)).entities["User"].idle == "SELECT 1"
+    queued = idle.replace('on_event = "none"', 'on_event = "queue"\nmaterialize = true')
+    assert load(file(tmp_path, queued)).entities["User"].idle is None
+
+
 RELATIVE = """on_event = "queue"
 materialize = true
 relative_to_maximum = { scale = 10, half_life = "2h", digits = 1, maximum = "any.sql" }
