@@ -37,7 +37,8 @@ READINGS = Counter(
 )
 COMPUTATIONS = Counter(
     "windowshop_feature_computations_total",
-    "Feature values computed from the log, by cause: read (a caller waited), due (the worker) or refresh (asked for).",
+    "Feature values computed from the log, by cause: read (a caller waited), due (the worker), refresh (asked for)"
+    " or training (as of the past).",
     ["feature", "cause"],
 )
 COMPUTE_SECONDS = Histogram(
