@@ -1,4 +1,4 @@
-"""``python -m services.features [server|worker]``."""
+"""``python -m services.features [server|worker]``, or ``export`` with options of its own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ ROLES = {"server": app.serve, "worker": app.work}
 
 def main(arguments: list[str]) -> None:
     """Runs one role; the server when none is named."""
+    if arguments[:1] == ["export"]:
+        from services.features import export_command  # noqa: PLC0415 - servers need not load what writes files
+
+        sys.exit(export_command.main(arguments[1:]))
     role = ROLES.get(arguments[0] if arguments else "server")
     if role is None or len(arguments) > 1:
-        sys.exit("usage: python -m services.features [server|worker]")
+        sys.exit("usage: python -m services.features [server|worker|export]")
     settings = load(FeatureSettings)
 
     async def run(stopping: asyncio.Event, closers: AsyncExitStack) -> None:

