@@ -15,6 +15,7 @@ from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.online import RedisOnlineStore
 from services.runtime.errors import from_rpc
 from tests.faults.features.test_stores_down import PostgresFactory, ValkeyFactory, orders
+from tests.integration.features.test_merging import the_tail_has_seen_all
 from tests.support.features import FeatureServer, event, running_server, running_worker
 from tests.support.stack import PostgresServer, ValkeyServer
 from tests.support.waiting import eventually
@@ -71,6 +72,7 @@ async def test_marks_that_nobody_remembers_come_from_the_log(
 ) -> None:
     """Redis is away during the merge and keeps what it had; the server that owes the marks ends before it is back."""
     await filled(server)
+    await the_tail_has_seen_all(server, valkey)
     with monkeypatch.context() as away:
         for name in ("mark", "erase"):
             away.setattr(RedisOnlineStore, name, _away)
