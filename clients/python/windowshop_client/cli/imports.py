@@ -1,6 +1,6 @@
 """Commands that load data."""
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -70,23 +70,40 @@ def import_events(addresses: Addresses, file: Path, as_json: bool) -> None:
 @import_group.command("complete-journey")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the newest baskets, and the products in them.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Leave out what came after this day of the data.")
+@click.option(
+    "--without", multiple=True, metavar="DEPARTMENT", help="Leave out a department, such as FUEL; repeatable."
+)
+@click.option(
+    "--households",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Leave out products that fewer households bought.",
+)
 @now_option
 @json_option
 @addressed
 def import_complete_journey(
-    addresses: Addresses, limit: int | None, until: datetime | None, now: datetime, as_json: bool
+    addresses: Addresses,
+    limit: int | None,
+    until: datetime | None,
+    without: tuple[str, ...],
+    households: int,
+    now: datetime,
+    as_json: bool,
 ) -> None:
     """Load the Complete Journey: a year of real grocery baskets, the newest one moved to now.
 
     Running it again adds nothing. To go on after an interruption, give the --now that it printed.
     """
     # pandas takes half a second to import, which no other command should pay.
+    from windowshop_client.complete_journey.data import Choice  # noqa: PLC0415
     from windowshop_client.complete_journey.load import Report, load_journey  # noqa: PLC0415
 
-    last: date | None = until.date() if until is not None else None
+    choice = Choice(until.date() if until is not None else None, limit, frozenset(without), households)
 
     async def work(client: Client) -> Report:
-        return await load_journey(client, Console(stderr=True), now=now, until=last, limit=limit)
+        return await load_journey(client, Console(stderr=True), now=now, choice=choice)
 
     try:
         report = addresses.call(work)

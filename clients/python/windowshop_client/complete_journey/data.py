@@ -60,12 +60,29 @@ class Journey:
     baskets: Baskets
 
 
-def read_journey(*, until: date | None = None, limit: int | None = None) -> Journey:
-    """The data up to and including the day `until` of its calendar (all of it when left out).
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which part of the data is wanted; all of it when left out.
 
-    `limit` keeps the newest baskets only, and the products that they name; prices and stock are those
-    of all baskets up to `until` nevertheless.
+    `limit` keeps the newest baskets only, and the products that they name; prices and stock are those of all baskets up
+    to `until` nevertheless.
     """
+
+    until: date | None = None
+    """The last day, on the data's own calendar."""
+    limit: int | None = None
+    without: frozenset[str] = frozenset()
+    """Departments, as the catalogue file writes them, whose products and lines are left out."""
+    households: int = 1
+    """Of a product, how many must have bought it up to `until`; rarer ones are left out with their lines."""
+
+
+EVERYTHING = Choice()
+
+
+def read_journey(choice: Choice = EVERYTHING) -> Journey:
+    """The chosen part; raises ValueError when that is nothing."""
+    until, limit = choice.until, choice.limit
     tables = get_data(["transactions", "products"])
     lines = tables["transactions"].sort_values(["transaction_timestamp", "basket_id", "product_id"], kind="stable")
     if until is not None:
@@ -73,12 +90,29 @@ def read_journey(*, until: date | None = None, limit: int | None = None) -> Jour
     if lines.empty:
         message = f"the data begins on {tables['transactions']['transaction_timestamp'].min():%Y-%m-%d}"
         raise ValueError(message)
-    products = _with_signals(tables["products"], lines)
+    lines, catalogue = _narrowed(lines, tables["products"], choice)
+    if lines.empty:
+        message = "no product is left"
+        raise ValueError(message)
+    products = _with_signals(catalogue, lines)
     if limit is not None:
         newest = lines["basket_id"].drop_duplicates(keep="last").iloc[-limit:]
         lines = lines[lines["basket_id"].isin(newest)]
         products = products[products["product_id"].isin(lines["product_id"].unique())]
     return Journey(products=products, baskets=_baskets(lines))
+
+
+def _narrowed(lines: pd.DataFrame, products: pd.DataFrame, choice: Choice) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if choice.without:
+        gone = products.loc[products["department"].isin(choice.without), "product_id"]
+        lines = lines[~lines["product_id"].isin(gone)]
+        products = products[~products["product_id"].isin(gone)]
+    if choice.households > 1:
+        buyers = lines.groupby("product_id")["household_id"].nunique()
+        known = buyers.index[buyers >= choice.households]
+        lines = lines[lines["product_id"].isin(known)]
+        products = products[products["product_id"].isin(known)]
+    return lines, products
 
 
 def time_shift(newest: datetime, now: datetime) -> timedelta:

@@ -1,7 +1,7 @@
 """Imports the Complete Journey through the public calls."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from rich.console import Console
 from windowshop.features.v1 import features_pb2 as f
@@ -9,7 +9,7 @@ from windowshop.recommender.v1 import catalog_pb2 as c
 
 from windowshop_client.arrival import product_arrived
 from windowshop_client.client import Client
-from windowshop_client.complete_journey.data import read_journey, time_shift
+from windowshop_client.complete_journey.data import EVERYTHING, Choice, read_journey, time_shift
 from windowshop_client.complete_journey.messages import event_chunks, product_chunks
 from windowshop_client.progress import progress
 
@@ -22,19 +22,17 @@ class Report:
     events: f.ImportEventsResponse
 
 
-async def load_journey(
-    client: Client, console: Console, *, now: datetime, until: date | None = None, limit: int | None = None
-) -> Report:
+async def load_journey(client: Client, console: Console, *, now: datetime, choice: Choice = EVERYTHING) -> Report:
     """Products first, then one event a basket, the newest at `now`.
 
     Event ids come from basket ids, so a second import changes nothing: neither events, which keep the
     times of the first import, nor products, which do not depend on `now`. An import that was cut short is
     completed by another one with the same `now`, which is shown for that: with a later one, the baskets
     that were missing would move away from those that were not. Raises WindowshopError, and ValueError
-    when `until` leaves no data.
+    when `choice` leaves no data.
     """
     console.print("reading the Complete Journey ...", highlight=False)
-    journey = read_journey(until=until, limit=limit)
+    journey = read_journey(choice)
     shift = time_shift(journey.baskets.newest, now)
     newest = (journey.baskets.newest + shift).strftime("%Y-%m-%dT%H:%M:%SZ")
     console.print(
