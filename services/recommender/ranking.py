@@ -41,7 +41,7 @@ from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.scores import PostgresScores
 from services.recommender.stores.serving_configs import PostgresServingConfigs
-from services.recommender.training.process import learn
+from services.recommender.training import process
 from services.recommender.training.scores import ScoreRefresher
 from services.recommender.training.trainer import Trainer
 from services.runtime.errors import ServiceError
@@ -101,7 +101,9 @@ async def assemble(
         active_model.switch(model_id)
         scores.ask()
 
-    trainer = Trainer(models, features, catalog, learn, clock, settings.train_every, active_model.prepare, activated)
+    trainer = Trainer(
+        models, features, catalog, process.learn, clock, settings.train_every, active_model.prepare, activated
+    )
     closers.push_async_callback(trainer.close)
     await _warm(active_model, configs, showcase, erasures)
     return Ranking(

@@ -21,7 +21,9 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-NO_INTERACTIONS = "NO_INTERACTIONS: the event log has no view, cart or order of a known user"
+NO_INTERACTIONS = (
+    "NO_INTERACTIONS: the event log has no view, cart or order by a known user of a product of the catalogue"
+)
 
 # How often the schedule is looked at: a shop whose first events just came gets its first model this soon.
 _TICK_SECONDS = 20.0

@@ -14,12 +14,16 @@ import grpc
 import pytest
 from windowshop.recommender.v1 import model_pb2 as pb
 
+from services.recommender.domain import learned as knowledge
 from services.recommender.stores.models import INTERRUPTED
-from services.recommender.training import trainer
+from services.recommender.training import process, trainer
+from services.recommender.training.learning.version import learn
+from services.recommender.training.process import Learnt
 from services.runtime.errors import ServiceError, from_rpc
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import FakeFeatures, FeatureServer, User, running_features
 from tests.support.recommender import RunningRecommender, ids, running_recommender
+from tests.support.shoplog import NOW, shop
 from tests.support.stack import PostgresServer
 from tests.support.waiting import eventually
 
@@ -129,6 +133,38 @@ async def test_an_empty_log_is_no_model(bench: Bench) -> None:
     assert not (await bench.service.recommend()).model_version
 
 
+async def test_a_log_of_products_that_the_catalogue_does_not_have_is_no_model(bench: Bench) -> None:
+    bench.features.interact("somebody", "gone", "purchase-complete")
+    model = await bench.service.train()
+    assert model.state == pb.FAILED
+    assert model.reason.startswith("NO_INTERACTIONS")
+
+
+async def test_a_version_that_is_worse_is_rejected_and_what_serves_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behave(bench.features)
+    first = await bench.service.train()
+
+    async def worse(*_: object) -> Learnt:
+        log, products = shop(users=4, days=10.0)
+        artifact = knowledge.encode(learn(log, NOW, products))
+        return Learnt({knowledge.ARTIFACT: artifact}, {"ndcg_anything": 0.1}, {"labels": "none"}, "by far")
+
+    monkeypatch.setattr(process, "learn", worse)
+    async with running_recommender(bench.dsn, bench.server.address) as other:
+        model = await other.train()
+        assert model.state == pb.REJECTED
+        assert model.reason == "WORSE: by far"
+        assert model.metrics["ndcg_anything"] == 0.1
+        assert model.lineage["labels"] == "none"
+        assert model.HasField("finish_time")
+        error = await error_of(other.models.ActivateModel(pb.ActivateModelRequest(id=model.id), timeout=10))
+        assert error.reason == "MODEL_NOT_READY"
+    assert {one.id: one.state for one in await models(bench)} == {first.id: pb.ACTIVE, model.id: pb.REJECTED}
+    assert (await bench.service.recommend("red-user-0")).model_version == first.id
+
+
 async def test_the_same_log_makes_the_same_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     behave(bench.features)
     first, second = await bench.service.train(), await bench.service.train()
@@ -235,6 +271,7 @@ async def test_stopping_the_service_ends_its_run(
     async with running_features() as server:
         behave(server.features)
         async with running_recommender(dsn, server.address) as service:
+            await import_products(service.catalog, [product(name) for name in PRODUCTS])
             started = await service.models.TrainModel(pb.TrainModelRequest(), timeout=10)
             await eventually(lambda: mark.exists() and mark.read_text().strip(), timeout=30)
         with pytest.raises(ProcessLookupError):
@@ -258,6 +295,7 @@ async def test_the_schedule_trains_once_there_is_something_to_learn_and_not_agai
 
         await eventually(lambda: server.features.training_reads >= 3)
         assert await listed() == []
+        await import_products(service.catalog, [product(name) for name in PRODUCTS])
         behave(server.features)
 
         async def active() -> bool:

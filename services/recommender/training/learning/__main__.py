@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,13 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)
-    main(Path(sys.argv[1]))
-    # Not by returning: the thread above still reads.
+    code = 0
+    try:
+        main(Path(sys.argv[1]))
+    except Exception:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    # Not by returning: the thread above still reads, and an interpreter that ends meanwhile aborts.
+    os._exit(code)

@@ -78,7 +78,9 @@ def _ranks(prices: Floats, departments: Codes) -> Floats:
     ranks = np.full(len(prices), 0.5)
     known = np.flatnonzero(~np.isnan(prices))
     order = known[np.lexsort((prices[known], departments[known]))]
-    bounds = np.flatnonzero(np.r_[True, departments[order][1:] != departments[order][:-1]]) if len(order) else order
+    if not len(order):
+        return ranks
+    bounds = np.flatnonzero(np.r_[True, departments[order][1:] != departments[order][:-1]])
     for start, end in zip(bounds, np.r_[bounds[1:], len(order)], strict=True):
         rows = order[start:end]
         own = prices[rows]

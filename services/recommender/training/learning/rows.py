@@ -17,6 +17,7 @@ from services.recommender.domain.ranker_features import assemble
 from services.recommender.domain.retrieving import ANYTHING, NEW, OBJECTIVES, retrieve
 from services.recommender.training.learning.log import Log
 from services.recommender.training.learning.states import States
+from services.recommender.training.learning.truth import taken
 
 # Of a window; more of them sharpen nothing that the metrics could show, and cost time.
 _USERS = 4_000
@@ -52,14 +53,14 @@ def cases(log: Log, learned: Learned, window: Window, types: Sequence[int], seed
     ``types``: which interactions count as taking a product.
     """
     states = States(log.before(window.start), window.start)
-    taken = _taken(log.between(window.start, window.end).of(*types))
-    users = sorted(taken)
+    took = taken(log.between(window.start, window.end).of(*types))
+    users = sorted(took)
     if len(users) > _USERS:
         users = sorted(np.random.default_rng(seed).choice(users, _USERS, replace=False).tolist())
     for user in users:
         person = personal(learned, states.of(user))
         for objective in OBJECTIVES:
-            wanted = taken[user]
+            wanted = took[user]
             if objective == NEW:
                 wanted = np.setdiff1d(wanted, person.bought)
             if not len(wanted):
@@ -67,13 +68,6 @@ def cases(log: Log, learned: Learned, window: Window, types: Sequence[int], seed
             places, fused = retrieve(person, objective)
             matrix = assemble(person, places)
             yield Case(objective, user, places, fused, matrix, np.isin(places, wanted), len(wanted))
-
-
-def _taken(labels: Log) -> dict[int, Places]:
-    pairs = np.unique(np.column_stack([labels.users, labels.products]).astype(np.int64), axis=0)
-    users, start = np.unique(pairs[:, 0], return_index=True)
-    parts = np.split(pairs[:, 1], start[1:])
-    return dict(zip(users.tolist(), parts, strict=True)) if len(users) else {}
 
 
 @dataclass(frozen=True, slots=True)
