@@ -21,9 +21,10 @@ SKELETON = ("__init__", "__main__", "app", "settings", "servicer", "ports", "cli
 
 # One place for each driver: who wants to replace it knows where to go.
 DRIVERS = {
-    "asyncpg": ("services/*/stores/*", "deploy/local/postgres.py"),
+    "asyncpg": ("services/*/stores/*", "deploy/local/postgres.py", "bench/crowd.py"),  # a million users, fast
     "pgvector": ("services/recommender/stores/*",),
-    "redis": ("services/features/stores/*", "bench/ingest.py"),  # the bench asks how much memory a user takes
+    # The benches ask how much memory a user takes.
+    "redis": ("services/features/stores/*", "bench/ingest.py", "bench/refresh.py"),
     "yoyo": ("services/runtime/migrations.py",),
     "psycopg": ("services/runtime/migrations.py",),
     "aiohttp": ("gateway/*", "services/runtime/ops.py", "deploy/local/*", "bench/*"),

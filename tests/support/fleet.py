@@ -52,14 +52,18 @@ class Member:
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels; counted since the process started."""
+        return sum(value for _, value in await self.samples(name, **labels))
+
+    async def samples(self, name: str, **labels: str) -> list[tuple[Mapping[str, str], float]]:
+        """Those samples, each with all of its labels."""
         async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self.ops_port}/metrics") as answer:
             text = await answer.text()
-        return sum(
-            sample.value
+        return [
+            (sample.labels, sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ async def test_a_server_that_leaves_is_left_before_it_refuses() -> None:
 
     def behaviour(name: str) -> Behaviour:
         async def answer() -> pb.GetFeaturesResponse:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)  # calls are under way when the server leaves
             answered.append(name)
             return pb.GetFeaturesResponse()
 
