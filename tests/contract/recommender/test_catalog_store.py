@@ -254,7 +254,7 @@ async def test_changes_come_in_order_with_the_newest_state(store: PostgresCatalo
 
     found = await log.changes(0, 10)
     assert [(change.product_id, change.deleted) for change in found] == [("p3", False), ("p1", False), ("p2", True)]
-    assert found[1] == ProductChange(found[1].change_seq, "p1", False, "Home", RICH.price, 0, 0, 4.5, 10)
+    assert found[1] == ProductChange(found[1].change_seq, "p1", False, "Home", RICH.price, 0, 0, 4.5, 10, RICH.brand)
     assert [change.change_seq for change in found] == sorted(change.change_seq for change in found)
     assert await log.changes(0, 2) == found[:2]
     assert await log.changes(found[1].change_seq, 10) == found[2:]

@@ -83,6 +83,8 @@ def _read(text: str) -> tuple[s.ServingConfig, list[str]]:
     config = s.ServingConfig()
     try:
         given = json.loads(text)
+        if not isinstance(given, dict):
+            raise ValueError("it must be a JSON object")
         ParseDict(given, config)
     except (ValueError, ParseError) as error:
         raise click.ClickException(f"not a serving config: {error}") from error
