@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
 CODE := services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-features bench-ingest bench-refresh clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-features bench-ingest bench-quality bench-refresh clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ bench-features: setup ## Measure feature reads beside Fabra and Feast, installin
 
 bench-ingest: setup ## Measure writing events: rate, visibility, memory; last line is JSON
 	$(BIN)/python -m bench ingest
+
+bench-quality: setup ## Measure recommendations over REST against what real households bought next; last line is JSON
+	$(BIN)/python -m bench quality
 
 bench-refresh: setup ## Measure refresh cost with a million users of whom few are active; last line is JSON
 	$(BIN)/python -m bench refresh $(ARGS)

@@ -1,6 +1,6 @@
 """`python -m bench`: measures features and recommendations, prints a table and, last, one JSON object.
 
-`python -m bench ingest`, `refresh` and `features` are measurements of their own.
+`python -m bench ingest`, `quality`, `refresh` and `features` are measurements of their own.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bench import features, ingest, refresh
+from bench import features, ingest, quality, refresh
 from bench.driver import Job
 from bench.scenarios import Population, Scenario, scenarios
 from tests.support.shop import Rest, running_shop
@@ -58,6 +58,7 @@ def main(context: click.Context, url: str | None, seconds: float, output: Path) 
 
 main.add_command(features.command, "features")
 main.add_command(ingest.command, "ingest")
+main.add_command(quality.command, "quality")
 main.add_command(refresh.command, "refresh")
 
 

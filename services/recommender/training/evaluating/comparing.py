@@ -1,0 +1,88 @@
+"""What is recommended beside the simple models of the same past: the same shoppers, the same truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from services.recommender.domain.learned import Codes, Places
+from services.recommender.domain.retrieving import ANYTHING, NEW
+from services.recommender.training.evaluating.baselines import OWN, baselines, top
+from services.recommender.training.evaluating.metrics import (
+    PER_SHOPPER,
+    SHOP_WIDE,
+    Judgement,
+    Lists,
+    Shop,
+    judge,
+    paired_bootstrap,
+)
+from services.recommender.training.learning.log import Log
+from services.recommender.training.learning.truth import never_before, taken
+
+METRICS = ("ndcg", "recall", "hit_rate", "mrr", "coverage", "novelty", "calibration", "popularity_bias")
+
+# By objective, then by the name of who recommends.
+Judged = Mapping[str, Mapping[str, Judgement]]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A log up to an instant, and what was taken after it: anything, and what the shopper had never bought."""
+
+    past: Log
+    instant: float
+    histories: Lists
+    wanted: Mapping[str, Lists]
+
+
+def split(log: Log, instant: float, end: float, *types: int) -> Split:
+    """``types``: which interactions count as taking."""
+    past = log.before(instant)
+    histories, wanted = taken(past.of(*types)), taken(log.between(instant, end).of(*types))
+    return Split(past, instant, histories, {ANYTHING: wanted, NEW: never_before(wanted, histories)})
+
+
+def compare(task: Split, served: Mapping[str, Lists], name: str, departments: Codes) -> Judged:
+    """``served``: the lists of ``name`` by objective; shoppers without one are not judged, by nobody."""
+    models = baselines(task.past, task.instant)
+    past = task.past
+    shop = Shop(np.bincount(past.products, minlength=len(past.product_ids)).astype(np.float64), departments)
+    none: Places = np.zeros(0, dtype=np.int64)
+    judged: dict[str, dict[str, Judgement]] = {}
+    for objective, lists in served.items():
+        wanted = {user: products for user, products in task.wanted[objective].items() if user in lists}
+        found = judged.setdefault(objective, {name: judge(lists, wanted, task.histories, shop)})
+        for other, scorer in models.items():
+            if objective == NEW and other == OWN:
+                continue
+            bought = task.histories if objective == NEW else {}
+            simple = {user: top(scorer(user), bought.get(user, none)) for user in wanted}
+            found[other] = judge(simple, wanted, task.histories, shop)
+    return judged
+
+
+def summary(judged: Judged, name: str) -> dict[str, Any]:
+    """For JSON: by objective and model all metrics, and by how much ``name`` is better, with the 95 % interval."""
+    return {
+        objective: {
+            other: {
+                **{metric: round(one.mean(metric), 5) for metric in (*PER_SHOPPER, *SHOP_WIDE)},
+                "shoppers": len(one.shoppers),
+                "better_by": _differences(found[name], one) if other != name else {},
+            }
+            for other, one in found.items()
+        }
+        for objective, found in judged.items()
+    }
+
+
+def _differences(one: Judgement, other: Judgement) -> dict[str, list[float]]:
+    found = {}
+    for metric in PER_SHOPPER:
+        interval = paired_bootstrap(one.values[metric], other.values[metric])
+        found[metric] = [round(value, 5) for value in (interval.mean, interval.low, interval.high)]
+    return found
