@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 # The constant of reciprocal rank fusion (Cormack et al. 2009 use 60 for lists of 1,000; our lists have
@@ -61,27 +61,37 @@ def merge(
     gives 1. Excluded products leave before ranks are counted. A source's repeated hits count once.
     """
     ceiling = sum(weights.get(source, 1.0) for source in found) / (RANK_CONSTANT + 1) or 1.0
-    traces: dict[str, list[Trace]] = {}
+    fused: dict[str, float] = {}
+    ranked: list[tuple[str, float, list[Hit]]] = []
     for source, hits in found.items():
-        weight = weights.get(source, 1.0)
-        for rank, hit in enumerate(_distinct(hits, excluded), start=1):
-            share = weight / (RANK_CONSTANT + rank) / ceiling
-            traces.setdefault(hit.id, []).append(Trace(source, rank, share, hit.anchor, hit.score))
-    merged = [
-        Candidate(
-            product_id,
-            sum(trace.share for trace in own),
-            tuple(sorted(own, key=lambda trace: (-trace.share, trace.source))),
-        )
-        for product_id, own in traces.items()
+        worth = weights.get(source, 1.0) / ceiling
+        distinct = _distinct(hits, excluded)
+        ranked.append((source, worth, distinct))
+        for rank, hit in enumerate(distinct, start=1):
+            fused[hit.id] = fused.get(hit.id, 0.0) + worth / (RANK_CONSTANT + rank)
+    chosen = sorted(fused.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    # How each was found: of those that go on only.
+    traces: dict[str, list[Trace]] = {product_id: [] for product_id, _ in chosen}
+    for source, worth, distinct in ranked:
+        for rank, hit in enumerate(distinct, start=1):
+            own = traces.get(hit.id)
+            if own is not None:
+                own.append(Trace(source, rank, worth / (RANK_CONSTANT + rank), hit.anchor, hit.score))
+    return [
+        Candidate(product_id, fusion, tuple(sorted(traces[product_id], key=lambda trace: (-trace.share, trace.source))))
+        for product_id, fusion in chosen
     ]
-    merged.sort(key=lambda candidate: (-candidate.fusion, candidate.id))
-    return merged[:limit]
 
 
-def _distinct(hits: Sequence[Hit], excluded: Container[str]) -> Iterable[Hit]:
+def _distinct(hits: Sequence[Hit], excluded: Container[str]) -> list[Hit]:
     seen: set[str] = set()
-    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.id)):
+    distinct: list[Hit] = []
+    for hit in sorted(hits, key=_by_score):
         if hit.id not in seen and hit.id not in excluded:
             seen.add(hit.id)
-            yield hit
+            distinct.append(hit)
+    return distinct
+
+
+def _by_score(hit: Hit) -> tuple[float, str]:
+    return (-hit.score, hit.id)

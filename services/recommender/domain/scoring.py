@@ -102,8 +102,8 @@ def assemble(
     return np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in COLUMNS])
 
 
-# What a trained ranker's log-odds are moved by, on the same columns. A ranker learns what shoppers take in the end; these
-# say what they are after at this moment: a session must show on the next page, as long as it lasts.
+# What a trained ranker's log-odds are moved by, on the same columns. A ranker learns what shoppers take in the end;
+# these say what they are after at this moment: a session must show on the next page, as long as it lasts.
 RANKED_WEIGHTS: Mapping[str, float] = dict.fromkeys(COLUMNS, 0.0) | {
     "session_similarity": 1.0,
     "browsing_category": 0.5,

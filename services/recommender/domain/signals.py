@@ -29,8 +29,8 @@ class UserSignals:
 
     ``recent_views`` and ``recent_carts`` run from new to old, ``purchases`` from the most to the least
     habitual (frequency with decay). A ``browsing_category`` means a view within the last hour.
-    ``bought`` is all that was bought, as far as it is remembered, the newest first; ``bought_table`` has a row for each:
-    orders, first and last time (seconds since 1970), order lines with decay.
+    ``bought`` is all that was bought, as far as it is remembered, the newest first; ``bought_table`` has a row for
+    each: orders, first and last time (seconds since 1970), order lines with decay.
     """
 
     browsing_category: str | None = None

@@ -37,7 +37,9 @@ async def gather(
         limit = max(spec.limit, 2 * page_size) + hidden
         started = time.perf_counter()
         try:
-            hits = await within(spec.deadline, sources[spec.name].fetch(context, limit))
+            source = sources[spec.name]
+            found_now = source.fetch(context, limit)
+            hits = await (found_now if source.asks_nobody else within(spec.deadline, found_now))
         except Exception as error:
             degraded.add(f"candidates:{spec.name}")
             cause = _cause(error)
@@ -50,8 +52,14 @@ async def gather(
         found[spec.name] = hits
 
     async with asyncio.TaskGroup() as group:
+        # Those that wait for somebody first: the others answer meanwhile.
         for spec in config.sources:
-            group.create_task(fetch(spec))
+            if not sources[spec.name].asks_nobody:
+                group.create_task(fetch(spec))
+        await asyncio.sleep(0)
+        for spec in config.sources:
+            if sources[spec.name].asks_nobody:
+                await fetch(spec)
     # In the order of the config, not of arrival: the same answers make the same page.
     return {spec.name: found[spec.name] for spec in config.sources if spec.name in found}
 

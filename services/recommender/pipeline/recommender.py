@@ -53,7 +53,7 @@ log = get_logger(__name__)
 _PAGE_SECONDS = 0.5
 
 # A search around texts or popular lists is asked for as many more hits as a shopper bought products, up to this.
-_BOUGHT_BEYOND = 200
+_BOUGHT_BEYOND = 40
 
 
 class Configs(Protocol):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from services.recommender.domain import personal
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.learned import Learned
@@ -26,6 +28,11 @@ class CandidateSource(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def asks_nobody(self) -> bool:
+        """Whether it answers from what the context has, at once: no deadline is worth its price."""
+        ...
+
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         """At most ``limit`` hits worth showing, or none when the context has nothing to go by."""
         ...
@@ -36,6 +43,7 @@ class Semantic:
     """Products whose texts resemble what is on the page or was viewed, carted or bought. Finds new products too."""
 
     name: ClassVar[str] = "semantic"
+    asks_nobody: ClassVar[bool] = False
     retrieval: Retrieval
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -49,19 +57,21 @@ class Semantic:
 class Around:
     """Neighbours, of one kind that the model version knows, of what is on the page or was viewed, carted or bought."""
 
+    asks_nobody: ClassVar[bool] = True
     name: str
     kind: str
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if context.version.learned is None:
             return []
-        return _best(_around(context.version.learned, self.kind, context.anchors), limit)
+        return _around(context.version.learned, self.kind, context.anchors, limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """What the model version has learned to fit the shopper in one way, see :mod:`~.domain.personal`."""
 
+    asks_nobody: ClassVar[bool] = True
     name: str
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -75,12 +85,13 @@ class Learnt:
 
 @dataclass(frozen=True, slots=True)
 class Collaborative:
-    """Products that the model expects the shopper to take: nearest to their vector, which is as new as their last click.
+    """Products that the model expects the shopper to take: nearest to their vector, as new as their last click.
 
     A version that is too large for memory keeps the vectors of all its products in the store.
     """
 
     name: ClassVar[str] = "collaborative"
+    asks_nobody: ClassVar[bool] = False
     retrieval: Retrieval
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -97,6 +108,7 @@ class BuyAgain:
     """What the user bought, the most habitual first. Asks nobody: what is sold out falls out with the facts."""
 
     name: ClassVar[str] = "buy_again"
+    asks_nobody: ClassVar[bool] = True
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         return _in_order(context.signals.purchases[:limit])
@@ -107,6 +119,7 @@ class RecentlyViewed:
     """What the shopper looked at, the newest first. Asks nobody, as above."""
 
     name: ClassVar[str] = "recently_viewed"
+    asks_nobody: ClassVar[bool] = True
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         return _in_order(context.signals.recent_views[:limit])
@@ -117,6 +130,7 @@ class PopularInCategories:
     """The best sellers of the user's leading categories."""
 
     name: ClassVar[str] = "popular_in_categories"
+    asks_nobody: ClassVar[bool] = False
     lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -133,6 +147,7 @@ class Popular:
     """The best sellers of the shop."""
 
     name: ClassVar[str] = "popular"
+    asks_nobody: ClassVar[bool] = False
     lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -144,6 +159,7 @@ class Trending:
     """What is wanted most since yesterday."""
 
     name: ClassVar[str] = "trending"
+    asks_nobody: ClassVar[bool] = False
     lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -155,6 +171,7 @@ class NewArrivals:
     """The newest products, which no behaviour speaks for yet."""
 
     name: ClassVar[str] = "new_arrivals"
+    asks_nobody: ClassVar[bool] = False
     lists: Lists
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -185,21 +202,27 @@ def own_history(source: str, signals: UserSignals) -> tuple[str, ...]:
     return histories.get(source, ())
 
 
-def _around(learned: Learned, kind: str, anchors: Sequence[Anchor]) -> list[Hit]:
-    """The neighbours of the anchors, each product once: its scores added up, its anchor the one that gives the most."""
-    table = learned.neighbours[kind]
-    own = {anchor.id for anchor in anchors}
-    best: dict[str, tuple[float, float, str]] = {}
-    for anchor in anchors:
-        place = learned.places.get(anchor.id, -1)
-        for near, weight in zip(table.places[place].tolist(), table.weights[place].tolist(), strict=True):
-            product_id = learned.ids[near] if near >= 0 else ""
-            if weight <= 0 or product_id in own:
-                continue
-            part = anchor.weight * weight
-            total, most, giver = best.get(product_id, (0.0, 0.0, ""))
-            best[product_id] = (total + part, max(most, part), anchor.id if part > most else giver)
-    return [Hit(product_id, total, giver) for product_id, (total, _, giver) in best.items()]
+def _around(learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
+    """The best neighbours of the anchors, each product once: its scores added up, its anchor who gives most."""
+    own = learned.find([anchor.id for anchor in anchors])
+    known = np.flatnonzero(own >= 0)
+    if not len(known):
+        return []
+    table, asked = learned.neighbours[kind], own[known]
+    weights = np.array([anchors[row].weight for row in known.tolist()])
+    near = table.places[asked]
+    parts = np.where((near >= 0) & ~np.isin(near, asked), table.weights[asked] * weights[:, None], 0.0)
+    places, inverse = np.unique(near, return_inverse=True)
+    # Anchors x products; an anchor names each of its neighbours once.
+    shares = np.zeros((len(asked), len(places)))
+    shares[np.arange(len(asked))[:, None], inverse.reshape(near.shape)] = parts
+    totals, givers = shares.sum(axis=0), shares.argmax(axis=0)
+    order = np.lexsort((places, -totals))[:limit]
+    return [
+        Hit(learned.ids[places[at]], float(totals[at]), anchors[known[givers[at]]].id)
+        for at in order.tolist()
+        if totals[at] > 0
+    ]
 
 
 def _in_order(ids: Sequence[str]) -> list[Hit]:

@@ -38,7 +38,7 @@ class Stock:
         self._reading = asyncio.Lock()
 
     def mask(self, learned: Learned) -> Mask | None:
-        """True for each product in stock, without the row of the unknown; None while nobody knows. Not to be changed."""
+        """True for each product in stock, without the row of the unknown; None: nobody knows. Not to be changed."""
         return next((mask for other, mask in self._masks if other is learned), None)
 
     def changed(self, product_id: str, available_quantity: int) -> None:

@@ -67,6 +67,7 @@ class Source:
     """Answers, hangs or fails."""
 
     name: ClassVar[str] = "source"
+    asks_nobody: ClassVar[bool] = False
     hits: Sequence[Hit] = ()
     mood: str = "fine"
 
