@@ -73,6 +73,7 @@ async def test_marks_that_nobody_remembers_come_from_the_log(
     """Redis is away during the merge and keeps what it had; the server that owes the marks ends before it is back."""
     await filled(server)
     await the_tail_has_seen_all(server, valkey)
+    assert (await count(server, "User", "u"), await count(server, "Visitor", "v")) == (1, 2)
     with monkeypatch.context() as away:
         for name in ("mark", "erase"):
             away.setattr(RedisOnlineStore, name, _away)
