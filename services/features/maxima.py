@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from services.features.domain.features import Entity, Feature, OnEvent
 from services.features.domain.relative import Maximum, Relative
-from services.features.ports import SETTLE_MS, DueQueue, FeatureComputer, Levels, StoreDownError
+from services.features.ports import SETTLE_MS, DueQueue, FeatureComputer, Greatest, Levels, StoreDownError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -20,7 +20,9 @@ _KEEP_MS = 100
 _PATIENCE = 0.05
 # When the worker is further behind, the levels it keeps are not believed: the log itself is asked.
 _BEHIND_MS = 5_000
-# That takes up to a second; then, for so many times as long as it took, what it said is good enough.
+# For so long an older maximum is better than one that may know too much for its instant.
+_UNSURE_MS = 10_000
+# The log takes up to a second; then, for so many times as long as it took, what it said is good enough.
 _REST = 20.0
 
 
@@ -47,6 +49,7 @@ class Maxima:
         self._patience = patience
         self._known: dict[str, Maximum] = {}
         self._looked_ms: dict[str, int] = {}
+        self._unsure_since: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         # Tasks of their own: a look takes as long as it takes, its callers go on with what is known.
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -99,25 +102,41 @@ class Maxima:
         waits_since: int | None = None
         with contextlib.suppress(StoreDownError):  # then values come from the log, and so does this
             waits_since, cursor = await self._queue.pending(entity.name, now_ms)
-        if cursor is None:
-            await self._ask_log(feature, relative, now_ms, whole=False)
-            return
         found = await self._levels.greatest(feature, cursor)
         at_ms = _known_until(entity, now_ms, waits_since, found.since_ms)
-        if not found.complete or now_ms - at_ms > _BEHIND_MS:
-            await self._ask_log(feature, relative, at_ms, whole=True)
-        else:
-            self._known[feature.name] = Maximum(found.level, at_ms, whole=True)
+        if cursor is not None and found.complete and now_ms - at_ms <= _BEHIND_MS:
+            self._believe(feature.name, found, at_ms, now_ms)
+            return
+        if found.complete:  # better than none, until the log has answered
+            self._known.setdefault(feature.name, Maximum(found.level, now_ms, False, found.level))
+        await self._ask_log(feature, relative, at_ms, whole=cursor is not None)
+
+    def _believe(self, name: str, found: Greatest, at_ms: int, now_ms: int) -> None:
+        """Takes over the greatest level; as of ``at_ms``, unless it may know what came after that.
+
+        Then what was known before is right for its own instant. But where the greatest changes all the time, that has
+        to end: it is large then, and what a moment adds to it does not show.
+        """
+        if found.computed_ms <= at_ms:
+            self._unsure_since.pop(name, None)
+        elif now_ms - self._unsure_since.setdefault(name, now_ms) <= _UNSURE_MS:
+            before = self._known.get(name, Maximum(found.level, now_ms, False, None))
+            self._known[name] = before._replace(newest=found.level)
+            return
+        self._known[name] = Maximum(found.level, at_ms, True, found.level)
 
     async def _ask_log(self, feature: Feature, relative: Relative, at_ms: int, whole: bool) -> None:
-        if feature.name in self._known and time.monotonic() < self._not_before.get(feature.name, 0.0):
+        name = feature.name
+        if name in self._known and time.monotonic() < self._not_before.get(name, 0.0):
             return
         started = time.monotonic()
-        greatest = (await self._computer.maximum(feature, [at_ms])).get(at_ms)
-        ended = time.monotonic()
-        self._not_before[feature.name] = ended + (ended - started) * self._rest
+        try:
+            greatest = (await self._computer.maximum(feature, [at_ms])).get(at_ms)
+        finally:
+            ended = time.monotonic()
+            self._not_before[name] = ended + (ended - started) * self._rest
         level = None if greatest is None else relative.level(greatest, at_ms)
-        self._known[feature.name] = Maximum(level, at_ms, whole)
+        self._known[name] = Maximum(level, at_ms, whole, level)
 
 
 def _known_until(entity: Entity, now_ms: int, waits_since: int | None, arrived_since: int | None) -> int:

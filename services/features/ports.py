@@ -148,10 +148,14 @@ class FeatureComputer(Protocol):
 
 
 class Greatest(NamedTuple):
-    """The greatest level, None: nothing has evidence; whether all have theirs; the first event (ms) not yet checked."""
+    """The greatest level, None: nothing has evidence, and the instant (ms) that it was computed for.
+
+    ``complete``: whether all have theirs. ``since_ms``: when the first events came that were asked about.
+    """
 
     complete: bool
     level: float | None
+    computed_ms: int
     since_ms: int | None
 
 

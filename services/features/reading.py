@@ -266,7 +266,7 @@ class Reader:
             with COMPUTE_SECONDS.labels(feature.name).time():
                 outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
             if feature.relative is not None:
-                maximum = (await self._maxima.needed(entity, feature, feature.relative)).level
+                maximum = (await self._maxima.needed(entity, feature, feature.relative)).newest
                 outcomes = {i: related(feature.relative, one, maximum, now_ms) for i, one in outcomes.items()}
             return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
 

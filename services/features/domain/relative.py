@@ -48,15 +48,16 @@ class Relative:
 
 
 class Maximum(NamedTuple):
-    """The greatest level (None: nothing has evidence), as it was known at an instant.
+    """The greatest level (None: nothing has evidence) as of an instant.
 
-    ``whole``: everything that came before the instant was computed by then, so a value that was stored before still
-    holds there.
+    ``whole``: everything that came before the instant is computed, so a value that was stored before still holds there.
+    ``newest``: the greatest level that is known, for what is computed now; it may know of more than the instant.
     """
 
     level: float | None
     at_ms: int
     whole: bool
+    newest: float | None
 
     def holds(self, computed_ms: int) -> bool:
         """Whether what was computed at an instant, and has not slid since, is right at this one's too."""

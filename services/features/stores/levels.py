@@ -27,9 +27,15 @@ UPDATE entity_levels l SET level = NULL, computed_ms = $3 FROM there WHERE l.fea
 """
 _GREATEST = """
 SELECT EXISTS (SELECT FROM complete_levels WHERE feature = $1) AS complete,
-       (SELECT level FROM entity_levels WHERE feature = $1 AND level IS NOT NULL ORDER BY level DESC LIMIT 1) AS level,
+       top.level,
+       coalesce(top.computed_ms, 0) AS computed_ms,
        (SELECT floor(date_part('epoch', min(ingest_time)) * 1000)::bigint
         FROM ingests WHERE ingest_xid >= $2::bigint::text::xid8) AS since_ms
+FROM (VALUES (1)) AS one LEFT JOIN (
+  SELECT level, computed_ms FROM entity_levels
+  WHERE feature = $1 AND level IS NOT NULL
+  ORDER BY level DESC LIMIT 1
+) AS top ON true
 """
 _COMPLETE = "INSERT INTO complete_levels (feature) VALUES ($1) ON CONFLICT DO NOTHING"
 _LISTED = """
@@ -61,7 +67,7 @@ class PostgresLevels:
     async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
         """See Levels."""
         row = (await self._database.fetch(_GREATEST, feature.number, cursor))[0]
-        return Greatest(row["complete"], row["level"], row["since_ms"])
+        return Greatest(*row)
 
     async def complete(self, feature: Feature) -> None:
         """See Levels."""

@@ -123,13 +123,13 @@ class TestLevels:
 
     async def test_the_greatest_of_a_feature(self, parts: Parts, feature: Feature) -> None:
         other = next(f for f in parts.definitions.features if f.name != feature.name)
-        assert await parts.levels.greatest(feature, None) == Greatest(False, None, None)
+        assert await parts.levels.greatest(feature, None) == Greatest(False, None, 0, None)
         await self.put(parts, feature, 5, {"a": 1.5, "b": 2.5, "c": None})
         await self.put(parts, other, 5, {"a": 9.0})
-        assert await parts.levels.greatest(feature, None) == Greatest(False, 2.5, None)
+        assert await parts.levels.greatest(feature, None) == Greatest(False, 2.5, 5, None)
         await parts.levels.complete(feature)
         await parts.levels.complete(feature)
-        assert await parts.levels.greatest(feature, None) == Greatest(True, 2.5, None)
+        assert await parts.levels.greatest(feature, None) == Greatest(True, 2.5, 5, None)
         await self.put(parts, feature, 6, {"b": 1.0})
         assert await self.level(parts, feature) == 1.5
 

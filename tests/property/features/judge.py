@@ -156,14 +156,17 @@ class Judge:
     async def _lags_behind(
         self, feature: Feature, entity_id: str, value: float, computed_ms: int, possible: Sequence[int]
     ) -> bool:
-        """Whether a relative value misses no event of its own, and of others only what the worker has yet to do."""
+        """Whether a relative value misses no event of its own, and of others what the worker has yet to do.
+
+        While much happens the greatest may also know what came after the instant that the value is of.
+        """
         relative = feature.relative
         if relative is None:
             return False
         products = sorted({product for event in await self.world.truth.log() for product in event.products})
         moments = {event.ingest_ms for event in await self.world.truth.log()} | {computed_ms, 0}
         mine = [await self.world.truth.magnitudes(feature, [entity_id], computed_ms, moment) for moment in possible]
-        for moment in sorted(moment for moment in moments if moment <= max(possible)):
+        for moment in sorted(moments):
             others = await self.world.truth.magnitudes(feature, products, computed_ms, moment)
             for greatest in (0.0, *others.values()):
                 scores = [relative.score(own[entity_id], greatest) for own in mine if entity_id in own]

@@ -27,9 +27,9 @@ class Stores:
     def __init__(self, rest: float = 0.0, patience: float = 5.0) -> None:
         self.now_ms = NOW
         self.pending_ = Pending(None, 7)
-        self.greatest_ = Greatest(True, 3.0, None)
+        self.greatest_ = Greatest(True, 3.0, 0, None)
         self.in_log = 8.0
-        self.queue_down = self.log_down = False
+        self.queue_down = self.log_down = self.log_hangs = False
         self.asked: list[int] = []
         self.looks = 0
         self.flowing = asyncio.Event()
@@ -43,8 +43,8 @@ class Stores:
             raise StoreDownError(ONLINE_STORE, "gone")
         return self.pending_
 
-    async def greatest(self, wanted: Feature, cursor: int) -> Greatest:
-        assert cursor == self.pending_.cursor
+    async def greatest(self, wanted: Feature, cursor: int | None) -> Greatest:
+        assert cursor == (None if self.queue_down else self.pending_.cursor)
         if self.log_down:
             raise StoreDownError(EVENT_LOG, "gone")
         return self.greatest_
@@ -53,6 +53,8 @@ class Stores:
         if self.log_down:
             raise StoreDownError(EVENT_LOG, "gone")
         self.asked += instants
+        if self.log_hangs:
+            await asyncio.Event().wait()
         return dict.fromkeys(instants, self.in_log)
 
     async def known(self) -> Maximum | None:
@@ -62,7 +64,7 @@ class Stores:
 
 async def test_with_nothing_waiting_it_is_of_now() -> None:
     stores = Stores()
-    assert await stores.known() == Maximum(3.0, stores.now_ms, True)
+    assert await stores.known() == Maximum(3.0, stores.now_ms, True, 3.0)
     assert await stores.maxima.of(PRODUCT, [PLAIN]) == {}
     assert stores.asked == []
 
@@ -87,8 +89,8 @@ async def test_it_is_of_before_what_waits_and_what_may_be_unmarked(
 ) -> None:
     stores = Stores()
     stores.pending_ = Pending(waits, 7)
-    stores.greatest_ = Greatest(True, 3.0, arrived)
-    assert await stores.known() == Maximum(3.0, at, True)
+    stores.greatest_ = Greatest(True, 3.0, 0, arrived)
+    assert await stores.known() == Maximum(3.0, at, True, 3.0)
 
 
 async def test_where_marks_are_due_later_it_is_of_earlier() -> None:
@@ -102,20 +104,61 @@ async def test_where_marks_are_due_later_it_is_of_earlier() -> None:
 async def test_when_the_worker_is_behind_the_log_is_asked() -> None:
     stores = Stores()
     stores.pending_ = Pending(NOW - 5_000, 7)
-    assert await stores.known() == Maximum(SCALE.level(8.0, NOW - 5_001), NOW - 5_001, True)
+    assert await stores.known() == Maximum(
+        SCALE.level(8.0, NOW - 5_001), NOW - 5_001, True, SCALE.level(8.0, NOW - 5_001)
+    )
 
 
 async def test_levels_that_are_not_complete_are_not_believed() -> None:
     stores = Stores()
-    stores.greatest_ = Greatest(False, 3.0, None)
-    assert await stores.known() == Maximum(SCALE.level(8.0, stores.now_ms), stores.now_ms, True)
+    stores.greatest_ = Greatest(False, 3.0, 0, None)
+    assert await stores.known() == Maximum(
+        SCALE.level(8.0, stores.now_ms), stores.now_ms, True, SCALE.level(8.0, stores.now_ms)
+    )
 
 
 @pytest.mark.parametrize("down", [True, False])
 async def test_without_a_queue_that_knows_stored_values_may_be_wrong_by_now(down: bool) -> None:
     stores = Stores()
     stores.queue_down, stores.pending_ = down, Pending(None, None)
-    assert await stores.known() == Maximum(SCALE.level(8.0, stores.now_ms), stores.now_ms, False)
+    assert await stores.known() == Maximum(
+        SCALE.level(8.0, stores.now_ms), stores.now_ms, False, SCALE.level(8.0, stores.now_ms)
+    )
+
+
+async def test_what_may_know_of_more_than_its_instant_is_not_taken_for_a_while() -> None:
+    stores = Stores()
+    first = await stores.known()
+    assert first is not None
+    stores.pending_ = Pending(stores.now_ms + 50, 7)
+    stores.greatest_ = Greatest(
+        True, 4.0, stores.now_ms + 60, None
+    )  # what waits is older than what raised the greatest
+    assert await stores.known() == first._replace(newest=4.0)
+    stores.pending_ = Pending(None, 7)
+    assert await stores.known() == Maximum(4.0, stores.now_ms, True, 4.0)
+
+
+async def test_where_the_greatest_changes_all_the_time_it_is_taken_in_the_end() -> None:
+    stores = Stores()
+    for seconds in range(12):
+        stores.now_ms += 900
+        at_ms = stores.now_ms + 50
+        stores.pending_ = Pending(at_ms + 1, 7)
+        stores.greatest_ = Greatest(True, 4.0 + seconds, at_ms + 5, None)
+        known = await stores.known()
+        assert known is not None
+        assert (known.whole, known.newest) == (seconds == 11, 4.0 + seconds)
+        if known.whole:
+            assert (known.level, known.at_ms) == (15.0, at_ms)
+
+
+async def test_while_the_log_is_slow_the_levels_do() -> None:
+    stores = Stores(patience=0.01)
+    stores.queue_down = True
+    stores.log_hangs = True
+    assert await stores.known() == Maximum(3.0, stores.now_ms, False, 3.0)
+    await stores.maxima.close()
 
 
 async def test_the_log_is_not_asked_all_the_time() -> None:
@@ -125,7 +168,7 @@ async def test_the_log_is_not_asked_all_the_time() -> None:
     assert await stores.known() == first
     assert len(stores.asked) == 1
     stores.pending_ = Pending(None, 7)  # the worker has caught up
-    assert await stores.known() == Maximum(3.0, stores.now_ms, True)
+    assert await stores.known() == Maximum(3.0, stores.now_ms, True, 3.0)
 
 
 async def test_the_last_known_one_stays_when_the_log_goes() -> None:

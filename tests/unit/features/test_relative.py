@@ -37,6 +37,10 @@ POPULARITY = feature(
 )
 
 
+def known(level: float | None, at_ms: int, whole: bool) -> Maximum:
+    return Maximum(level, at_ms, whole, level)
+
+
 def score(x: float, greatest: float) -> float:
     return round(100 * math.log(1 + x) / math.log(1 + greatest), 2)
 
@@ -75,19 +79,19 @@ def test_the_greatest_is_a_hundred_and_nothing_is_more() -> None:
         # nothing known of the greatest, but what was known when it was computed
         (None, 0, None, Reading(score(8, 16), Status.PRESENT, T)),
         # moved to the instant of the maximum: a day later both have decayed, and the greatest is another
-        (Maximum(SCALE.level(64, T), T + 1_000, True), 2_000, None, Reading(score(8, 64), Status.PRESENT, T + 1_000)),
-        (Maximum(SCALE.level(64, T), T, True), 0, None, Reading(score(8, 64), Status.PRESENT, T)),
+        (known(SCALE.level(64, T), T + 1_000, True), 2_000, None, Reading(score(8, 64), Status.PRESENT, T + 1_000)),
+        (known(SCALE.level(64, T), T, True), 0, None, Reading(score(8, 64), Status.PRESENT, T)),
         # older than the value
-        (Maximum(SCALE.level(64, T), T - 1, True), 0, None, Reading(score(8, 16), Status.PRESENT, T)),
+        (known(SCALE.level(64, T), T - 1, True), 0, None, Reading(score(8, 16), Status.PRESENT, T)),
         # of an instant at which the value may have changed
-        (Maximum(SCALE.level(64, T), T + 1, False), 1, None, Reading(score(8, 16), Status.PRESENT, T)),
-        (Maximum(None, T + 1, True), 1, None, Reading(score(8, 16), Status.PRESENT, T)),
+        (known(SCALE.level(64, T), T + 1, False), 1, None, Reading(score(8, 16), Status.PRESENT, T)),
+        (known(None, T + 1, True), 1, None, Reading(score(8, 16), Status.PRESENT, T)),
         # the window slides at T + 500
-        (Maximum(SCALE.level(64, T), T + 499, True), 499, 500, Reading(score(8, 64), Status.PRESENT, T + 499)),
-        (Maximum(SCALE.level(64, T), T + 499, True), 800, 500, Reading(score(8, 64), Status.PRESENT, T + 499)),
-        (Maximum(SCALE.level(64, T), T + 500, True), 500, 500, Reading(score(8, 16), Status.PRESENT, T)),
+        (known(SCALE.level(64, T), T + 499, True), 499, 500, Reading(score(8, 64), Status.PRESENT, T + 499)),
+        (known(SCALE.level(64, T), T + 499, True), 800, 500, Reading(score(8, 64), Status.PRESENT, T + 499)),
+        (known(SCALE.level(64, T), T + 500, True), 500, 500, Reading(score(8, 16), Status.PRESENT, T)),
         # stale: of its own instant, and it says so
-        (Maximum(SCALE.level(64, T), T + 3_600_000, True), 3_600_000, None, Reading(score(8, 16), Status.STALE, T)),
+        (known(SCALE.level(64, T), T + 3_600_000, True), 3_600_000, None, Reading(score(8, 16), Status.STALE, T)),
     ],
 )  # fmt: skip
 def test_value_and_instant_belong_together(
@@ -99,13 +103,13 @@ def test_value_and_instant_belong_together(
 
 def test_a_day_later_both_have_decayed() -> None:
     later, level = T + 3_599_999, SCALE.level(64, T)
-    found = reading(POPULARITY, Entry(T, NO_TOKEN, [8.0, 16.0]), later, False, Maximum(level, later, True))
+    found = reading(POPULARITY, Entry(T, NO_TOKEN, [8.0, 16.0]), later, False, known(level, later, True))
     factor = 2 ** (-3_599_999 / WEEK)
     assert found == Reading(score(8 * factor, 64 * factor), Status.PRESENT, later)
 
 
 def test_without_evidence_it_is_the_default() -> None:
-    maximum = Maximum(SCALE.level(64, T), T + 5, True)
+    maximum = known(SCALE.level(64, T), T + 5, True)
     assert reading(POPULARITY, Entry(T, NO_TOKEN, None), T + 5, False, maximum) == Reading(0.0, Status.DEFAULT, T)
 
 
