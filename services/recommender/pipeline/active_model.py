@@ -87,8 +87,8 @@ class ActiveModel:
         artifacts = await self._store.artifacts(model.id)
         try:
             version = await asyncio.to_thread(_decode, model, artifacts)
-        except (ValueError, KeyError) as error:
-            # Better its searches alone than nothing of it.
+        except Exception as error:  # an archive can be broken in many ways
+            # Its searches in the store are better than nothing of it.
             log.error("model_unreadable", model=model.id, error=f"{type(error).__name__}: {error}")
             return Version(model.id, whole=False)
         if version.learned is not None:

@@ -1,0 +1,170 @@
+"""Which version serves: loaded first, whole, and never half of one and half of another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from services.recommender.domain import learned, ranker
+from services.recommender.domain.learned import Learned
+from services.recommender.domain.version import Version
+from services.recommender.pipeline.active_model import ActiveModel
+from services.recommender.ranking_ports import ModelVersion
+from services.runtime.errors import unavailable
+from tests.support.learned import ranker as linear
+from tests.support.learned import small
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class Store:
+    """Versions in memory."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, tuple[ModelVersion, dict[str, bytes]]] = {}
+        self.serving = ""
+        self.down = False
+        self.loads: list[str] = []
+
+    def put(self, model_id: str, products: float = 2.0, **artifacts: bytes) -> None:
+        model = ModelVersion(model_id, "READY", NOW, NOW, 1.0, {"products": products}, "")
+        self.versions[model_id] = (model, artifacts)
+
+    async def active(self) -> ModelVersion | None:
+        if self.down:
+            raise unavailable("DATABASE_UNAVAILABLE", "it is down")
+        return self.versions[self.serving][0] if self.serving else None
+
+    async def get(self, model_id: str) -> ModelVersion | None:
+        found = self.versions.get(model_id)
+        return found[0] if found else None
+
+    async def artifacts(self, model_id: str) -> dict[str, bytes]:
+        self.loads.append(model_id)
+        # As long as others may take their turn: a version is never half there.
+        await asyncio.sleep(0)
+        return self.versions[model_id][1] if model_id in self.versions else {}
+
+
+KNOWLEDGE = learned.encode(small(["a", "b"]))
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store()
+    store.put("v-1", learned=KNOWLEDGE, ranker_anything=ranker.encode(linear(own=2.0)))
+    store.put("v-2", learned=learned.encode(small(["a", "c"])), ranker_new=ranker.encode(linear(taste=1.0)))
+    return store
+
+
+def following(store: Store) -> tuple[ActiveModel, list[Learned]]:
+    prepared: list[Learned] = []
+
+    async def ready(knowledge: Learned) -> None:
+        prepared.append(knowledge)
+
+    return ActiveModel(store, ready), prepared  # type: ignore[arg-type]  # the methods that matter
+
+
+async def test_a_version_is_loaded_and_made_ready_before_it_serves(store: Store) -> None:
+    model, prepared = following(store)
+    assert model.version == Version()
+    store.serving = "v-1"
+    await model.refresh()
+    version = model.version
+    assert (version.id, list(version.rankers), version.whole) == ("v-1", ["anything"], True)
+    assert version.learned is prepared[0]
+    await model.refresh()
+    assert store.loads == ["v-1"], "once"
+
+
+async def test_a_request_keeps_the_version_it_began_with(store: Store) -> None:
+    model, _ = following(store)
+    store.serving = "v-1"
+    await model.refresh()
+    of_a_request = model.version
+    store.serving = "v-2"
+    loading = asyncio.create_task(model.refresh())
+    seen = set()
+    while not loading.done():
+        version = model.version
+        assert version.learned is not None
+        seen.add((version.id, version.learned.ids, *version.rankers))
+        await asyncio.sleep(0)
+    await loading
+    assert model.version.id == "v-2"
+    assert seen <= {("v-1", ("a", "b"), "anything"), ("v-2", ("a", "c"), "never_bought")}
+    del store.versions["v-1"]
+    assert of_a_request.learned is not None
+    assert (of_a_request.id, of_a_request.learned.ids) == ("v-1", ("a", "b"))
+
+
+async def test_what_is_prepared_serves_at_once_and_is_not_loaded_again(store: Store) -> None:
+    model, _ = following(store)
+    await model.prepare("v-2")
+    await model.prepare("nothing")
+    assert model.version.id == ""
+    model.switch("v-2")
+    assert model.version.id == "v-2"
+    store.serving = "v-2"
+    await model.refresh()
+    assert store.loads == ["v-2"]
+
+
+async def test_what_is_not_prepared_is_loaded_by_the_follower(store: Store) -> None:
+    model, _ = following(store)
+    task = asyncio.create_task(model.follow())
+    try:
+        store.serving = "v-1"
+        model.switch("v-1")
+        async with asyncio.timeout(5):
+            while model.version.id != "v-1":
+                await asyncio.sleep(0.01)  # polled: there is nothing to wait on
+    finally:
+        task.cancel()
+
+
+async def test_a_version_that_cannot_be_read_serves_without_what_it_learned(store: Store) -> None:
+    model, prepared = following(store)
+    for name, blob in (("v-3", b"no archive"), ("v-4", KNOWLEDGE[:50]), ("v-5", b"")):
+        store.put(name, learned=blob)
+        store.serving = name
+        await model.refresh()
+        assert model.version == Version(name, whole=False)
+    store.put("v-6")
+    store.serving = "v-6"
+    await model.refresh()
+    assert model.version == Version("v-6", whole=False)
+    assert prepared == []
+
+
+async def test_a_ranker_of_other_features_is_left_out(store: Store) -> None:
+    other = ranker.encode(linear(features=("price", "colour"), price=1.0))
+    store.put("v-7", learned=KNOWLEDGE, ranker_anything=other, ranker_new=ranker.encode(linear(own=1.0)))
+    model, _ = following(store)
+    store.serving = "v-7"
+    await model.refresh()
+    assert list(model.version.rankers) == ["never_bought"]
+
+
+async def test_a_version_with_more_products_than_memory_holds_is_not_whole(store: Store) -> None:
+    store.put("v-8", products=3.0, learned=KNOWLEDGE)
+    model, _ = following(store)
+    store.serving = "v-8"
+    await model.refresh()
+    assert not model.version.whole
+
+
+async def test_without_the_store_the_version_stays_and_without_a_version_there_is_none(store: Store) -> None:
+    model, _ = following(store)
+    store.serving = "v-1"
+    await model.refresh()
+    store.down = True
+    with pytest.raises(Exception, match="down"):
+        await model.refresh()
+    assert model.version.id == "v-1"
+    store.down, store.serving = False, ""
+    await model.refresh()
+    assert model.version == Version()

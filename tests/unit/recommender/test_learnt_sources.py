@@ -1,0 +1,107 @@
+"""Sources that answer from a version in memory."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.recommender.domain.candidates import Hit
+from services.recommender.domain.personal import personal
+from services.recommender.domain.signals import Anchor, UserSignals
+from services.recommender.domain.version import Version
+from services.recommender.pipeline.context import Context
+from services.recommender.pipeline.sources import CandidateSource, all_sources
+from services.recommender.stores.retrieval import PostgresRetrieval
+from tests.support.learned import Near, small
+
+IDS = tuple("abcdefgh")
+
+
+class Searches:
+    """Stands in for the store."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[float], int]] = []
+
+    async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
+        self.asked.append((model_id, vector.tolist(), limit))
+        return [Hit("far", 1.0)]
+
+
+def sources(searches: Searches | None = None) -> dict[str, CandidateSource]:
+    store = cast(PostgresRetrieval, searches or Searches())
+    return dict(all_sources(store, store))
+
+
+def context(version: Version, signals: UserSignals | None = None, **more: object) -> Context:
+    signals = signals or UserSignals()
+    person = personal(version.learned, signals.state(0.0)) if version.learned is not None else None
+    values: dict[str, object] = {"anchors": (), "person": person, **more}
+    return Context("u", signals, tastes={}, categories=(), cards={}, version=version, **values)  # type: ignore[arg-type]  # named as the fields
+
+
+weights = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+tables = st.dictionaries(st.sampled_from(IDS), st.dictionaries(st.sampled_from(IDS), weights, max_size=4), max_size=8)
+anchor_lists = st.lists(
+    st.builds(Anchor, st.sampled_from((*IDS, "unknown")), st.sampled_from([0.5, 1.0]), st.just("page")),
+    max_size=5,
+    unique_by=lambda anchor: anchor.id,
+)
+
+
+@given(tables, anchor_lists, st.integers(1, 9))
+async def test_neighbours_of_anchors_add_up(near: Near, anchors: list[Anchor], limit: int) -> None:
+    near = {id_: {other: weight for other, weight in row.items() if other != id_} for id_, row in near.items()}
+    version = Version("v", small(IDS, neighbours={"basket": near}))
+    totals: dict[str, float] = {}
+    most: dict[str, float] = {}
+    for anchor in anchors:
+        for other, weight in near.get(anchor.id, {}).items():
+            if weight and other not in {one.id for one in anchors}:
+                totals[other] = totals.get(other, 0.0) + anchor.weight * weight
+                most[other] = max(most.get(other, 0.0), anchor.weight * weight)
+    hits = await sources()["bought_together"].fetch(context(version, anchors=tuple(anchors)), limit)
+    expected = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    assert [(hit.id, hit.score) for hit in hits] == expected
+    for hit in hits:
+        giver = next(anchor for anchor in anchors if anchor.id == hit.anchor)
+        assert giver.weight * near[giver.id][hit.id] == most[hit.id]
+
+
+async def test_a_guest_has_a_vector_from_one_view() -> None:
+    vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.5, 0.5]], dtype=np.float32)
+    version = Version("v", small(IDS[:4], vectors))
+    hits = await sources()["collaborative"].fetch(context(version, UserSignals(recent_views=("a",))), 2)
+    assert [hit.id for hit in hits] == ["a", "b"]
+    assert await sources()["collaborative"].fetch(context(version), 2) == []
+
+
+async def test_what_is_too_large_for_memory_is_searched_in_the_store_with_the_folded_vector() -> None:
+    searches = Searches()
+    version = Version("v", small(IDS[:4]), whole=False)
+    asking = context(version, UserSignals(recent_carts=("b",)))
+    assert await sources(searches)["collaborative"].fetch(asking, 5) == [Hit("far", 1.0)]
+    assert asking.person is not None
+    assert asking.person.vector is not None
+    assert searches.asked == [("v", asking.person.vector.astype(np.float32).tolist(), 5)]
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(None, ["c", "b"]), ([True, True, False, True], ["b", "a"])])
+async def test_what_is_not_allowed_leaves_its_place_to_others(allowed: list[bool] | None, expected: list[str]) -> None:
+    version = Version("v", small(IDS[:4], wanted=(1.0, 2.0, 3.0, 0.0)))
+    mask = None if allowed is None else np.array(allowed)
+    hits = await sources()["best_sellers"].fetch(context(version, allowed=mask), 2)
+    assert [hit.id for hit in hits] == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["taste", "alike", "basket", "collaborative", "co_chosen", "bought_together", "rising"]
+)
+async def test_without_a_version_they_find_nothing(name: str) -> None:
+    asking = context(Version(), UserSignals(recent_views=("a",)), anchors=(Anchor("a", 1.0, "view"),))
+    assert await sources()[name].fetch(asking, 5) == []
