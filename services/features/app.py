@@ -138,7 +138,13 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
         ),
         tail=LogTail(parts.entities, parts.log, parts.queue, parts.online, parts.computer, parts.levels, clock_ms),
         levelling=Levelling(parts.entities, parts.levels, parts.queue, parts.computer, clock_ms),
-        retention=Retention(PostgresLogKeeper(parts.database), settings.retention_days, clock_us),
+        retention=Retention(
+            PostgresLogKeeper(parts.database),
+            parts.online,
+            settings.retention_days,
+            max(feature.ttl_ms for feature in parts.definitions.features) * 1_000,
+            clock_us,
+        ),
         follower=SignalFollower(
             parts.entities,
             StreamProductSignals(recommender),

@@ -36,6 +36,8 @@ class GroupCommit:
 
     async def commit(self, events: Sequence[Event]) -> Appended:
         """The events are durable, and their entities marked, on return. Raises StoreDownError when the log is down."""
+        # Before they join others: nobody waits for the days of somebody else's history.
+        await self._log.prepare(events)
         batch = _Batch(events, sum(event.weight for event in events), asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
         self._start()

@@ -43,6 +43,9 @@ class Appended:
 class EventLog(Protocol):
     """Where events are durable. Every method raises StoreDownError."""
 
+    async def prepare(self, events: Sequence[Event]) -> None:
+        """Makes room for the times of events; long when they lie on hundreds of days that the log has not seen."""
+
     async def append(self, events: Sequence[Event]) -> Appended:
         """Stores those whose id is new, in one transaction; durable on return."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from services.features.marking import USER
 from services.features.metrics import LOG_EVENTS_EXPIRED, LOG_KEPT, LOG_PARTITIONS_DROPPED
-from services.features.ports import StoreDownError
+from services.features.ports import OnlineStore, StoreDownError
 from services.features.retention_ports import LogKeeper
 from services.runtime.logs import get_logger
 
@@ -20,19 +21,24 @@ _RETRY = 60.0
 _AHEAD = 3
 # What a writer checked against the limit a moment ago is stored, and clocks differ.
 _GRACE_US = 3_600 * 1_000_000
-# No stored value is served for longer than its hard time to live (a week, the longest): marks of a month ago, lost or
-# not, matter to none.
+# Whether marks of longer ago were lost matters to none: see `ttl_us`.
 _TRANSACTIONS_US = 30 * DAY_US
 
 
 class Retention:
     """One of the worker's tasks; of several workers one does it."""
 
-    def __init__(self, keeper: LogKeeper, days: int, clock_us: Callable[[], int]) -> None:
-        """Keeps ``days``; 0: all."""
+    def __init__(
+        self, keeper: LogKeeper, online: OnlineStore, days: int, ttl_us: int, clock_us: Callable[[], int]
+    ) -> None:
+        """Keeps ``days`` of events (0: all), and what transactions wrote for longer than values are served."""
         self._keeper = keeper
+        self._online = online
         self._days = days
+        self._transactions_us = max(_TRANSACTIONS_US, ttl_us)
         self._clock_us = clock_us
+        # Since which day those who have no event are forgotten.
+        self._forgotten = 0
 
     async def run(self) -> None:
         """For as long as the process lives."""
@@ -53,15 +59,28 @@ class Retention:
             now_us = self._clock_us()
             await self._keeper.make(now_us, now_us + _AHEAD * DAY_US)
             if self._days:
-                removed = await self._keeper.drop(now_us - self._days * DAY_US - _GRACE_US)
-                LOG_PARTITIONS_DROPPED.inc(removed.partitions)
-                LOG_EVENTS_EXPIRED.inc(removed.events)
-                if removed.partitions:
-                    log.info(
-                        "dropped what is older than is kept",
-                        partitions=removed.partitions,
-                        events=removed.events,
-                        subjects=removed.subjects,
-                    )
-            await self._keeper.trim(now_us - _TRANSACTIONS_US)
+                await self._drop(now_us - self._days * DAY_US - _GRACE_US)
+            await self._keeper.trim(now_us - self._transactions_us)
             LOG_KEPT.set(now_us / 1_000_000)
+
+    async def _drop(self, before_us: int) -> None:
+        removed = await self._keeper.drop(before_us)
+        LOG_PARTITIONS_DROPPED.inc(removed.partitions)
+        LOG_EVENTS_EXPIRED.inc(removed.events)
+        oldest = before_us // DAY_US
+        if not removed.partitions and self._forgotten == oldest:
+            return
+        subjects = 0
+        async for ids in self._keeper.forget(before_us):
+            subjects += len(ids)
+            try:
+                await self._online.forget(USER, ids)
+            except StoreDownError:
+                log.warning("records of people without events stay until their time is over", count=len(ids))
+        self._forgotten = oldest
+        log.info(
+            "dropped what is older than is kept",
+            partitions=removed.partitions,
+            events=removed.events,
+            subjects=subjects,
+        )

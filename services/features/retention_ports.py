@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +14,6 @@ class Removed:
 
     partitions: int
     events: int
-    subjects: int
 
 
 class LogKeeper(Protocol):
@@ -26,10 +26,10 @@ class LogKeeper(Protocol):
         """The partitions of the days from one instant to another are there on return."""
 
     async def drop(self, before_us: int) -> Removed:
-        """Drops days and months that lie before an instant, and what only they were known by.
+        """Drops days and months that lie before an instant, with the ids of their events; others write and read on."""
 
-        Others write and read meanwhile.
-        """
+    def forget(self, before_us: int) -> AsyncIterator[Sequence[str]]:
+        """Removes the subjects whose last event lay on a day before an instant; gives their ids in pages."""
 
     async def trim(self, before_us: int) -> None:
         """Forgets transactions that ended before an instant."""

@@ -63,6 +63,10 @@ class PostgresEventLog:
         self._database = database
         self._partitions = Partitions(database)
 
+    async def prepare(self, events: Sequence[Event]) -> None:
+        """See EventLog."""
+        await self._partitions.ensure(appending.days(events))
+
     async def append(self, events: Sequence[Event]) -> Appended:
         """See EventLog."""
         days = appending.days(events)

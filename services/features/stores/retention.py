@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from services.features.ports import EVENT_LOG, StoreDownError
@@ -55,7 +55,7 @@ WITH page AS (
 ), gone AS (
   DELETE FROM subjects s USING page WHERE s.subject_id = page.subject_id
 )
-SELECT max(subject_id), count(*)::int FROM page
+SELECT subject_id FROM page
 """
 
 _TRIM_PAGE = 10_000
@@ -93,8 +93,6 @@ class PostgresLogKeeper:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._partitions = Partitions(database)
-        # Up to which day subjects were looked through.
-        self._looked: date | None = None
 
     @asynccontextmanager
     async def sole(self) -> AsyncIterator[bool]:
@@ -124,11 +122,19 @@ class PostgresLogKeeper:
             except DeadlockError as error:
                 raise StoreDownError(EVENT_LOG, f"{partition.name} is in use") from error
             partitions += 1
+        return Removed(partitions, events)
+
+    async def forget(self, before_us: int) -> AsyncIterator[Sequence[str]]:
+        """See LogKeeper. Whoever writes for one of them widens it before us, or makes it anew after us."""
         # Days are dropped whole: one that has begun before the instant is still there.
-        oldest = before.date()
-        subjects = await self._remove_subjects(oldest) if partitions or self._looked != oldest else 0
-        self._looked = oldest
-        return Removed(partitions, events, subjects)
+        oldest = instant(before_us).date()
+        after, full = "", True
+        while full:
+            rows = await self._database.fetch(_REMOVE_SUBJECTS, after, oldest, _SUBJECTS_OF_PAGE)
+            if rows:
+                yield [row["subject_id"] for row in rows]
+                after = max(row["subject_id"] for row in rows)
+            full = len(rows) == _SUBJECTS_OF_PAGE
 
     async def trim(self, before_us: int) -> None:
         """See LogKeeper."""
@@ -164,16 +170,6 @@ class PostgresLogKeeper:
             rows = await self._database.fetch(_REMOVE_IDS.format(partition=name), block, block + _BLOCKS_OF_PAGE)
             removed += rows[0][0]
         return removed
-
-    async def _remove_subjects(self, oldest: date) -> int:
-        """Those whose last event is gone; whoever writes for one widens it, or makes it anew, after us."""
-        after, removed = "", 0
-        while True:
-            ((last, count),) = await self._database.fetch(_REMOVE_SUBJECTS, after, oldest, _SUBJECTS_OF_PAGE)
-            removed += int(count)
-            if count < _SUBJECTS_OF_PAGE:
-                return removed
-            after = last
 
     async def _removes(self, statement: str, *arguments: Any) -> int:
         async with self._database.connection() as connection:

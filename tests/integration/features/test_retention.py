@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import grpc
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from services.features.ports import StoreDownError
 from services.features.retaining import Retention
+from services.features.retention_ports import Removed
 from services.features.stores import retention
 from services.features.stores.retention import PostgresLogKeeper
 from services.runtime.errors import from_rpc
@@ -26,6 +28,8 @@ from tests.support.waiting import eventually
 NOW_US = int(datetime(2026, 2, 11, 12, tzinfo=UTC).timestamp()) * 1_000_000
 DAY = 86_400
 KEPT = 400
+# An online store that nothing is asked of.
+NO_RECORDS: Any = None
 
 
 @pytest.fixture
@@ -72,10 +76,12 @@ async def test_days_and_months_before_the_limit_go(one: Process, monkeypatch: py
         [*old, stored(NOW_US, "u40", event_id="new"), *(stored(NOW_US - DAY_US, "crawler") for _ in range(500))]
     )
 
-    removed = await PostgresLogKeeper(one.database).drop(NOW_US)
-
+    keeper = PostgresLogKeeper(one.database)
     # 49 days before the 11th of February, and the lines of December and January.
-    assert (removed.partitions, removed.events, removed.subjects) == (49 + 2, 49 + 500, 49)
+    assert await keeper.drop(NOW_US) == Removed(partitions=49 + 2, events=49 + 500)
+    pages = [page async for page in keeper.forget(NOW_US)]
+    assert sorted(i for page in pages for i in page) == sorted(["crawler", *(f"u{n}" for n in range(1, 50) if n != 40)])
+    assert len(pages) == 25
     assert await one.partitions() == {"events_20260211", "event_lines_202602"}
     assert await one.column("SELECT event_id FROM events ORDER BY 1") == ["e0", "new"]
     assert await one.column("SELECT event_id FROM event_ids ORDER BY 1") == ["e0", "new"]
@@ -83,14 +89,15 @@ async def test_days_and_months_before_the_limit_go(one: Process, monkeypatch: py
     assert await one.column("SELECT count(*) FROM pg_tables WHERE tablename ~ '^event(s|_lines)_[0-9]+$'") == [2]
     # The id is free again, and its sender refused by time.
     assert list((await one.log.append([stored(NOW_US, event_id="e1")])).new) == [True]
-    again = await PostgresLogKeeper(one.database).drop(NOW_US)
-    assert (again.partitions, again.events, again.subjects) == (0, 0, 0)
+    assert await keeper.drop(NOW_US) == Removed(0, 0)
+    assert [page async for page in keeper.forget(NOW_US)] == []
 
 
 async def test_writers_and_readers_notice_nothing(one: Process) -> None:
     """New events, late ones of days that stay, and people whose old days go, all the while."""
     keeper = PostgresLogKeeper(one.database)
-    await one.log.append([stored(NOW_US - n * DAY_US, f"u{n % 7}") for n in range(400) for _ in range(5)])
+    await one.log.append([stored(NOW_US - n * DAY_US, f"u{n % 7}") for n in range(60) for _ in range(5)])
+    await one.log.append([stored(NOW_US - DAY_US, "old")])
     dropped = asyncio.Event()
     written = 0
 
@@ -114,8 +121,9 @@ async def test_writers_and_readers_notice_nothing(one: Process) -> None:
         for place in range(2):
             group.create_task(write(place))
         group.create_task(read())
-        while (await keeper.drop(NOW_US)).partitions == 0:
-            pass
+        assert (await keeper.drop(NOW_US)).partitions > 59
+        # Who is written for all the while may be among them: made anew by the next event.
+        assert "old" in [i async for page in keeper.forget(NOW_US) for i in page]
         dropped.set()
     assert await one.column("SELECT count(*) FROM events") == [5 + written]
     assert await one.column("SELECT count(*) FROM event_ids") == [5 + written]
@@ -141,6 +149,7 @@ async def test_what_was_begun_is_finished(one: Process, monkeypatch: pytest.Monk
     # A drop that died after the second day had left the log.
     await one.database.fetch("ALTER TABLE events DETACH PARTITION events_20260210")
     assert (await keeper.drop(NOW_US)).partitions == 2
+    assert [page async for page in keeper.forget(NOW_US)] == [["u1", "u2"]]
     assert await one.column("SELECT subject_id FROM subjects") == ["u0"]
     assert await one.column("SELECT count(*) FROM event_ids") == [2]
 
@@ -149,9 +158,9 @@ async def test_one_of_several_workers_keeps_the_log(one: Process) -> None:
     keeper = PostgresLogKeeper(one.database)
     async with keeper.sole() as mine, keeper.sole() as other:
         assert (mine, other) == (True, False)
-        await Retention(keeper, KEPT, lambda: NOW_US).step()
+        await Retention(keeper, NO_RECORDS, KEPT, 0, lambda: NOW_US).step()
         assert await one.partitions() == set()
-    await Retention(keeper, KEPT, lambda: NOW_US).step()
+    await Retention(keeper, NO_RECORDS, KEPT, 0, lambda: NOW_US).step()
     assert await one.partitions() == {f"events_202602{day}" for day in (11, 12, 13, 14)} | {"event_lines_202602"}
 
 
@@ -163,7 +172,7 @@ async def test_transactions_of_long_ago_are_forgotten(one: Process, monkeypatch:
         "UPDATE ingests SET ingest_time = now() - interval '31 days' WHERE ingest_xid < (SELECT max(ingest_xid) FROM"
         " ingests)"
     )
-    await Retention(PostgresLogKeeper(one.database), 0, lambda: time.time_ns() // 1_000).step()
+    await Retention(PostgresLogKeeper(one.database), NO_RECORDS, 0, 0, lambda: time.time_ns() // 1_000).step()
     assert await one.column("SELECT count(*) FROM ingests") == [1]
 
 

@@ -36,9 +36,14 @@ class Log:
     """Holds commits back until told."""
 
     def __init__(self) -> None:
+        self.room = asyncio.Event()
+        self.room.set()
         self.commits: list[list[str]] = []
         self.gate = asyncio.Event()
         self.failure: Exception | None = None
+
+    async def prepare(self, events: Sequence[Event]) -> None:
+        await self.room.wait()
 
     async def append(self, events: Sequence[Event]) -> Appended:
         self.commits.append([e.event_id for e in events])
@@ -72,6 +77,22 @@ async def test_batches_that_wait_share_a_commit_and_its_marks() -> None:
     assert [len(commit) for commit in log.commits] == [2, 2, 8]  # two at once, then the rest together
     assert [transactions for _, transactions in online.marks] == [[1], [2], [3]]
     assert set(online.marks[2][0]["User"]) == {f"u{n}" for n in range(4, 12)}
+
+
+async def test_nobody_waits_for_room_that_another_needs() -> None:
+    log, online = Log(), Online()
+    log.gate.set()
+    commits = group(log, online)
+    log.room.clear()
+    history = asyncio.create_task(commits.commit([event(100)]))
+    await asyncio.sleep(0)
+    log.room, room = asyncio.Event(), log.room
+    log.room.set()
+    await commits.commit([event(1)])
+    assert log.commits == [["e1"]]
+    room.set()
+    await history
+    assert log.commits == [["e1"], ["e100"]]
 
 
 async def test_what_was_there_already_is_marked_too() -> None:
