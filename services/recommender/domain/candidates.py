@@ -9,9 +9,9 @@ from dataclasses import dataclass
 # tens of products, where 60 would make the 1st and the 50th nearly equal).
 RANK_CONSTANT = 10
 
-# Facts and features are read for this many, or three pages of them: measured, 100 candidates lose nothing against
-# 500, and reading them is the dearest part of a request.
-CANDIDATES = 120
+# Facts are read for this many, or three pages of them: measured, 100 of the learned sources lose nothing against
+# 500, and others add theirs; reading them is the dearest part of a request.
+CANDIDATES = 150
 
 
 @dataclass(frozen=True, slots=True)

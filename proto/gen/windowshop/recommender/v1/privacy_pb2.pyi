@@ -69,9 +69,7 @@ class DeleteEntityResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def removed(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """How many of each kind this call removed: vectors (of model versions), signals (remembered by the
-        process that answers).
-        """
+        """How many of each kind this call removed: signals (remembered by the process that answers)."""
 
     def __init__(
         self,

@@ -49,11 +49,11 @@ class PrivacyServiceServicer:
     """
 
     def DeleteEntity(self, request, context):
-        """Erases what is held of a person: the vectors of every model version, one in training included, and
-        the signals remembered for the moment the feature service is down. Erase the events first or at the
-        same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this
-        service forget within 2 seconds; one that does not reach its database uses no remembered signal
-        after 10. Idempotent: an unknown id answers with zeros. UNAVAILABLE when the store is down.
+        """Erases what is held of a person: the signals remembered for the moment the feature service is down. Model
+        versions keep nothing of persons: the vector of a user is made at each request. Erase the events first or at the
+        same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this service forget
+        within 2 seconds; one that does not reach its database uses no remembered signal after 10. Idempotent: an
+        unknown id answers with zeros. UNAVAILABLE when the store is down.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,11 +36,11 @@ class PrivacyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PrivacyServiceAsyncStub: ...
     DeleteEntity: _grpc.UnaryUnaryMultiCallable[_privacy_pb2.DeleteEntityRequest, _privacy_pb2.DeleteEntityResponse]
-    """Erases what is held of a person: the vectors of every model version, one in training included, and
-    the signals remembered for the moment the feature service is down. Erase the events first or at the
-    same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this
-    service forget within 2 seconds; one that does not reach its database uses no remembered signal
-    after 10. Idempotent: an unknown id answers with zeros. UNAVAILABLE when the store is down.
+    """Erases what is held of a person: the signals remembered for the moment the feature service is down. Model
+    versions keep nothing of persons: the vector of a user is made at each request. Erase the events first or at the
+    same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this service forget
+    within 2 seconds; one that does not reach its database uses no remembered signal after 10. Idempotent: an
+    unknown id answers with zeros. UNAVAILABLE when the store is down.
     """
 
 @_typing.type_check_only
@@ -51,11 +51,11 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DeleteEntity: _aio.UnaryUnaryMultiCallable[_privacy_pb2.DeleteEntityRequest, _privacy_pb2.DeleteEntityResponse]  # type: ignore[assignment]
-    """Erases what is held of a person: the vectors of every model version, one in training included, and
-    the signals remembered for the moment the feature service is down. Erase the events first or at the
-    same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this
-    service forget within 2 seconds; one that does not reach its database uses no remembered signal
-    after 10. Idempotent: an unknown id answers with zeros. UNAVAILABLE when the store is down.
+    """Erases what is held of a person: the signals remembered for the moment the feature service is down. Model
+    versions keep nothing of persons: the vector of a user is made at each request. Erase the events first or at the
+    same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this service forget
+    within 2 seconds; one that does not reach its database uses no remembered signal after 10. Idempotent: an
+    unknown id answers with zeros. UNAVAILABLE when the store is down.
     """
 
 class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -69,11 +69,11 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _privacy_pb2.DeleteEntityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_privacy_pb2.DeleteEntityResponse, _abc.Awaitable[_privacy_pb2.DeleteEntityResponse]]:
-        """Erases what is held of a person: the vectors of every model version, one in training included, and
-        the signals remembered for the moment the feature service is down. Erase the events first or at the
-        same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this
-        service forget within 2 seconds; one that does not reach its database uses no remembered signal
-        after 10. Idempotent: an unknown id answers with zeros. UNAVAILABLE when the store is down.
+        """Erases what is held of a person: the signals remembered for the moment the feature service is down. Model
+        versions keep nothing of persons: the vector of a user is made at each request. Erase the events first or at the
+        same time (FeatureService.DeleteEntity): the next training reads them. Other processes of this service forget
+        within 2 seconds; one that does not reach its database uses no remembered signal after 10. Idempotent: an
+        unknown id answers with zeros. UNAVAILABLE when the store is down.
         """
 
 def add_PrivacyServiceServicer_to_server(servicer: PrivacyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -33,7 +33,7 @@ class RecommendRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     serving_config: _builtins.str
-    """What kind of page; empty: recommended-for-you.
+    """What kind of page, of ServingConfigService; empty: recommended-for-you. Those that come with the service:
     recommended-for-you: what fits best, bought before or not. discover: the same of what was never bought.
     buy-it-again: earlier purchases. recently-viewed: the last 30 days' views, newest first. similar-items: like the
     product in product_ids. frequently-bought-together: what those take who take the products in product_ids, a
@@ -96,7 +96,9 @@ class Recommendation(_message.Message):
     EXPLANATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     score: _builtins.float
-    """Comparable within one answer only; descending, except where the selector moved a product."""
+    """Comparable within one answer only; descending, except where the selector moved a product. Log-odds, often below 0,
+    where a trained ranker orders.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it is here, most important first, for example "similar to what you viewed"."""
@@ -139,8 +141,9 @@ class Explanation(_message.Message):
 
     @_builtins.property
     def contributions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contribution]:
-        """Every column of the scorer. The contributions sum to the result's score, to six decimals. Of a result that no
-        scorer saw: what its score is instead, or nothing where it is 0.
+        """What the score is made of; the contributions sum to it, to six decimals. Every column of the scorer; or, where a
+        trained ranker orders, its features that did something, "intercept", and the scorer's columns that count beside it.
+        Of a result that nothing scored: what its score is instead, or nothing where it is 0.
         """
 
     @_builtins.property
@@ -208,7 +211,7 @@ Global___FoundBy: _TypeAlias = FoundBy  # noqa: Y015
 
 @_typing.final
 class Contribution(_message.Message):
-    """What one column of the scorer did."""
+    """What one column of the scorer, or one feature of the ranker, did."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -219,11 +222,11 @@ class Contribution(_message.Message):
     column: _builtins.str
     """For example category_affinity."""
     value: _builtins.float
-    """0 to 1, except rating: -1 to 1."""
+    """The scorer's are 0 to 1, except rating: -1 to 1."""
     weight: _builtins.float
-    """The serving config's, else the scorer's default."""
+    """The serving config's, else the scorer's default; 0 for a feature of the ranker, whose part is no product."""
     contribution: _builtins.float
-    """weight x value."""
+    """weight x value; of the ranker, what it added to the log-odds."""
     def __init__(
         self,
         *,
