@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import grpc
 import numpy as np
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
+from windowshop.recommender.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.recommender.domain.interactions import EVENT_WEIGHTS
+from services.recommender.domain.product import Product
 from services.recommender.domain.signals import UserSignals, habits
 from services.recommender.ranking_ports import (
     Floats,
@@ -35,6 +37,9 @@ INVENTORY = "product_inventory_level"
 _SCORES_SECONDS = 10.0
 # Millions of rows; a stream that stands still longer is broken.
 _INTERACTIONS_SECONDS = 600.0
+
+# The most that one ListProducts gives.
+_CATALOGUE_PAGE = 1_000
 
 # Columns of the purchase history in the order of UserSignals.bought_table.
 _HISTORY = ("orders", "first_time", "last_time", "decayed")
@@ -107,6 +112,29 @@ class FeatureClient:
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         return {column.feature: column for column in response.columns}, not response.degraded
+
+
+class CatalogClient:
+    """The recommender's own catalogue, as anybody else sees it."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+
+    async def products(self) -> AsyncIterator[Product]:
+        """Every product, in the order of ids; of each what learning reads."""
+        token = ""
+        while True:
+            request = catalog_pb2.ListProductsRequest(page_size=_CATALOGUE_PAGE, page_token=token)
+            try:
+                page = await self._stub.ListProducts(request, timeout=_SCORES_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc(error) from error
+            for one in page.products:
+                price = one.price if one.HasField("price") else None
+                yield Product(one.id, one.title, categories=tuple(one.categories), brand=one.brand, price=price)
+            token = page.next_page_token
+            if not token:
+                return
 
 
 def _signals(features: Mapping[str, features_pb2.FeatureValue]) -> UserSignals:

@@ -57,9 +57,11 @@ class Personal:
 
 def personal(learned: Learned, state: ShopperState) -> Personal:
     """The state through the version's eyes. Milliseconds: 0.5 for 25,000 products."""
-    bought = learned.find(state.products)
-    known = bought >= 0
-    bought = bought[known]
+    found = learned.find(state.products)
+    # In the order of places, whoever put them together: sums round by their order.
+    known = np.flatnonzero(found >= 0)
+    known = known[np.argsort(found[known], kind="stable")]
+    bought = found[known]
     orders, first, last = state.orders[known], state.first_days[known], state.last_days[known]
     decayed = state.decayed[known]
     views, carts = _known(learned.find(state.views)), _known(learned.find(state.carts))

@@ -56,6 +56,11 @@ class Interactions:
         """How many there are."""
         return len(self._user_numbers)
 
+    @property
+    def user_ids(self) -> Sequence[str]:
+        """By number."""
+        return tuple(self._user_numbers)
+
     def add(self, chunk: InteractionChunk) -> None:
         """Appends a chunk; event types without a weight are passed over."""
         users, products = self._user_numbers, self._product_numbers

@@ -3,6 +3,7 @@
 import click
 
 from windowshop_client.cli.demo import demo
+from windowshop_client.cli.evaluate import evaluate
 from windowshop_client.cli.imports import import_group
 from windowshop_client.cli.models import models, train
 from windowshop_client.cli.serving_configs import serving_configs
@@ -17,7 +18,7 @@ def main() -> None:
 
 
 for command in (
-    features, recommend, similar, set_inventory, merge, erase, import_group, train, training_rows, models,
+    features, recommend, similar, set_inventory, merge, erase, import_group, train, evaluate, training_rows, models,
     serving_configs, demo,
 ):  # fmt: skip
     main.add_command(command)

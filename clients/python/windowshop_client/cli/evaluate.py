@@ -1,0 +1,29 @@
+"""The command that judges what a shop learns."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from windowshop_client.cli.options import Addresses, addressed
+from windowshop_client.cli.tables import json_option
+
+MODULE = "services.recommender"
+
+
+@click.command()
+@click.option("--plots", type=click.Path(path_type=Path), help="A folder for pictures; needs windowshop[plots].")
+@json_option
+@addressed
+def evaluate(addresses: Addresses, plots: Path | None, as_json: bool) -> None:
+    """Learn from all but the newest weeks of the event log, and judge by what was taken in them.
+
+    Everything is computed here, in a process of the recommender's own code: the shop goes on as it is.
+    """
+    arguments = ["--features-address", addresses.features, "--recommender-address", addresses.recommender]
+    arguments += ["--json"] if as_json else []
+    arguments += ["--plots", str(plots)] if plots is not None else []
+    # The recommender's code is installed with this command but not imported by it: it needs the contract only.
+    ended = subprocess.run([sys.executable, "-m", MODULE, "evaluate", *arguments], check=False)  # noqa: S603 - ours
+    sys.exit(ended.returncode)
