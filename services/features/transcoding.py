@@ -18,28 +18,30 @@ _TYPES = {kind: pb.FeatureType.Value(kind.name) for kind in FeatureType}
 
 def event(message: pb.Event) -> Event:
     """An event as it was sent, unchecked."""
-    details = message.product_details
+    has = message.HasField
     return Event(
         message.event_id,
         message.event_type,
         message.user_id,
         message.visitor_id,
         message.session_id,
-        microseconds(message.event_time) if message.HasField("event_time") else None,
+        microseconds(message.event_time) if has("event_time") else None,
         tuple(
-            Line(
-                detail.product_id,
-                detail.quantity if detail.HasField("quantity") else 1,
-                detail.price if detail.HasField("price") else None,
-            )
-            for detail in details
+            [
+                Line(
+                    detail.product_id,
+                    detail.quantity if detail.HasField("quantity") else 1,
+                    detail.price if detail.HasField("price") else None,
+                )
+                for detail in message.product_details
+            ]
         ),
-        message.revenue if message.HasField("revenue") else None,
-        message.rating if message.HasField("rating") else None,
-        message.position if message.HasField("position") else None,
+        message.revenue if has("revenue") else None,
+        message.rating if has("rating") else None,
+        message.position if has("position") else None,
         message.attribution_token,
         message.device,
-        dict(message.attributes),
+        dict(message.attributes) if message.attributes else {},
     )
 
 
