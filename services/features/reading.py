@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.features.domain.features import (
     EMPTY,
     KNOWN,
-    NO_EVIDENCE,
     NO_TOKEN,
     NOT_FOUND,
     UNAVAILABLE,
     Entity,
     Entry,
     Feature,
-    OnEvent,
-    Outcome,
     Reading,
     Record,
     Worth,
     next_due_ms,
     reading,
-    related,
     worth,
 )
 from services.features.domain.relative import Maximum
 from services.features.marking import Marker
 from services.features.maxima import Maxima
-from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, READINGS
+from services.features.metrics import READINGS
 from services.features.ports import (
     EVENT_LOG,
     DueQueue,
@@ -39,7 +34,7 @@ from services.features.ports import (
     RecordsMissedError,
     StoreDownError,
 )
-from services.runtime.coalescing import SharedBatches
+from services.features.sharing import SharedComputations
 
 
 class Answer(NamedTuple):
@@ -55,22 +50,6 @@ class _Plan(NamedTuple):
     compute: dict[str, list[str]]
     unsure: list[str]
     aged: list[str]
-
-
-class _State(NamedTuple):
-    """What a value is computed for: reads of the same state of an entity share its computation."""
-
-    feature: str
-    id: str
-    token: bytes
-    generation: int
-
-
-class _Computed(NamedTuple):
-    """What a statement said of an entity, and the instant it was asked for."""
-
-    now_ms: int
-    outcome: Outcome
 
 
 class Reader:
@@ -93,8 +72,7 @@ class Reader:
         self._marker = marker
         self._clock_ms = clock_ms
         self._jitter = jitter
-        self._computations: SharedBatches[_State, _Computed] = SharedBatches()
-        self._never_shared = itertools.count(-1, -1)
+        self._computations = SharedComputations(computer, maxima, clock_ms)
         # Computations that took longer than their callers had time for.
         self._late: set[asyncio.Task[dict[str, dict[int, Entry]]]] = set()
 
@@ -202,14 +180,8 @@ class Reader:
             await self._begin(entity, list(missing), records, unreachable, degraded)
         # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
         state = self._marker.generation if degraded or self._marker.in_debt else 0
-        results = await _all(
-            self._values(entity, entity.features[name], ids, records, state, cause) for name, ids in todo.items()
-        )
-        for (name, ids), result in zip(todo.items(), results, strict=True):
-            number = entity.features[name].number
-            for entity_id in ids:
-                now_ms, outcome = result[entity_id]
-                entries.setdefault(entity_id, {})[number] = Entry(now_ms, records[entity_id].token, *outcome)
+        for entity_id, new in (await self._computations.entries(entity, todo, records, state, cause)).items():
+            entries.setdefault(entity_id, {}).update(new)
         return entries
 
     async def _begin(
@@ -249,32 +221,6 @@ class Reader:
         if not task.cancelled():
             task.exception()  # retrieved: nobody waits for it any more
 
-    async def _values(
-        self,
-        entity: Entity,
-        feature: Feature,
-        ids: Sequence[str],
-        records: Mapping[str, Record],
-        state: int,
-        cause: str,
-    ) -> dict[str, _Computed]:
-        """What the statement says of each id; one that a concurrent read computes for the same state is shared."""
-
-        async def compute(wanted: Sequence[_State]) -> dict[_State, _Computed]:
-            COMPUTATIONS.labels(feature.name, cause).inc(len(wanted))
-            now_ms = self._clock_ms()
-            with COMPUTE_SECONDS.labels(feature.name).time():
-                outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
-            if feature.relative is not None:
-                maximum = (await self._maxima.needed(entity, feature, feature.relative)).newest
-                outcomes = {i: related(feature.relative, one, maximum, now_ms) for i, one in outcomes.items()}
-            return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
-
-        if feature.on_event is OnEvent.ALWAYS:
-            state = next(self._never_shared)  # no mark tells whether a running computation misses an event
-        states = [_State(feature.name, i, records[i].token, state) for i in ids]
-        return {one.id: found for one, found in (await self._computations.run(states, compute)).items()}
-
     async def _write_back(
         self,
         entity: Entity,
@@ -299,18 +245,6 @@ class Reader:
             )
             # At once: the worker drops what no event names.
             await self._queue.enqueue(entity.name, dict.fromkeys(erased, now_ms))
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, dict[str, _Computed]]]) -> list[dict[str, _Computed]]:
-    """All results; raises StoreDownError when a store fails one of them, and any other failure as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except* StoreDownError as failures:
-        down = failures.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise down
 
 
 def _decide(
