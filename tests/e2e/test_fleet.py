@@ -126,11 +126,22 @@ async def world(postgres: PostgresServer) -> AsyncIterator[World]:
         for number in range(len(PRODUCTS)):
             await made.stock(number, number)
 
-        async def cursor_is_set() -> bool:
-            return bool(await redis.exists("ws:1:marks:{marks}:cursor"))
-
-        await eventually(cursor_is_set, 20)
+        await alone_fill(fleet, redis)
         yield made
+
+
+async def alone_fill(fleet: Fleet, redis: Redis) -> None:
+    """A new store is filled from the log by every worker that finds it so, one of them perhaps after others are done:
+    here one does it, and has done it."""
+
+    async def filled() -> bool:
+        return bool(await redis.exists("ws:1:marks:{marks}:cursor"))
+
+    others = fleet.workers[1:]
+    await asyncio.gather(*(worker.stop() for worker in others))
+    await redis.flushall()
+    await eventually(filled, 30)
+    await asyncio.gather(*(worker.start() for worker in others))
 
 
 async def test_workers_share_what_is_due_and_compute_nothing_twice(world: World) -> None:
