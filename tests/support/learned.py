@@ -46,7 +46,7 @@ def small(
     )
 
 
-def ranker(features: Sequence[str] = FEATURES, **weights: float) -> Logistic:
+def ranker(features: Sequence[str] = FEATURES, /, **weights: float) -> Logistic:
     """Linear in the named features."""
     size = len(features)
     chosen = np.array([weights.get(name, 0.0) for name in features])

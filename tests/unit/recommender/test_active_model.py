@@ -141,7 +141,7 @@ async def test_a_version_that_cannot_be_read_serves_without_what_it_learned(stor
 
 
 async def test_a_ranker_of_other_features_is_left_out(store: Store) -> None:
-    other = ranker.encode(linear(features=("price", "colour"), price=1.0))
+    other = ranker.encode(linear(("price", "colour"), price=1.0))
     store.put("v-7", learned=KNOWLEDGE, ranker_anything=other, ranker_new=ranker.encode(linear(own=1.0)))
     model, _ = following(store)
     store.serving = "v-7"
