@@ -192,9 +192,9 @@ async def history(
         parts = await open_parts(support.settings(dsn, valkey.url, **changes), closers)
         await parts.computer.check(parts.entities)
         signals = PostgresSignals(parts.database)
-        known = [_signal(product, "Toys", 10.0 * n, n) for n, product in enumerate(PRODUCTS[:-1], 1)]
+        known = [_signal(product, "Books" if n == 2 else "Toys", 10.0 * n, n) for n, product in enumerate(PRODUCTS[:-1], 1)]
         await signals.apply(SignalPage(known, "1", restart=True, caught_up=True))
-        await signals.rank_prices(["Toys"])
+        await signals.rank_prices(["Toys", "Books"])
         yield History(parts, await closers.enter_async_context(parts.database.connection()))
 
 
@@ -211,6 +211,7 @@ def _signal(product: str, category: str, price: float, quantity: int) -> Signal:
             "low_stock_threshold": 2,
             "rating_average": 4.5,
             "rating_count": 3,
+            "brand": f"of {product}",
         }
     )
 
