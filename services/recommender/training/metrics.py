@@ -6,7 +6,8 @@ from prometheus_client import Counter, Gauge
 
 TRAININGS = Counter(
     "windowshop_model_trainings_total",
-    "Training runs by outcome: active, failed or skipped (nothing new); failed ones leave an ageing model.",
+    "Training runs by outcome: active, rejected (worse than what serves), failed or skipped (nothing new); without any"
+    " active one the model ages.",
     ["outcome"],
 )
 TRAINING_SECONDS = Gauge(
