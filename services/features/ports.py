@@ -153,7 +153,8 @@ class FeatureComputer(Protocol):
 class Greatest(NamedTuple):
     """The greatest level, None: nothing has evidence, and the instant (ms) that it was computed for.
 
-    ``complete``: whether all have theirs. ``since_ms``: when the first events came that were asked about.
+    ``complete``: whether all have theirs. ``since_ms``: when the first of the
+    events happened that were asked about, as far as they were not late.
     """
 
     complete: bool
@@ -169,7 +170,7 @@ class Levels(Protocol):
         """Keeps levels, None: no evidence, unless a later computation's are there."""
 
     async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
-        """The greatest level, and the first arrival of events from transaction ``cursor`` on; None: of none."""
+        """The greatest level, and the first of the events from transaction ``cursor`` on; None: of none."""
 
     async def complete(self, feature: Feature) -> None:
         """From now on every entity with evidence has its level, apart from what is due."""

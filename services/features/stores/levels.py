@@ -25,12 +25,13 @@ WITH there AS (
 )
 UPDATE entity_levels l SET level = NULL, computed_ms = $3 FROM there WHERE l.feature = $1 AND l.id = there.id
 """
+# Events happen before they come. Those that are on their way for more than a moment are late: they change the past.
 _GREATEST = """
 SELECT EXISTS (SELECT FROM complete_levels WHERE feature = $1) AS complete,
        top.level,
        coalesce(top.computed_ms, 0) AS computed_ms,
-       (SELECT floor(date_part('epoch', min(ingest_time)) * 1000)::bigint
-        FROM ingests WHERE ingest_xid >= $2::bigint::text::xid8) AS since_ms
+       (SELECT floor(date_part('epoch', min(greatest(first_event_time, ingest_time - interval '2 seconds'))) * 1000)
+        FROM ingests WHERE ingest_xid >= $2::bigint::text::xid8)::bigint AS since_ms
 FROM (VALUES (1)) AS one LEFT JOIN (
   SELECT level, computed_ms FROM entity_levels
   WHERE feature = $1 AND level IS NOT NULL

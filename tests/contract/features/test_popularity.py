@@ -162,17 +162,20 @@ class TestLevels:
         assert [tuple(row) for row in rows] == [("a", 10), ("b", 20), ("c", 10)]
         assert not (await parts.levels.greatest(other, None)).complete
 
-    async def test_says_when_the_first_event_came_from_a_transaction_on(
+    async def test_says_when_the_first_event_from_a_transaction_on_happened(
         self, shop: Shop, parts: Parts, feature: Feature
     ) -> None:
+        async def since(cursor: int) -> int | None:
+            return (await parts.levels.greatest(feature, cursor)).since_ms
+
         start = await parts.log.horizon()
-        assert (await parts.levels.greatest(feature, start)).since_ms is None
-        await shop.happened(order("u", 1.0, "p"))
+        assert await since(start) is None
+        now = (await parts.database.fetch("SELECT now() AS now"))[0]["now"]
+        ago = NOW / 1_000 - now.timestamp()  # seconds that the database's clock is ahead of NOW, negative
+        await shop.happened(order("u", 1.0, "p", ago=ago + 0.5), order("u", 1.0, "p", ago=ago))
+        assert await since(start) == pytest.approx(now.timestamp() * 1_000 - 500, abs=2)
         middle = await parts.log.horizon()
-        await shop.happened(order("u", 1.0, "p"))
-        first = (await parts.levels.greatest(feature, start)).since_ms
-        second = (await parts.levels.greatest(feature, middle)).since_ms
-        assert first is not None
-        assert second is not None
-        assert first <= second
-        assert (await parts.levels.greatest(feature, await parts.log.horizon())).since_ms is None
+        await shop.happened(order("u", 1.0, "p"))  # years late
+        ingested = await parts.database.fetch("SELECT max(ingest_time) AS last FROM ingests")
+        assert await since(middle) == pytest.approx(ingested[0]["last"].timestamp() * 1_000 - 2_000, abs=2)
+        assert await since(await parts.log.horizon()) is None
