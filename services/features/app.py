@@ -12,6 +12,7 @@ from pathlib import Path
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 
 from services.features import definitions
+from services.features.announcing import Announcer
 from services.features.clients import StreamProductSignals
 from services.features.committing import GroupCommit
 from services.features.definitions import Definitions
@@ -125,6 +126,8 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
     closers.push_async_callback(ops.stop)
     await unless_stopped(stopping, prepare(settings, parts))
     recommender = await closers.enter_async_context(channel(settings.recommender_address))
+    signals = PostgresSignals(parts.database)
+    announcer = Announcer(parts.entities, signals, parts.online, parts.queue, parts.computer, clock_ms)
     worker = Worker(
         refresher=Refresher(
             parts.entities,
@@ -145,15 +148,7 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
             max(feature.ttl_ms for feature in parts.definitions.features) * 1_000,
             clock_us,
         ),
-        follower=SignalFollower(
-            parts.entities,
-            StreamProductSignals(recommender),
-            PostgresSignals(parts.database),
-            parts.online,
-            parts.queue,
-            parts.computer,
-            clock_ms,
-        ),
+        follower=SignalFollower(StreamProductSignals(recommender), signals, announcer),
     )
     working = await closers.enter_async_context(background("worker", worker.run()))
     ready.set()
@@ -192,7 +187,7 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
         levels=PostgresLevels(database),
         training=PostgresTraining(database),
         online=RedisOnlineStore(store, read_through),
-        queue=RedisDueQueue(store, int(settings.worker_lease * 1_000)),
+        queue=RedisDueQueue(store, declared.entities, int(settings.worker_lease * 1_000)),
     )
 
 

@@ -294,6 +294,12 @@ class DueQueue(Protocol):
     async def length(self, entity: str, now_ms: int) -> int:
         """How many are due."""
 
+    async def sign(self) -> str:
+        """Leaves a receipt behind all that was queued and marked before, to be lost with it; returns its name."""
+
+    async def signed(self, receipt: str) -> bool:
+        """Whether a receipt is still there."""
+
     async def pending(self, entity: str, now_ms: int) -> Pending:
         """What is due by now and not done."""
 
@@ -302,7 +308,10 @@ class TailState(Protocol):
     """What the log tail remembers, in the same store as the marks: lost together with them. Raises StoreDownError."""
 
     async def cursor(self) -> int | None:
-        """The first transaction not seen yet; None in a new or emptied store."""
+        """The first transaction not seen yet; None in a store that is new, was emptied or has lost a queue."""
+
+    async def renew(self) -> None:
+        """Forgets the place; the queues, whatever they hold by now, count as whole once there is one again."""
 
     async def advance(self, cursor: int) -> None:
         """Remembers a place, and drops the confirmations before it."""
@@ -375,13 +384,22 @@ class SignalStore(Protocol):
         """Stores a page and its cursor in one transaction; returns what that means for ranks, categories and brands."""
 
     async def rank_prices(self, categories: Sequence[str]) -> list[str]:
-        """Computes the price ranks of categories anew; returns the products whose rank changed."""
+        """Computes the price ranks of categories anew; returns, and notes as moved, the products whose rank changed."""
 
     async def categories(self) -> list[str]:
         """All categories of the copy."""
 
-    async def unannounced(self, limit: int) -> dict[str, int]:
-        """Products that changed or went, and whose features are not queued yet; with the number of the last change."""
+    async def unannounced(self, after: int, limit: int) -> dict[str, int]:
+        """Products that changed or went, and whose features are not surely queued: those of changes after ``after``.
+
+        With the number of the last change of each, ascending: in the order in which changes are committed.
+        """
 
     async def announced(self, changes: Mapping[str, int]) -> None:
-        """Remembers that these are; one that has changed again stays."""
+        """Forgets these; one that has changed again stays."""
+
+    async def moved(self, limit: int) -> dict[str, int]:
+        """Products that moved, see Moved and ``rank_prices``, and whose users are not surely marked; likewise."""
+
+    async def marked(self, changes: Mapping[str, int]) -> None:
+        """Forgets these; one that has moved again stays."""

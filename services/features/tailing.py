@@ -107,6 +107,7 @@ class LogTail:
 
     async def _queue_everything(self) -> None:
         """From the log; the cursor comes last, so that whoever dies here begins again."""
+        await self._state.renew()
         horizon, now_ms = await self._log.horizon(), self._clock_ms()
         await self._online.mark(touched(await self._log.future_events(now_ms), self._entities, now_ms), now_ms, ())
         for entity in self._entities:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Collection, Mapping, Sequence
 
 from services.features.ports import Arrival, Claim, Pending
 from services.features.stores.online import CONFIRMED, LATER, MARKS, claimed_key, due_key
 from services.features.stores.redis import RedisStore, Script, command
 
 _CURSOR = MARKS + "cursor"
+_RECEIPT = MARKS + "receipt:"
+# Far longer than anybody waits before looking for it.
+_RECEIPT_TTL_MS = 600_000
 
 # Far above the longest batch.
 LEASE_MS = 30_000
@@ -46,12 +50,23 @@ local since = ''
 local due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if due[2] and tonumber(due[2]) <= tonumber(ARGV[1]) then since = due[2] end
 local claimed = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-while claimed[1] and not redis.call('ZSCORE', KEYS[1], claimed[1]) do
+while claimed[1] and claimed[1] ~= '' and not redis.call('ZSCORE', KEYS[1], claimed[1]) do
   redis.call('ZREM', KEYS[2], claimed[1])
   claimed = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 end
-if claimed[2] and (since == '' or tonumber(claimed[2]) < tonumber(since)) then since = claimed[2] end
-return {since, redis.call('GET', KEYS[3])}
+if claimed[1] and claimed[1] ~= '' and (since == '' or tonumber(claimed[2]) < tonumber(since)) then
+  since = claimed[2]
+end
+local sealed = redis.call('ZSCORE', KEYS[1], '') and redis.call('ZSCORE', KEYS[2], '')
+return {since, sealed and redis.call('GET', KEYS[3])}
+""")
+
+# KEYS: the cursor, then the queues that it speaks of.
+_GET_CURSOR = Script("""
+for i = 2, #KEYS do
+  if not redis.call('ZSCORE', KEYS[i], '') then return false end
+end
+return redis.call('GET', KEYS[1])
 """)
 
 # Arguments of one script call; Lua's stack takes some thousands.
@@ -61,10 +76,11 @@ _COMPLETE_AT_ONCE = 1_000
 class RedisDueQueue:
     """Implements DueQueue and TailState."""
 
-    def __init__(self, store: RedisStore, lease_ms: int = LEASE_MS) -> None:
+    def __init__(self, store: RedisStore, entities: Collection[str], lease_ms: int = LEASE_MS) -> None:
         """``lease_ms``: for how long a worker that is killed keeps what it had claimed."""
         self._store = store
         self._lease_ms = lease_ms
+        self._queues = (LATER, *(key(entity) for entity in entities for key in (due_key, claimed_key)))
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         """See DueQueue."""
@@ -102,10 +118,25 @@ class RedisDueQueue:
         since, cursor = await self._store.call(_PENDING.on(keys, now_ms))
         return Pending(int(float(since)) if since else None, None if cursor is None else int(cursor))
 
+    async def sign(self) -> str:
+        """See DueQueue."""
+        receipt = os.urandom(8).hex()
+        await self._store.execute("SET", _RECEIPT + receipt, 1, "PX", _RECEIPT_TTL_MS)
+        return receipt
+
+    async def signed(self, receipt: str) -> bool:
+        """See DueQueue."""
+        return bool(await self._store.execute("EXISTS", _RECEIPT + receipt))
+
     async def cursor(self) -> int | None:
-        """See TailState."""
-        raw = await self._store.execute("GET", _CURSOR)
+        """See TailState. None, too, when one of the queues was evicted: it went with its seal."""
+        raw = await self._store.call(_GET_CURSOR.on((_CURSOR, *self._queues)))
         return None if raw is None else int(raw)
+
+    async def renew(self) -> None:
+        """See TailState. The seal is a member that no entity has the name of, and that is never due."""
+        seals = [command("ZADD", queue, "inf", "") for queue in self._queues]
+        await self._store.pipeline([command("DEL", _CURSOR), *seals])
 
     async def advance(self, cursor: int) -> None:
         """See TailState."""

@@ -32,20 +32,22 @@ ON CONFLICT (product_id) DO UPDATE SET
 _COLUMNS = (
     "product_id, top_category, price, available_quantity, low_stock_threshold, rating_average, rating_count, brand"
 )
-_ANNOUNCE_LATER = """
-INSERT INTO unannounced_products (product_id)
+# Notes of changes that are to be announced: of products themselves, and of what users' values depend on.
+_CHANGED, _MOVED = "unannounced_products", "moved_products"
+_NOTE = """
+INSERT INTO {table} (product_id)
 SELECT DISTINCT unnest($1::text[])
 ON CONFLICT (product_id) DO UPDATE SET change = DEFAULT
 """
 # A row that is locked is changing: it stays.
-_ANNOUNCED = """
+_DONE = """
 WITH done AS (
-  SELECT u.product_id
-  FROM unannounced_products u
+  SELECT n.product_id
+  FROM {table} n
   JOIN unnest($1::text[], $2::bigint[]) AS d (product_id, change) USING (product_id, change)
-  FOR UPDATE OF u SKIP LOCKED
+  FOR UPDATE OF n SKIP LOCKED
 )
-DELETE FROM unannounced_products u USING done WHERE u.product_id = done.product_id
+DELETE FROM {table} n USING done WHERE n.product_id = done.product_id
 """
 
 _RANK = """
@@ -102,7 +104,9 @@ class PostgresSignals:
                     generation,
                 )
                 _note(moved, [(_signal(row), None) for row in gone])
-                await connection.execute(_ANNOUNCE_LATER, [row["product_id"] for row in gone])
+                await connection.execute(_NOTE.format(table=_CHANGED), [row["product_id"] for row in gone])
+            if moved.products:
+                await connection.execute(_NOTE.format(table=_MOVED), list(moved.products))
         return moved
 
     @asynccontextmanager
@@ -135,14 +139,17 @@ class PostgresSignals:
         if gone:
             await connection.execute("DELETE FROM product_signals WHERE product_id = ANY ($1)", gone)
         if changed:
-            await connection.execute(_ANNOUNCE_LATER, changed)
+            await connection.execute(_NOTE.format(table=_CHANGED), changed)
         return moved
 
     async def rank_prices(self, categories: Sequence[str]) -> list[str]:
         """See SignalStore."""
-        async with self._database.patient() as connection:
+        async with self._database.patient() as connection, connection.transaction():
             rows = await connection.fetch(_RANK, list(categories), timeout=_RANK_TIMEOUT)
-        return [row["product_id"] for row in rows]
+            changed = [row["product_id"] for row in rows]
+            if changed:
+                await connection.execute(_NOTE.format(table=_MOVED), changed)
+        return changed
 
     async def categories(self) -> list[str]:
         """See SignalStore."""
@@ -151,14 +158,30 @@ class PostgresSignals:
         )
         return [row["top_category"] for row in rows]
 
-    async def unannounced(self, limit: int) -> dict[str, int]:
+    async def unannounced(self, after: int, limit: int) -> dict[str, int]:
         """See SignalStore."""
-        rows = await self._database.fetch("SELECT product_id, change FROM unannounced_products LIMIT $1", limit)
+        rows = await self._database.fetch(
+            f"SELECT product_id, change FROM {_CHANGED} WHERE change > $1 ORDER BY change LIMIT $2",  # noqa: S608 - a constant
+            after,
+            limit,
+        )
         return {row["product_id"]: row["change"] for row in rows}
 
     async def announced(self, changes: Mapping[str, int]) -> None:
         """See SignalStore."""
-        await self._database.fetch(_ANNOUNCED, list(changes), list(changes.values()))
+        await self._database.fetch(_DONE.format(table=_CHANGED), list(changes), list(changes.values()))
+
+    async def moved(self, limit: int) -> dict[str, int]:
+        """See SignalStore."""
+        rows = await self._database.fetch(
+            f"SELECT product_id, change FROM {_MOVED} ORDER BY change LIMIT $1",  # noqa: S608 - a constant
+            limit,
+        )
+        return {row["product_id"]: row["change"] for row in rows}
+
+    async def marked(self, changes: Mapping[str, int]) -> None:
+        """See SignalStore."""
+        await self._database.fetch(_DONE.format(table=_MOVED), list(changes), list(changes.values()))
 
 
 def _newest(signals: Sequence[Signal]) -> list[Signal]:

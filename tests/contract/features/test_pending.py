@@ -17,6 +17,7 @@ async def since(parts: Parts, now_ms: int = NOW) -> int | None:
 class TestPending:
     async def test_a_new_queue_knows_nothing(self, parts: Parts) -> None:
         assert await parts.queue.pending("Product", NOW) == Pending(None, None)
+        await parts.queue.renew()
         await parts.queue.advance(17)
         assert await parts.queue.pending("Product", NOW) == Pending(None, 17)
 

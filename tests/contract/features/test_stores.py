@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import MovedError
 
 from services.features.app import Parts, clock_ms
 from services.features.domain.events import Event, Line
@@ -251,12 +253,44 @@ class TestDueQueue:
 class TestTailState:
     async def test_cursor_and_confirmations(self, parts: Parts) -> None:
         assert await parts.queue.cursor() is None
+        await parts.queue.renew()
+        assert await parts.queue.cursor() is None
         await parts.online.mark({}, NOW, [10, 12])
         assert await parts.queue.confirmed([10, 11, 12]) == {10, 12}
         await parts.queue.advance(12)
         assert await parts.queue.cursor() == 12
         assert await parts.queue.confirmed([10, 12]) == {12}
         assert await parts.queue.confirmed([]) == set()
+        await parts.queue.renew()
+        assert await parts.queue.cursor() is None
+
+    @pytest.mark.parametrize("queue", ["later", "due:User", "due:Product", "claimed:User", "claimed:Product"])
+    async def test_the_cursor_is_lost_with_any_of_the_queues(
+        self, parts: Parts, online_servers: OnlineServers, queue: str
+    ) -> None:
+        """A server that evicts takes one key at a time."""
+        await parts.queue.renew()
+        await parts.queue.advance(12)
+        assert await parts.queue.claim("User", 2**60, 9) == []
+        assert (await parts.queue.pending("User", 2**60)) == (None, 12)
+        for url in online_servers.urls:
+            async with Redis.from_url(url) as redis:
+                with contextlib.suppress(MovedError):
+                    assert await redis.delete(f"ws:1:marks:{{marks}}:{queue}") == 1
+        await parts.online.mark({"User": {"a": [NOW + 1]}, "Product": {"p": []}}, NOW, [])
+        assert await parts.queue.cursor() is None
+        await parts.queue.renew()
+        await parts.queue.advance(13)
+        assert await parts.queue.cursor() == 13
+
+    async def test_a_receipt_is_there_until_it_is_lost(self, parts: Parts, online_servers: OnlineServers) -> None:
+        one, two = await parts.queue.sign(), await parts.queue.sign()
+        assert one != two
+        assert await parts.queue.signed(one)
+        for url in online_servers.urls:
+            async with Redis.from_url(url) as redis:
+                await redis.flushall()
+        assert not await parts.queue.signed(one)
 
     async def test_events_of_the_future_arrive_each_in_its_time(self, parts: Parts) -> None:
         touched = {"User": {"a": [NOW + 50, NOW + 70], "b": []}, "Product": {"p": [NOW + 60, NOW - 1]}}
@@ -335,34 +369,34 @@ class TestSignalStore:
 
     async def test_remembers_what_is_to_be_announced(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a"), signal("b")))
-        await signals.announced(await signals.unannounced(9))
+        await signals.announced(await signals.unannounced(0, 9))
         await signals.apply(page(signal("a"), signal("b", quantity=0), signal("c"), gone("never")))
-        assert sorted(await signals.unannounced(9)) == ["b", "c"]
-        before = await signals.unannounced(9)
+        assert sorted(await signals.unannounced(0, 9)) == ["b", "c"]
+        before = await signals.unannounced(0, 9)
         await signals.announced({"b": before["b"]})
         await signals.apply(page(gone("a")))
-        assert sorted(await signals.unannounced(9)) == ["a", "c"]
+        assert sorted(await signals.unannounced(0, 9)) == ["a", "c"]
 
     async def test_a_change_during_an_announcement_stays_to_be_announced(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a", quantity=5), signal("b")))
-        read = await signals.unannounced(9)
+        read = await signals.unannounced(0, 9)
         await signals.apply(page(signal("a", quantity=0)))
         await signals.announced(read)
-        assert list(await signals.unannounced(9)) == ["a"]
+        assert list(await signals.unannounced(0, 9)) == ["a"]
         # And one that was announced twice at once, and changed in between.
-        await signals.announced(await signals.unannounced(9))
+        await signals.announced(await signals.unannounced(0, 9))
         await signals.apply(page(signal("a", quantity=5)))
         await signals.announced(read)
-        assert list(await signals.unannounced(9)) == ["a"]
+        assert list(await signals.unannounced(0, 9)) == ["a"]
 
     async def test_a_restart_forgets_what_it_does_not_name_again(self, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a"), signal("b"), signal("c", "Books")))
-        await signals.announced(await signals.unannounced(9))
+        await signals.announced(await signals.unannounced(0, 9))
         first = await signals.apply(page(signal("a"), restart=True, caught_up=False))
         assert first == (set(), set())
         last = await signals.apply(page(signal("b")))
         assert (last.categories, last.products) == ({"Books"}, {"c"})
-        assert list(await signals.unannounced(9)) == ["c"]
+        assert list(await signals.unannounced(0, 9)) == ["c"]
 
     async def test_the_last_of_several_signals_counts(self, parts: Parts, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a", quantity=1), signal("a", quantity=2)))

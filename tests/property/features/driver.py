@@ -9,7 +9,7 @@ from services.features.domain.features import Entity, Feature
 from services.features.ports import Signal, SignalPage, StoreDownError
 from tests.property.features.actions import PRODUCTS, SUBJECTS, Draft
 from tests.property.features.judge import Asked, Judge, Span
-from tests.property.features.world import SERVERS, Stored, World
+from tests.property.features.world import HOLD_MS, SERVERS, World
 
 
 class Driver:
@@ -25,12 +25,11 @@ class Driver:
         self.owed: list[set[str]] = [set() for _ in range(SERVERS)]
         self.lost: set[str] = set()
         self.leased_until_ms = 0
-        self.kept: list[Stored] | None = None
-        self.since_kept: set[str] = set()
+        # Whom events named since somebody began to count.
+        self.touched: set[str] = set()
         self.catalogue: dict[str, Signal] = {}
         self.pages: list[SignalPage] = []
         self.cursor = 0
-        self.catalogue_lost = False
 
     def new_id(self) -> str:
         self.numbers += 1
@@ -54,12 +53,14 @@ class Driver:
         self.sent += [event.event_id for event in events]
         self.stored |= accepted  # others may send them again meanwhile
         process = self.world.servers[server]
+        self.judge.unacknowledged |= accepted
         written = await process.writer.write(events)
+        self.judge.unacknowledged -= accepted
         assert (written.accepted, written.duplicates) == (len(accepted), duplicates)
         assert [place for place, _ in written.rejected] == rejected
         assert written.unknown_products == unknown
         touched = {e.subject_id for e in events if e.event_id in accepted}
-        self.since_kept |= touched
+        self.touched |= touched
         if process.marker.in_debt:
             self.owed[server] |= touched
         self.paid()
@@ -75,9 +76,9 @@ class Driver:
             features,
             self.world.clock.ms,
             await self.judge.known(entity),
+            frozenset(self.judge.unacknowledged),
             frozenset(self.lost.union(*others)) if not caught_up else frozenset(),
             caught_up,
-            self.catalogue_lost,
             disturbed,
         )
         answer = await self.world.servers[server].reader.read(entity, ids, features, fresh)
@@ -124,6 +125,22 @@ class Driver:
         await self.world.change()
         await self.unless_down(self.world.worker.rank())
 
+    async def do(self, doing: str, server: int, batch: Sequence[Draft], page: Sequence[Signal]) -> None:
+        """One of what goes on all the time."""
+        worker = self.world.worker
+        if doing == "write":
+            await self.write(server, batch)
+        elif doing == "follow":
+            self.send(page)
+            await self.follow()
+        elif doing == "rank":
+            await self.rank()
+        elif doing == "refresh":
+            for entity in self.world.entities.values():
+                await self.unless_down(worker.refresher.refresh(entity))
+        else:
+            await self.unless_down(worker.tail.step())
+
     async def unless_down(self, step: Awaitable[object]) -> None:
         try:
             await step
@@ -135,7 +152,8 @@ class Driver:
         self.lost.clear()
 
     async def evict(self, entity: str, which: int) -> None:
-        keys = sorted([key async for key in self.world.redis.scan_iter(f"ws:1:{{{entity}*")])
+        pattern = "ws:1:marks:*" if entity == "marks" else f"ws:1:{{{entity}*"
+        keys = sorted([key async for key in self.world.redis.scan_iter(pattern)])
         if keys:
             await self.world.redis.delete(keys[which % len(keys)])
 
@@ -183,7 +201,8 @@ class Driver:
             await world.redis_back()
         for server in range(SERVERS):
             await self.settle(server)
-        world.clock.ms = max(world.clock.ms, self.leased_until_ms)
+        world.clock.ms = max(world.clock.ms + HOLD_MS, self.leased_until_ms)
+        await world.worker.confirm()
         await self.follow()
         await self.rank()
         for _ in range(3):  # what had ended at one look is read at the next

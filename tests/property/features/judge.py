@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from services.features.domain.features import Entity, Feature, OnEvent, Reading, Status
+from services.features.domain.features import Entity, Feature, FeatureType, OnEvent, Reading, Status
 from services.features.reading import Answer
 from tests.property.features.truth import Stamped
 from tests.property.features.world import World
@@ -25,12 +25,12 @@ class Asked:
     began_ms: int
     # Those that existed before the read began.
     known: frozenset[str]
+    # Events that nobody was told of yet.
+    unacknowledged: frozenset[str]
     # Of these the server may not know the newest events: their marks were lost by another process.
     doubtful: frozenset[str] = frozenset()
     # The worker has done all there is to do.
     caught_up: bool = False
-    # User values may miss a change of the catalogue.
-    catalogue_lost: bool = False
     # Something was written while it was read: either is right.
     disturbed: bool = False
 
@@ -49,7 +49,7 @@ class Judge:
     """Remembers what the comparison needs of the past."""
 
     world: World
-    # Durable, not acknowledged, their process died before it marked: they count, but nobody is promised when.
+    # On their way, or durable while their process died before it marked: they count, but nobody is promised when.
     unacknowledged: set[str] = field(default_factory=set)
     once_known: set[tuple[str, str]] = field(default_factory=set)
     # Spans of time in which things happened at once: what was computed in one may know all of it or part.
@@ -78,6 +78,7 @@ class Judge:
                 self._check_status(asked, feature, entity_id, reading, entity_id in here)
                 self._check_age(asked, feature, entity_id, reading, log)
             await self._check_values(asked, feature, found)
+            await self._check_windows(asked, feature, found, log)
 
     def _exists(self, asked: Asked, feature: Feature, entity_id: str, reading: Reading) -> bool:
         if reading.status is Status.NOT_FOUND:
@@ -120,7 +121,7 @@ class Judge:
             assert reading.computed_ms >= asked.began_ms, f"not from the log: {what}"
         for event in log:
             mine = entity_id == event.subject_id if asked.entity.name == "User" else entity_id in event.products
-            if not mine or event.event_type not in feature.events or event.event_id in self.unacknowledged:
+            if not mine or event.event_type not in feature.events or event.event_id in asked.unacknowledged:
                 continue
             if asked.caught_up and event.event_ms <= asked.began_ms:
                 due_ms = max(event.ingest_ms, event.event_ms)
@@ -134,15 +135,16 @@ class Judge:
 
     async def _check_values(self, asked: Asked, feature: Feature, found: Mapping[str, Reading]) -> None:
         lasting = asked.caught_up
-        if asked.catalogue_lost and asked.entity.name == "User":
-            lasting = False
         questions: dict[tuple[int, tuple[int, ...]], list[str]] = {}
         for entity_id, reading in found.items():
             computed_ms = reading.computed_ms
             moments = [self.world.clock.ms] if lasting else self._moments(asked, feature, entity_id, computed_ms)
             questions.setdefault((computed_ms, tuple(moments)), []).append(entity_id)
         for (computed_ms, possible), ids in questions.items():
-            truths = [await self.world.truth.values(feature, ids, computed_ms, moment) for moment in possible]
+            # What is computed on read is right at the instant of the read: its window may have slid since, and whom a
+            # change of the catalogue touches is asked with the window of that change.
+            at_ms = self.world.clock.ms if lasting and _right_at_any_time(feature) else computed_ms
+            truths = [await self.world.truth.values(feature, ids, at_ms, moment) for moment in possible]
             for entity_id in ids:
                 value = _evidence(found[entity_id])
                 right = not possible or any(_same(feature, value, truth.get(entity_id)) for truth in truths)
@@ -174,6 +176,26 @@ class Judge:
                     return True
         return False
 
+    async def _check_windows(
+        self, asked: Asked, feature: Feature, found: Mapping[str, Reading], log: Iterable[Stamped]
+    ) -> None:
+        """A value that is computed on read is right now too: what left its window since has changed it."""
+        now_ms = self.world.clock.ms
+        if not _right_at_any_time(feature) or asked.disturbed:
+            return
+        times = [event.event_ms for event in log]
+        for entity_id, reading in found.items():
+            computed_ms = reading.computed_ms
+            # What was in the future then counts when the worker has woken it.
+            arrived = any(computed_ms < time <= now_ms for time in times)
+            moments = self._moments(asked, feature, entity_id, computed_ms)
+            if arrived or entity_id in asked.doubtful or len(moments) != 1:
+                continue
+            truth = (await self.world.truth.values(feature, [entity_id], now_ms, moments[0])).get(entity_id)
+            assert _same(feature, _evidence(reading), truth), (
+                f"{feature.name} of {entity_id} is {reading} at {now_ms}, by then the statement gives {truth}"
+            )
+
     def _moments(self, asked: Asked, feature: Feature, entity_id: str, computed_ms: int) -> list[int]:
         """The instants of which a value that was computed at ``computed_ms`` may know all that happened; [] for any."""
         spans = [span for span in self.blurred if span.start_ms <= computed_ms <= span.end_ms]
@@ -188,6 +210,11 @@ class Judge:
         if any(span.crowd for span in spans):
             return []
         return list(range(min(span.start_ms for span in spans), max(span.end_ms for span in spans) + 1))
+
+
+def _right_at_any_time(feature: Feature) -> bool:
+    """Whether a read computes what has changed since. Weights in tables decay: they are of the instant they have."""
+    return feature.on_event is OnEvent.READ_THROUGH and feature.type is not FeatureType.TABLE
 
 
 def _evidence(reading: Reading) -> Any:

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 servers = st.integers(0, SERVERS - 1)
 entities = st.sampled_from(("User", "Product"))
+doings = st.lists(
+    st.sampled_from(("write", "write", "follow", "follow", "rank", "refresh", "tail")), min_size=1, max_size=4
+)
 # Seconds of real time for one step; a machine that is busy takes one.
 _STEP = 60.0
 
@@ -188,19 +191,36 @@ class Shop(RuleBasedStateMachine):
     def redis_is_wiped(self) -> None:
         self.run(self.driver.wipe())
 
-    @rule()
-    def redis_reaches_the_disk(self) -> None:
-        self.driver.kept = self.run(self.world.keep())
-        self.driver.since_kept = set()
+    @precondition(lambda self: self.world.redis_up)
+    @rule(server=servers, doings=doings, batch=batches, page=pages)
+    def redis_loses_its_last_second(
+        self, server: int, doings: list[str], batch: list[Draft], page: list[Signal]
+    ) -> None:
+        async def lost() -> None:
+            kept, self.driver.touched = await self.world.keep(), set()
+            for doing in doings:
+                await self.driver.do(doing, server, batch, page)
+            await self.world.throw_back(kept)
+            self.driver.lost |= self.driver.touched
+            # What was done is leased again.
+            self.driver.leased_until_ms = max(self.driver.leased_until_ms, self.world.clock.ms + LEASE_MS)
 
-    @precondition(lambda self: self.driver.kept is not None)
-    @rule()
-    def redis_loses_what_was_not_on_the_disk(self) -> None:
-        self.run(self.world.throw_back(self.driver.kept or []))
-        self.driver.lost |= self.driver.since_kept
-        self.driver.leased_until_ms = max(self.driver.leased_until_ms, self.world.clock.ms + LEASE_MS)
+        self.run(lost())
 
-    @rule(entity=entities, which=st.integers(0, 3))
+    @precondition(lambda self: self.world.redis_up)
+    @rule(server=servers, doings=doings, batch=batches, page=pages)
+    def redis_is_away_for_a_moment(
+        self, server: int, doings: list[str], batch: list[Draft], page: list[Signal]
+    ) -> None:
+        async def away() -> None:
+            await self.world.redis_away()
+            for doing in doings:
+                await self.driver.do(doing, server, batch, page)
+            await self.world.redis_back()
+
+        self.run(away())
+
+    @rule(entity=st.sampled_from(("User", "Product", "marks")), which=st.integers(0, 7))
     def redis_evicts(self, entity: str, which: int) -> None:
         self.run(self.driver.evict(entity, which))
 

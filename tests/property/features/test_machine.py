@@ -25,13 +25,13 @@ _COMMON = settings(
 )
 PROFILES = {
     # The same examples each time: a failure is the fault of the change that is tested.
-    "short": settings(_COMMON, derandomize=True, max_examples=25, stateful_step_count=25),
+    "short": settings(_COMMON, derandomize=True, max_examples=30, stateful_step_count=25),
     "long": settings(_COMMON, max_examples=400, stateful_step_count=50),
 }
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "short")
 
 
-@pytest.mark.timeout(120 if PROFILE == "short" else 3_600)
+@pytest.mark.timeout(300 if PROFILE == "short" else 3_600)
 async def test_served_values_are_those_of_the_statements(postgres: PostgresServer, valkey: ValkeyServer) -> None:
     loop = asyncio.get_running_loop()
     async with running_world(await postgres.create_database(), valkey) as world:

@@ -48,7 +48,7 @@ SELECT * FROM (
 
 _RESET = """
 TRUNCATE public.events, public.event_lines, public.event_ids, public.subjects, public.ingests, public.product_signals,
-  public.unannounced_products, public.entity_levels, public.complete_levels, truth.signals;
+  public.unannounced_products, public.moved_products, public.entity_levels, public.complete_levels, truth.signals;
 UPDATE public.product_signals_cursor SET cursor = '', generation = 0;
 """
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from redis.asyncio import Redis
 
+from services.features.announcing import Announcer
 from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.committing import GroupCommit
 from services.features.domain.features import Entity, Entry, Feature, Outcome, Record
@@ -19,7 +21,6 @@ from services.features.maxima import Maxima
 from services.features.ports import (
     ONLINE_STORE,
     Erased,
-    Moved,
     OnlineStore,
     SignalPage,
     SourceDownError,
@@ -41,6 +42,8 @@ from tests.support.waiting import eventually
 START_MS = 1_790_000_000_000
 SERVERS = 2
 LEASE_MS = 30_000
+# For so long announcements of the catalogue are kept, to be repeated.
+HOLD_MS = 3_000
 CONNECTIONS = 16
 # Far above every answer of a busy machine: the only outages are those that the test makes.
 PATIENCE = 20.0
@@ -185,9 +188,8 @@ class WorkerProcess:
         self.tail = LogTail(parts.entities, parts.log, parts.queue, self.online, computer, levels, clock)
         self.levelling = Levelling(parts.entities, levels, parts.queue, computer, clock)
         self.signals = PostgresSignals(parts.database)
-        self.follower = SignalFollower(
-            parts.entities, NoSource(), self.signals, self.online, parts.queue, computer, clock
-        )
+        self.announcer = Announcer(parts.entities, self.signals, self.online, parts.queue, computer, clock)
+        self.follower = SignalFollower(NoSource(), self.signals, self.announcer)
         self._ranked = False
 
     # The follower's loop waits in real time; these are its steps, in its order.
@@ -196,19 +198,23 @@ class WorkerProcess:
         await self.follower._apply(page)
 
     async def announce(self) -> None:
-        await self.follower._announce()
+        with contextlib.suppress(StoreDownError):
+            await self.announcer.announce()
+
+    async def confirm(self) -> None:
+        await self.announcer.confirm()
 
     async def rank(self) -> None:
         """Nothing to rank is no work for it either."""
         if not self._ranked:
-            self.follower._note(Moved(set(await self.signals.categories()), set()))
+            self.follower._note(await self.signals.categories())
             self._ranked = True
         if self.unranked:
             await self.follower._rank()
 
     @property
     def unranked(self) -> bool:
-        return bool(self.follower._categories or self.follower._products)
+        return bool(self.follower._categories or self.announcer.moved)
 
 
 class Stored(NamedTuple):

@@ -44,6 +44,9 @@ class World:
     async def cursor(self) -> int | None:
         return self.place
 
+    async def renew(self) -> None:
+        self.place = None
+
     async def advance(self, cursor: int) -> None:
         self.place = cursor
 
