@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,9 +83,8 @@ class FeatureExport(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FactRow:
-    """What the store of record says of one available product."""
+class FactRow(NamedTuple):
+    """What the store of record says of one available product. A tuple: a page makes hundreds."""
 
     card: Card
     low_stock: bool

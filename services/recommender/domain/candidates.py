@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # The constant of reciprocal rank fusion (Cormack et al. 2009 use 60 for lists of 1,000; our lists have
 # tens of products, where 60 would make the 1st and the 50th nearly equal).
@@ -14,9 +15,8 @@ RANK_CONSTANT = 10
 CANDIDATES = 150
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A product that a source found; ``score`` orders the hits of that source only."""
+class Hit(NamedTuple):
+    """A product that a source found; ``score`` orders the hits of that source only. A tuple: a page makes hundreds."""
 
     id: str
     score: float
@@ -24,8 +24,7 @@ class Hit:
     anchor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """How one source found a candidate: rank from 1, and its part of the fused score."""
 
     source: str

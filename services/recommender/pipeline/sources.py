@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import ClassVar, Protocol
 
@@ -139,7 +139,7 @@ class PopularInCategories:
         found = await asyncio.gather(*(self.lists.popular_in(name, limit) for name in context.categories))
         # The best of each category by turns: popularity does not compare across them.
         by_turns = (hit for row in zip_longest(*found) for hit in row if hit is not None)
-        return [replace(hit, score=float(-place)) for place, hit in enumerate(by_turns)][:limit]
+        return [hit._replace(score=float(-place)) for place, hit in enumerate(by_turns)][:limit]
 
 
 @dataclass(frozen=True, slots=True)
