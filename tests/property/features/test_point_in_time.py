@@ -192,7 +192,8 @@ async def history(
         parts = await open_parts(support.settings(dsn, valkey.url, **changes), closers)
         await parts.computer.check(parts.entities)
         signals = PostgresSignals(parts.database)
-        known = [_signal(product, "Books" if n == 2 else "Toys", 10.0 * n, n) for n, product in enumerate(PRODUCTS[:-1], 1)]
+        shelf = zip(PRODUCTS, ("Toys", "Books", "Toys"), (1, 2, 3), strict=False)
+        known = [_signal(product, category, 10.0 * n, n) for product, category, n in shelf]
         await signals.apply(SignalPage(known, "1", restart=True, caught_up=True))
         await signals.rank_prices(["Toys", "Books"])
         yield History(parts, await closers.enter_async_context(parts.database.connection()))
