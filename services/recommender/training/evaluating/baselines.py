@@ -8,6 +8,7 @@ import numpy as np
 from implicit.als import AlternatingLeastSquares
 from implicit.bpr import BayesianPersonalizedRanking
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from services.recommender.domain.learned import Floats, Places
 from services.recommender.training.evaluating.metrics import PAGE
@@ -118,10 +119,18 @@ def _factors(users: Floats, products: Floats) -> Scorer:
 
 
 def _als(matrix: Matrix) -> Scorer:
-    model = AlternatingLeastSquares(
-        factors=_FACTORS, regularization=0.5, alpha=0.5, iterations=15, random_state=_SEED, num_threads=1, use_gpu=False
-    )
-    model.fit(matrix, show_progress=False)
+    # BLAS threads inside the solver's own threads only fight each other.
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=_FACTORS,
+            regularization=0.5,
+            alpha=0.5,
+            iterations=15,
+            random_state=_SEED,
+            num_threads=1,
+            use_gpu=False,
+        )
+        model.fit(matrix, show_progress=False)
     return _factors(np.asarray(model.user_factors), np.asarray(model.item_factors))
 
 

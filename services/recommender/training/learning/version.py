@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 from implicit.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
 
 from services.recommender.domain.folding import FoldIn
 from services.recommender.domain.learned import NEIGHBOURS, Learned, Singles, build
@@ -55,15 +56,17 @@ def factorise(matrix: neighbours.Matrix) -> Singles:
     products = np.flatnonzero(np.bincount(matrix.indices, minlength=matrix.shape[1]))
     if not len(users):
         return result
-    model = AlternatingLeastSquares(
-        factors=FACTORS,
-        regularization=REGULARIZATION,
-        alpha=ALPHA,
-        iterations=ITERATIONS,
-        random_state=SEED,
-        num_threads=max(1, (os.cpu_count() or 2) // 2),
-        use_gpu=False,
-    )
-    model.fit(matrix[users][:, products].tocsr(), show_progress=False)
+    # BLAS threads inside the solver's own threads only fight each other.
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(
+            factors=FACTORS,
+            regularization=REGULARIZATION,
+            alpha=ALPHA,
+            iterations=ITERATIONS,
+            random_state=SEED,
+            num_threads=max(1, (os.cpu_count() or 2) // 2),
+            use_gpu=False,
+        )
+        model.fit(matrix[users][:, products].tocsr(), show_progress=False)
     result[products] = np.asarray(model.item_factors)
     return result
