@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from services.features.domain.features import Entity, Feature, magnitude_of
 from services.features.domain.relative import Relative
-from services.features.ports import DueQueue, FeatureComputer, Levels, StoreDownError
+from services.features.level_ports import Levels
+from services.features.ports import DueQueue, FeatureComputer, StoreDownError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 
 from services.features.domain.features import Entity, Feature, OnEvent
 from services.features.domain.relative import Maximum, Relative
-from services.features.ports import SETTLE_MS, DueQueue, FeatureComputer, Greatest, Levels, StoreDownError
+from services.features.level_ports import Greatest, Levels
+from services.features.ports import SETTLE_MS, DueQueue, FeatureComputer, StoreDownError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)

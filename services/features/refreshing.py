@@ -25,12 +25,12 @@ from services.features.domain.features import (
     related,
 )
 from services.features.domain.relative import Relative
+from services.features.level_ports import Levels
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, DUE, REFRESH_LAG
 from services.features.ports import (
     Claim,
     DueQueue,
     FeatureComputer,
-    Levels,
     OnlineStore,
     RecordsMissedError,
     SlowStatementError,

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from services.features.domain.features import Entity
+from services.features.level_ports import Levels
 from services.features.marking import touched
 from services.features.metrics import MARKS_REPEATED, TAIL_LAG
 from services.features.ports import (
     FeatureComputer,
-    Levels,
     LogReader,
     MarksLostError,
     OnlineStore,

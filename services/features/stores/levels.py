@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.features.domain.features import Feature
-from services.features.ports import Greatest
+from services.features.level_ports import Greatest
 from services.features.stores.postgres import Database
 
 # In the order of ids: two who put the same wait for each other one way. What differs by less than this is the same sum

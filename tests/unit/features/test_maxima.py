@@ -9,8 +9,9 @@ import pytest
 
 from services.features.domain.features import Entity, Feature, FeatureType, OnEvent
 from services.features.domain.relative import Maximum, Relative
+from services.features.level_ports import Greatest
 from services.features.maxima import Maxima
-from services.features.ports import EVENT_LOG, ONLINE_STORE, SETTLE_MS, Greatest, Pending, StoreDownError
+from services.features.ports import EVENT_LOG, ONLINE_STORE, SETTLE_MS, Pending, StoreDownError
 from tests.unit.features.test_values import feature
 
 HOUR = 3_600_000
