@@ -1,5 +1,6 @@
 """What happens live shows at once: in the features on the next read, in the next recommendation."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,28 @@ async def test_a_view_brings_the_products_neighbours_onto_the_next_page(
     assert len(after) >= 2, f"{user} viewed {viewed}; neighbours {neighbours}"
     title = str(catalogue[viewed]["title"])
     assert any(title in reason for result in after for reason in result["reasons"]), (title, after)
+
+
+@pytest.mark.parametrize("user", ["user_061", "user_077", "user_088"])
+async def test_three_views_of_one_kind_show_on_the_next_page_and_the_long_term_taste_stays(
+    rest: Rest, diary: Diary, catalogue: Catalogue, user: str
+) -> None:
+    history = await feature(rest, f"User/{user}", "user_purchased_products")
+    assert isinstance(history, list)
+    bought = Counter(top_category(catalogue, product) for product in history if product in catalogue)
+    tastes = {category for category, _ in bought.most_common(3)}
+    kinds: dict[str, list[str]] = {}
+    for product in sorted(catalogue):
+        if top_category(catalogue, product) not in bought:
+            kinds.setdefault(catalogue[product]["categories"][0], []).append(product)
+    viewed = next(products for products in kinds.values() if len(products) >= 10)[:3]
+    for product in viewed:
+        await diary.write(make_event(VIEW, user, product))
+
+    page = [top_category(catalogue, result["id"]) for result in await page_of(rest, user)]
+
+    assert page.count(top_category(catalogue, viewed[0])) >= 2, page
+    assert sum(category in tastes for category in page) >= 3, page
 
 
 async def test_a_guests_view_counts_for_the_guest_alone(rest: Rest, diary: Diary, catalogue: Catalogue) -> None:

@@ -121,6 +121,30 @@ async def test_a_shop_that_was_loaded_at_once_has_no_new_arrivals(rest: Rest) ->
     assert answer["emptyReason"] == "nothing new is in stock"
 
 
+async def test_a_serving_config_is_edited_by_rest_while_it_serves(rest: Rest) -> None:
+    path = "/v1/servingConfigs/discover"
+    before = await rest.get(path)
+    assert (before["origin"], before["neverBought"]) == ("BUNDLED", True)
+
+    refused = await rest.send("PATCH", path, {"sources": [{"name": "magic", "limit": 9, "weight": 1}]})
+    assert (refused.status, refused.json["reason"]) == (400, "UNKNOWN_SOURCE")
+    assert [error["field"] for error in refused.json["errors"]] == ["sources[0].name"]
+
+    edit = {"sources": [{"name": "popular", "limit": 20, "weight": 1}], "objective": "WEIGHTS", "etag": before["etag"]}
+    edited = await rest.send("PATCH", path, edit)
+    assert (edited.status, edited.json["origin"]) == (200, "EDITED")
+    try:
+        page = await rest.get("/v1/users/user_001/recommendations?servingConfig=discover&explain=true")
+        found = {source["source"] for result in page["results"] for source in result["explanation"]["sources"]}
+        assert found == {"popular"}
+        stale = await rest.send("PATCH", path, edit)
+        assert (stale.status, stale.json["reason"]) == (409, "SERVING_CONFIG_CHANGED")
+    finally:
+        restored = await rest.send("DELETE", path)
+    assert restored.json["restored"] == before
+    assert "discover" in [config["id"] for config in (await rest.get("/v1/servingConfigs"))["servingConfigs"]]
+
+
 async def test_an_unknown_serving_config_is_not_found(rest: Rest) -> None:
     reply = await rest.send("GET", "/v1/users/user_001/recommendations?servingConfig=magic")
 

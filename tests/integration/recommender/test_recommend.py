@@ -62,6 +62,20 @@ async def test_strangers_and_guests_get_popular_products(shop: Shop) -> None:
     assert not stranger.degraded
 
 
+async def test_a_guest_and_a_user_of_a_minute_ago_have_a_vector(shop: Shop) -> None:
+    shop.features.guests["first-visit"] = shop.features.users["first-visit"] = User("Books", views=["books-05"])
+    for page in (
+        await shop.service.recommend(visitor_id="first-visit", explain=True),
+        await shop.service.recommend("first-visit", explain=True),
+    ):
+        collaborative = [
+            result.id
+            for result in page.results
+            if "collaborative" in {found.source for found in result.explanation.sources}
+        ]
+        assert sum(id_.startswith("books") for id_ in collaborative) >= 3
+
+
 async def test_what_a_guest_looks_at_counts(shop: Shop) -> None:
     shop.features.guests["audio-fan-9"] = User("Books", views=["books-20", "books-21"])
     page = await shop.service.recommend("", visitor_id="audio-fan-9")

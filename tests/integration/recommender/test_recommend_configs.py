@@ -27,6 +27,16 @@ async def test_discover_has_nothing_that_was_bought(shop: Shop) -> None:
     assert not bought & set(ids(everything))
 
 
+async def test_discover_knows_every_purchase_not_only_the_habits(shop: Shop) -> None:
+    shop.features.users["veteran"] = User(
+        purchases=[f"gone-{number}" for number in range(400)] + ["audio-00", "audio-01"]
+    )
+    everything = ids(await shop.service.recommend("veteran", "discover", 100))
+    assert len(everything) == 100
+    assert not {"audio-00", "audio-01"} & set(everything)
+    assert "audio-00" not in ids(await shop.service.recommend("veteran", "buy-it-again", 100)), "no habit"
+
+
 async def test_discover_for_who_bought_all_is_empty_with_a_reason(shop: Shop) -> None:
     rest = [name for name in shop.features.items if name != "audio-00"]
     shop.features.users["collector"] = User(purchases=rest)
