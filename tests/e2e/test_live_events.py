@@ -92,7 +92,7 @@ async def test_a_view_brings_the_products_neighbours_onto_the_next_page(
     assert any(title in reason for result in after for reason in result["reasons"]), (title, after)
 
 
-@pytest.mark.parametrize("user", ["user_061", "user_077", "user_088"])
+@pytest.mark.parametrize("user", ["user_061", "user_063", "user_088"])
 async def test_three_views_of_one_kind_show_on_the_next_page_and_the_long_term_taste_stays(
     rest: Rest, diary: Diary, catalogue: Catalogue, user: str
 ) -> None:
