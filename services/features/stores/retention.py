@@ -58,6 +58,9 @@ WITH page AS (
 SELECT subject_id FROM page
 """
 
+# Nothing that they say something of is taken any more.
+_REMOVE_MERGES = "DELETE FROM merged_visitors WHERE until < $1::date AND NOT pending"
+
 _TRIM_PAGE = 10_000
 _TRIM = """
 WITH page AS (
@@ -135,6 +138,7 @@ class PostgresLogKeeper:
                 yield [row["subject_id"] for row in rows]
                 after = max(row["subject_id"] for row in rows)
             full = len(rows) == _SUBJECTS_OF_PAGE
+        await self._database.fetch(_REMOVE_MERGES, oldest)
 
     async def trim(self, before_us: int) -> None:
         """See LogKeeper."""

@@ -129,7 +129,7 @@ async def test_a_log_that_is_cut_off_in_the_middle_loses_nothing(
                 with suppress(grpc.aio.AioRpcError):
                     await merge(server)
                     done.set()
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # what a caller waits before it calls again
 
         merging = asyncio.create_task(repeat())
         for _ in range(3):

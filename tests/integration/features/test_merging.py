@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -11,10 +12,12 @@ import pytest
 from redis.asyncio import Redis
 from windowshop.features.v1 import features_pb2 as pb
 
+from services.features.app import open_parts
 from services.features.marking import Marker
 from services.features.stores.event_log import PostgresEventLog
 from services.features.stores.merging import PostgresMerges
 from services.features.stores.online import RedisOnlineStore
+from services.features.stores.retention import PostgresLogKeeper
 from services.runtime.errors import from_rpc
 from tests.integration.features.test_erasure import VIEW, VIEWS, erase, everything, is_unknown, rows, views
 from tests.support.features import FeatureServer, event, running_worker
@@ -341,6 +344,16 @@ async def test_the_log_tail_repeats_the_marks_of_a_merge(
         await eventually(told)
         if died == "before the marks":
             await eventually(lambda: is_unknown(server, "v", "Visitor"))
+
+
+async def test_merges_are_kept_for_as_long_as_events_are(server: FeatureServer) -> None:
+    await merge(server, "v", "u")
+    await merge(server, "v2", "u")
+    await server.execute("UPDATE merged_visitors SET until = until - interval '2 days' WHERE visitor_id = 'v'")
+    async with AsyncExitStack() as closers:
+        keeper = PostgresLogKeeper((await open_parts(server.settings, closers)).database)
+        assert [page async for page in keeper.forget(time.time_ns() // 1_000 - 86_400_000_000)] == []
+    assert [row[0] for row in await rows(server, "SELECT visitor_id FROM merged_visitors")] == ["v2"]
 
 
 async def the_tail_has_seen_all(server: FeatureServer, valkey: ValkeyServer) -> None:
