@@ -37,7 +37,7 @@ ANSWERS = Counter(
 )
 DEGRADED = Counter(
     "windowshop_recommendations_degraded_total",
-    "Answers that had to do without a part: features, catalogue or candidates.",
+    "Answers that had to do without a part: features, catalogue, model or candidates.",
     ["part"],
 )
 DROPPED = Counter(

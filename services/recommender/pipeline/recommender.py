@@ -14,11 +14,9 @@ from typing import Protocol
 from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
 from services.recommender.domain.candidates import CANDIDATES, merge
-from services.recommender.domain.deciding import Trained, decide
+from services.recommender.domain.deciding import decide
 from services.recommender.domain.explaining import MEMORY, Contribution, Explanation
-from services.recommender.domain.personal import SOURCES, Personal, personal
 from services.recommender.domain.reasons import POPULAR, reasons
-from services.recommender.domain.scoring import effective_weights
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.showing import Hidden
 from services.recommender.domain.signals import (
@@ -36,12 +34,13 @@ from services.recommender.pipeline.context import Answer, Ask, Context, Degraded
 from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
 from services.recommender.pipeline.finishing import Finisher, Placed
 from services.recommender.pipeline.gathering import gather
-from services.recommender.pipeline.hydrating import Hydrator, Wants
+from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECONDS
+from services.recommender.pipeline.seeing import candidates_of, see, trained_for, wants
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import CandidateSource, own_history
-from services.recommender.pipeline.stock import Mask, Stock
+from services.recommender.pipeline.stock import Stock
 from services.recommender.ports import Clock
 from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
@@ -154,23 +153,10 @@ class Recommender:
         else:
             anchors = session_anchors(signals, ask.product_ids)
             categories = leading_categories(tastes, signals.browsing_category)
-        person, allowed = self._person(ask, config, signals, version)
-        return Context(ask.user_id, signals, anchors, tastes, categories, cards, version, person, allowed)
-
-    def _person(
-        self, ask: Ask, config: ServingConfig, signals: UserSignals, version: Version
-    ) -> tuple[Personal | None, Mask | None]:
-        """The shopper through the version's eyes, and which of its products may be candidates."""
-        learned = version.learned
-        if learned is None or not reads_person(config):
-            return None, None
-        allowed = self._stages.stock.mask(learned)
+        person = see(config, version, signals, self._now().timestamp(), degraded)
         hidden = (*ask.excluded, *ask.product_ids, *(signals.bought if config.never_bought else ()))
-        if allowed is not None and hidden:
-            allowed = allowed.copy()
-            places = learned.find(hidden)
-            allowed[places[places >= 0]] = False
-        return personal(learned, signals.state(self._now().timestamp())), allowed
+        allowed = None if person is None else candidates_of(person, self._stages.stock, hidden)
+        return Context(ask.user_id, signals, anchors, tastes, categories, cards, version, person, allowed)
 
     async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
         """The page, and one more if there is one: whoever asks for the next page gets something."""
@@ -184,9 +170,9 @@ class Recommender:
         weights = {spec.name: spec.weight for spec in config.sources}
         candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
-            trained = _trained(config, context)
-            wants = _wants(config, trained is not None)
-            hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wants, degraded)
+            trained = trained_for(config, context)
+            wanted_facts = wants(config, ranked=trained is not None)
+            hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wanted_facts, degraded)
         with _timed("decision"):
             choices = decide(
                 config,
@@ -243,25 +229,6 @@ class Recommender:
         token = attribution.encode(Attribution(config.id, model_id, self._new_answer_id()))
         empty_reason = "" if results else _empty_reason(ask, config, context, parts)
         return Answer(results, token, config.id, model_id, parts, empty_reason, more)
-
-
-def reads_person(config: ServingConfig) -> bool:
-    """Whether anything of a config asks for the shopper as a model version sees them."""
-    learned = any(source.name in SOURCES for source in config.sources)
-    return learned or config.objective != "weights" or config.weights.get("collaborative") != 0.0
-
-
-def _trained(config: ServingConfig, context: Context) -> Trained | None:
-    ranker = context.version.rankers.get(config.objective)
-    return None if ranker is None or context.person is None else Trained(ranker, context.person)
-
-
-def _wants(config: ServingConfig, ranked: bool) -> Wants:
-    weights = effective_weights(config.weights, ranked=ranked, in_session=True)
-    return Wants(
-        features=any(weights[column] != 0.0 for column in ("popularity", "rating")),
-        vectors=config.diversity.mmr_vectors if config.diversity.needs_vectors else "",
-    )
 
 
 def _hidden(ask: Ask) -> Hidden:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import cast
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.personal import personal
+from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.domain.version import Version
-from services.recommender.pipeline.context import Context
+from services.recommender.pipeline.context import Context, Degraded
+from services.recommender.pipeline.seeing import candidates_of, see
 from services.recommender.pipeline.sources import CandidateSource, all_sources
+from services.recommender.pipeline.stock import Stock
 from services.recommender.stores.retrieval import PostgresRetrieval
 from tests.support.learned import Near, small
 
@@ -105,3 +109,43 @@ async def test_what_is_not_allowed_leaves_its_place_to_others(allowed: list[bool
 async def test_without_a_version_they_find_nothing(name: str) -> None:
     asking = context(Version(), UserSignals(recent_views=("a",)), anchors=(Anchor("a", 1.0, "view"),))
     assert await sources()[name].fetch(asking, 5) == []
+
+
+async def test_a_version_that_cannot_be_used_costs_its_part_of_the_page_alone() -> None:
+    broken = dataclasses.replace(small(IDS[:4]), fold=None)  # type: ignore[arg-type]  # what no training makes
+    config = ServingConfig("test", (SourceSpec("taste", 9, 0.3, 1.0),))
+    degraded = Degraded()
+    assert see(config, Version("v", broken), UserSignals(recent_views=("a",)), 0.0, degraded) is None
+    assert degraded.names() == ("model",)
+
+
+def test_only_who_asks_for_the_shopper_is_shown_the_shopper() -> None:
+    version, signals, degraded = Version("v", small(IDS[:4])), UserSignals(recent_views=("a",)), Degraded()
+    of_everyone = SourceSpec("popular", 9, 0.3, 1.0)
+    quiet = ServingConfig("test", (of_everyone,), weights={"collaborative": 0.0})
+    assert see(quiet, version, signals, 0.0, degraded) is None
+    assert see(dataclasses.replace(quiet, weights={}), version, signals, 0.0, degraded) is not None
+    assert see(dataclasses.replace(quiet, objective="anything"), version, signals, 0.0, degraded) is not None
+    assert see(
+        dataclasses.replace(quiet, sources=(SourceSpec("rising", 9, 0.3, 1.0),)), version, signals, 0.0, degraded
+    )
+    assert see(dataclasses.replace(quiet, weights={}), Version("v"), signals, 0.0, degraded) is None
+
+
+async def test_candidates_are_in_stock_and_not_hidden() -> None:
+    version = Version("v", small(IDS[:4]))
+    assert version.learned is not None
+    person = personal(version.learned, UserSignals().state(0.0))
+
+    async def available(after: str, limit: int) -> list[str]:
+        return ["a", "b", "d"] if not after else []
+
+    stock = Stock(available)
+    assert candidates_of(person, stock, ["a"]) is None
+    await stock.align(version.learned)
+    mask = candidates_of(person, stock, ["a", "unknown"])
+    assert mask is not None
+    assert mask.tolist() == [False, True, False, True]
+    kept = candidates_of(person, stock, [])
+    assert kept is not None
+    assert kept.tolist() == [True, True, False, True], "the mask of everyone was not changed"

@@ -267,7 +267,7 @@ class RecommendResponse(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]: ...
     @_builtins.property
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was missing while answering: "features", "catalogue", "candidates:NAME". Empty on a good day."""
+        """What was missing while answering: "features", "catalogue", "model", "candidates:NAME". Empty on a good day."""
 
     def __init__(
         self,
