@@ -12,10 +12,12 @@ from google.protobuf.message_factory import GetMessageClass
 from windowshop.features.v1 import features_pb2
 from windowshop.recommender.v1 import catalog_pb2, model_pb2, privacy_pb2, recommendation_pb2, serving_config_pb2
 
+from gateway.coalescing import CoalescedReads
 from gateway.settings import GatewaySettings
 from services.runtime.client import channel
 
 FEATURES, RECOMMENDER = "features", "recommender"
+_COALESCED, _BATCH = "FeatureService.GetFeatures", "FeatureService.BatchGetFeatures"
 
 UnaryCall = Callable[..., Awaitable[Any]]
 StreamCall = Callable[..., "grpc.aio.StreamUnaryCall[Any, Any]"]
@@ -88,6 +90,11 @@ class Clients:
 
     def unary(self, rpc: Rpc) -> UnaryCall:
         """The callable of a unary RPC; made once per route, not per request."""
+        if rpc.name == _COALESCED:
+            return CoalescedReads(self._unary(rpc), self._unary(RPCS[_BATCH]))
+        return self._unary(rpc)
+
+    def _unary(self, rpc: Rpc) -> UnaryCall:
         call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))
         return call
 

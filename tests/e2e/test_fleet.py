@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
+from unittest.mock import ANY
 
 import pytest
 from redis.asyncio import Redis
@@ -239,6 +240,28 @@ async def equal_to_the_truth(world: World, shoppers: Sequence[str]) -> None:
         return True
 
     await eventually(right, 30, interval=0.5)
+
+
+async def test_readers_at_once_share_calls_and_are_answered_as_alone(world: World) -> None:
+    await world.crowd("many")
+    users = [*(f"many_{number}" for number in range(80)), "stranger"]
+
+    async def batches() -> float:
+        labels = {"grpc_method": "BatchGetFeatures", "grpc_code": "OK"}
+        return sum([await s.metric("grpc_server_handled_total", **labels) for s in world.fleet.servers])
+
+    before = await batches()
+    async with Rest(world.fleet.base_url) as rest:
+        alone = await rest.get("/features/User/many_0")
+        *known, stranger = await asyncio.gather(*(rest.send("GET", f"/features/User/{user}") for user in users))
+    assert await batches() > before
+    assert [(reply.status, reply.json["id"]) for reply in known] == [(200, user) for user in users[:-1]]
+    for reply in known:
+        assert reply.json["features"] == {**alone["features"], "user_price_sensitivity": ANY}
+        assert {name: sorted(meta) for name, meta in reply.json["metadata"].items()} == {
+            name: sorted(meta) for name, meta in alone["metadata"].items()
+        }
+    assert (stranger.status, stranger.json["reason"]) == (404, "ENTITY_NOT_FOUND")
 
 
 async def test_another_worker_follows_the_catalogue_within_seconds(world: World) -> None:
