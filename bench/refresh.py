@@ -109,6 +109,7 @@ async def run(plan: Plan) -> dict[str, Any]:
         full = await stack.read_all(plan.remembered)
     return {
         "cost_ratio": round(beside["cpu_seconds"] / alone["cpu_seconds"], 3),
+        "cost_ratio_per_computed": round(beside["cpu_ms_per_computed"] / alone["cpu_ms_per_computed"], 3),
         "computed_per_second": beside["computed_per_second"],
         "lag_p99_s": beside["lag_p99_s"],
         "bytes_per_user": round((full - empty) / plan.remembered),
@@ -160,8 +161,10 @@ class Stack:
         after = await self._see()
         took = after.at - before.at
         lag = {bound: count - before.lag[bound] for bound, count in after.lag.items()}
+        cpu = after.worker_cpu + after.postgres_cpu - before.worker_cpu - before.postgres_cpu
         return {
-            "cpu_seconds": round(after.worker_cpu + after.postgres_cpu - before.worker_cpu - before.postgres_cpu, 2),
+            "cpu_seconds": round(cpu, 2),
+            "cpu_ms_per_computed": round(cpu * 1_000 / max(1.0, after.computed - before.computed), 3),
             "worker_cpu_seconds": round(after.worker_cpu - before.worker_cpu, 2),
             "postgres_cpu_seconds": round(after.postgres_cpu - before.postgres_cpu, 2),
             "computed": round(after.computed - before.computed),
