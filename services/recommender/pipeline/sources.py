@@ -21,6 +21,10 @@ from services.recommender.ranking_ports import Lists, Retrieval
 # Each anchor costs an index search that grows with this; so many neighbours of each fill a page of mixed ones.
 _PER_ANCHOR = 20
 
+# Around habits the sources in memory look better: a few for what is new there, so that they do not take the places of
+# what the ranker is to choose from.
+_OF_HABITS = 10
+
 
 class CandidateSource(Protocol):
     """Finds products for a context. May fail or be late: the page is made without it then."""
@@ -49,6 +53,7 @@ class Semantic:
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if not context.anchors:
             return []
+        limit = _around_habits(context, limit)
         hits = await self.retrieval.semantic(context.anchors, min(limit, max(_PER_ANCHOR, limit // 2)))
         return _best(hits, limit)
 
@@ -64,7 +69,7 @@ class Around:
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if context.version.learned is None:
             return []
-        return _around(context.version.learned, self.kind, context.anchors, limit)
+        return _around(context.version.learned, self.kind, context.anchors, _around_habits(context, limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,13 @@ def own_history(source: str, signals: UserSignals) -> tuple[str, ...]:
     """The products of the shopper's own that a source of this name lists; none for the others."""
     histories = {BuyAgain.name: signals.purchases, RecentlyViewed.name: signals.recent_views}
     return histories.get(source, ())
+
+
+def _around_habits(context: Context, limit: int) -> int:
+    """``limit``, or less where only habits are known and the version in memory knows all of them, not five."""
+    if context.person is None or any(anchor.origin != "purchase" for anchor in context.anchors):
+        return limit
+    return min(limit, _OF_HABITS)
 
 
 def _around(learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:

@@ -158,12 +158,18 @@ async def test_the_only_product_in_stock_is_shown(postgres: PostgresServer) -> N
 
 async def test_a_new_product_is_found_among_known_ones_by_its_text(shop: Shop) -> None:
     """In a trained shop, where everything else has behaviour that speaks for it."""
-    made = product("garden-new", title="Lawn mower model 3 plus", description="A lawn mower for everyone.", price=12.0)
+    made = product(
+        "garden-new",
+        title="Lawn mower model 3 plus",
+        description="A lawn mower for everyone.",
+        categories=["Garden > Lawn mower"],
+        price=12.0,
+    )
     await import_products(shop.service.catalog, [made])
     shop.features.guests["gardener"] = User("Garden", views=["garden-03"])
 
     async def found() -> pb.Recommendation:
-        page = await shop.service.recommend(visitor_id="gardener", size=20, explain=True)
+        page = await shop.service.recommend(visitor_id="gardener", size=25, explain=True)
         return next(result for result in page.results if result.id == "garden-new")
 
     result = await found()

@@ -77,6 +77,15 @@ async def test_neighbours_of_anchors_add_up(near: Near, anchors: list[Anchor], l
         assert giver.weight * near[giver.id][hit.id] == most[hit.id]
 
 
+@pytest.mark.parametrize(("origin", "count"), [("view", 15), ("purchase", 10)])
+async def test_around_habits_a_few_are_enough(origin: str, count: int) -> None:
+    ids = tuple(f"p{number:02d}" for number in range(16))
+    near = {"p00": {id_: 1.0 - number / 100 for number, id_ in enumerate(ids) if number}}
+    version = Version("v", small(ids, neighbours={"alike": near}))
+    asking = context(version, anchors=(Anchor("p00", 0.5, origin),))
+    assert len(await sources()["co_chosen"].fetch(asking, 40)) == count
+
+
 async def test_a_guest_has_a_vector_from_one_view() -> None:
     vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.5, 0.5]], dtype=np.float32)
     version = Version("v", small(IDS[:4], vectors))
