@@ -131,7 +131,7 @@ async def test_a_value_that_is_kept_until_then_is_right_at_every_instant(shop: S
     assert all(outcome == Outcome(None) for outcome in kept.values())
 
 
-@pytest.mark.parametrize("name", ["product_popularity_score", "product_trend_score", "product_rating"])
+@pytest.mark.parametrize("name", ["product_trend_score", "product_rating"])
 async def test_what_decays_all_the_time_waits_for_its_refresh(shop: Shop, name: str) -> None:
     await shop.happened(view("u", "p1"), event("rate", "u", "p1", rating=4.0))
     assert (await shop.outcomes(name, ["p1"]))["p1"].until_ms is None
