@@ -172,7 +172,7 @@ class Stack:
             "lag_p50_s": quantile(lag, 0.5),
             "lag_p99_s": quantile(lag, 0.99),
             "filled_within_s": round(filled, 1),
-            "queued": await self.redis.zcard(_DUE + "User"),
+            "queued": await self._queued("User"),
             "redis_mb": round((await self.redis.info("memory"))["used_memory"] / 1e6, 1),
         }
 
@@ -224,8 +224,13 @@ class Stack:
             await asyncio.sleep(0.25)
             soon = round((datetime.now(UTC) + timedelta(seconds=1)).timestamp() * 1_000)
             due = [await self.redis.zcount(_DUE + entity, "-inf", soon) for entity in ("User", "Product")]
-            known = [await self.redis.zcard(_DUE + entity) for entity in ("User", "Product")]
+            known = [await self._queued(entity) for entity in ("User", "Product")]
             calm = calm + 1 if all(known) and not any(due) else 0
+
+    async def _queued(self, entity: str) -> int:
+        """All but the queue's seal, which is never due."""
+        count: int = await self.redis.zcount(_DUE + entity, "-inf", "(+inf")
+        return count
 
     async def _see(self) -> Seen:
         worker = self.fleet.workers[0]

@@ -35,7 +35,7 @@ async def written(server: FeatureServer) -> FeatureServer:
 
 
 async def queued(redis: Redis) -> set[str]:
-    return {str(member) for member in await redis.zrange(QUEUE, 0, -1)}
+    return {str(member) for member in await redis.zrangebyscore(QUEUE, "-inf", "(+inf")}  # without the queue's seal
 
 
 async def orders(server: FeatureServer, user: str) -> tuple[int, str]:
