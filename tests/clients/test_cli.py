@@ -217,7 +217,7 @@ async def test_erase_removes_a_user_and_says_what(state: State, windowshop: Comm
     state.models["m"] = m.Model(id="m")
     result = await windowshop("erase", "ann", "--yes")
     assert result.exit_code == 0, result.output
-    assert result.stdout == "ann: removed events 2, vectors 1\n"
+    assert result.stdout == "ann: removed events 2, signals 1\n"
     assert list(state.events) == ["2"]
     result = await windowshop("erase", "ann", "--visitor", "--yes", "--json")
     assert json.loads(result.stdout) == {"removed": {"events": 1, "signals": 1}}
