@@ -42,7 +42,9 @@ class Valkey:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._child = await Child.start(
             [self._binary or _binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
-             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", *self._options],
+             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+             # As we recommend it; for whoever sets maxmemory.
+             "--maxmemory-policy", "volatile-lru", *self._options],
             log=self._log,
             death_signal=signal.SIGTERM,
         )  # fmt: skip

@@ -102,6 +102,28 @@ class TestSignalStore:
         await signals.apply(page(signal("p1", price=2.5)))
         assert sorted(await signals.rank_prices(["Toys"])) == ["p1", "p2", "q2"]
 
+    async def test_moves_are_noted_until_their_users_are_marked(self, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a"), signal("b", price=2.0)))
+        noted = await signals.moved(9)
+        assert sorted(noted) == ["a", "b"]
+        await signals.marked(noted)
+        assert await signals.moved(9) == {}
+        # With the ranking itself: who ranks may die before anybody is marked.
+        assert sorted(await signals.rank_prices(["Toys"])) == sorted(await signals.moved(9)) == ["a", "b"]
+        before = await signals.moved(9)
+        await signals.apply(page(gone("a")))
+        await signals.marked(before)
+        assert list(await signals.moved(9)) == ["a"]
+
+    async def test_announcements_come_in_the_order_of_changes(self, signals: PostgresSignals) -> None:
+        await signals.apply(page(signal("a"), signal("b")))
+        first = await signals.unannounced(0, 9)
+        await signals.apply(page(signal("c"), signal("a", quantity=7)))
+        after = await signals.unannounced(max(first.values()), 9)
+        assert sorted(after) == ["a", "c"]
+        assert list(after.values()) == sorted(after.values())
+        assert sorted(await signals.unannounced(0, 9)) == ["a", "b", "c"]
+
     async def test_one_follower_at_a_time(self, parts: Parts, signals: PostgresSignals) -> None:
         other = PostgresSignals(parts.database)
         async with signals.sole() as mine, other.sole() as also_mine:
