@@ -14,9 +14,10 @@ class Version:
     """The default: there is none."""
 
     id: str = ""
-    # None: it could not be read, or has nothing of the kind.
+    # None: it has nothing of the kind, or it is broken.
     learned: Learned | None = None
     # By objective of the serving configs, those that the version has a ranker for.
     rankers: Mapping[str, Ranker] = field(default_factory=dict)
     # Whether ``learned`` knows every product that the version has a vector of.
     whole: bool = True
+    broken: bool = False

@@ -90,7 +90,7 @@ class ActiveModel:
         except Exception as error:  # an archive can be broken in many ways
             # Its searches in the store are better than nothing of it.
             log.error("model_unreadable", model=model.id, error=f"{type(error).__name__}: {error}")
-            return Version(model.id, whole=False)
+            return Version(model.id, broken=True, whole=False)
         if version.learned is not None:
             await self._get_ready(version.learned)
         return version

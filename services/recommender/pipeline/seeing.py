@@ -26,7 +26,11 @@ def see(
     degraded: Degraded,
 ) -> Personal | None:
     """None where the version knows nothing, or nothing of ``config`` asks; ``now`` is in seconds since 1970."""
-    if version.learned is None or not _asks(config):
+    if not _asks(config):
+        return None
+    if version.learned is None:
+        if version.broken:
+            degraded.add("model")
         return None
     try:
         return personal(version.learned, signals.state(now))

@@ -132,7 +132,7 @@ async def test_a_version_that_cannot_be_read_serves_without_what_it_learned(stor
         store.put(name, learned=blob)
         store.serving = name
         await model.refresh()
-        assert model.version == Version(name, whole=False)
+        assert model.version == Version(name, broken=True, whole=False)
     store.put("v-6")
     store.serving = "v-6"
     await model.refresh()

@@ -126,6 +126,10 @@ async def test_a_version_that_cannot_be_used_costs_its_part_of_the_page_alone() 
     degraded = Degraded()
     assert see(config, Version("v", broken), UserSignals(recent_views=("a",)), 0.0, degraded) is None
     assert degraded.names() == ("model",)
+    unread = Degraded()
+    assert see(config, Version("v", broken=True), UserSignals(), 0.0, unread) is None
+    assert unread.names() == ("model",)
+    assert see(config, Version("v"), UserSignals(), 0.0, Degraded()) is None, "there may be none yet"
 
 
 def test_only_who_asks_for_the_shopper_is_shown_the_shopper() -> None:
