@@ -60,7 +60,7 @@ async def test_nothing_is_stored_of_persons(bench: Bench) -> None:
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
         )
         for table in (row["relname"] for row in tables):
-            assert PERSON not in str(await connection.fetch(f"SELECT t::text FROM {table} t")), table
+            assert PERSON not in str(await connection.fetch(f'SELECT t::text FROM "{table}" t')), table
         for row in await connection.fetch("SELECT content FROM model_artifacts"):
             with np.load(io.BytesIO(row["content"]), allow_pickle=False) as arrays:
                 assert not any(PERSON.encode() in arrays[name].tobytes() for name in arrays)
