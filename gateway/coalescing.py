@@ -7,6 +7,7 @@ it is, at once. Answers are those of single reads: whatever a batch cannot say i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections import Counter, defaultdict, deque
@@ -27,8 +28,11 @@ log = get_logger(__name__)
 LANES = 3
 # Entities of a batch: half a millisecond of work, and few enough that a slow one keeps few waiting.
 MOST = 64
-# Seconds without batches after one that lacked a store: what is degraded is said of each read by itself.
+# Seconds without batches after an answer that lacked a store: what is degraded is said of each read by itself.
 _ALONE = 1.0
+# Of a read's time, that it waits for others; then it goes alone. Behind calls that wait for a log that hangs it would
+# miss its own deadline, with all that it asks for at hand.
+_WAIT = 0.2
 
 # Entity type and features.
 _Kind = tuple[str, tuple[str, ...]]
@@ -54,7 +58,7 @@ class CoalescedReads:
         self._alone_until = 0.0
 
     async def __call__(self, request: pb.GetFeaturesRequest, *, timeout: float) -> pb.GetFeaturesResponse:
-        """The answer; raises the service's error, or TimeoutError after ``timeout`` seconds."""
+        """The answer within ``timeout`` seconds; raises the service's error."""
         kind = request.entity, tuple(request.features)
         if time.monotonic() < self._alone_until:
             return await self._alone(request, timeout)
@@ -67,12 +71,16 @@ class CoalescedReads:
         end = time.monotonic() + timeout
         waiting = _Waiting(request.id, asyncio.get_running_loop().create_future())
         self._waiting[kind].append(waiting)
-        async with asyncio.timeout(timeout):
-            answer = await waiting.answer
+        answer = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout * _WAIT):
+                answer = await waiting.answer
         return await self._alone(request, end - time.monotonic()) if answer is None else answer
 
     async def _alone(self, request: pb.GetFeaturesRequest, timeout: float) -> pb.GetFeaturesResponse:
         answer: pb.GetFeaturesResponse = await self._one(request, timeout=timeout)
+        if answer.degraded:
+            self._alone_until = time.monotonic() + _ALONE
         return answer
 
     def _free(self, kind: _Kind, timeout: float) -> None:

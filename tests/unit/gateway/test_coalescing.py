@@ -16,6 +16,7 @@ from gateway.transcoding.rows import rows
 from services.features import transcoding
 from services.features.definitions import load
 from services.features.domain.features import Feature, FeatureType, Reading, Status, Table
+from tests.support.waiting import eventually
 from tests.unit.features.test_values import feature
 
 
@@ -24,12 +25,14 @@ class Service:
 
     def __init__(self) -> None:
         self.alone: list[str] = []
+        self.timeouts: list[float] = []
         self.together: list[list[str]] = []
         self.gate = asyncio.Event()
         self.degraded: list[str] = []
 
     async def one(self, request: pb.GetFeaturesRequest, *, timeout: float) -> pb.GetFeaturesResponse:
         self.alone.append(request.id)
+        self.timeouts.append(timeout)
         await self.gate.wait()
         if request.id.startswith(("no", "bad")):
             code = grpc.StatusCode.NOT_FOUND if request.id.startswith("no") else grpc.StatusCode.INVALID_ARGUMENT
@@ -174,12 +177,28 @@ async def test_who_leaves_takes_no_lane_along(service: Service, read: Read) -> N
     assert service.alone[-1] == "later"
 
 
-async def test_waiting_counts(service: Service, read: Read) -> None:
+async def test_after_a_degraded_answer_nobody_waits_for_others(service: Service, read: Read) -> None:
     first = await fill(read)
-    with pytest.raises(TimeoutError):
-        await read("a", timeout=0.01)
+    service.degraded = ["event-log"]
     service.gate.set()
     await asyncio.gather(*first)
+    service.gate.clear()
+    more = [read(f"more{n}") for n in range(2 * LANES)]
+    await turns()
+    assert len(service.alone) == 3 * LANES
+    service.gate.set()
+    await asyncio.gather(*more)
+    assert service.together == []
+
+
+async def test_who_waits_for_long_goes_alone_in_time(service: Service, read: Read) -> None:
+    first = await fill(read)
+    waits = read("a", timeout=0.05)
+    await eventually(lambda: len(service.alone) > LANES)
+    assert service.alone[LANES:] == ["a"]
+    assert service.timeouts[LANES] < 0.05  # waiting counts
+    service.gate.set()
+    assert ids(await asyncio.gather(*first, waits))[-1] == "a"
     await turns()
     assert service.together == []
 
