@@ -24,6 +24,7 @@ from bench.results import FOLDER, circumstances, percentile, publish
 from services.recommender.domain.learned import Codes, Places
 from services.recommender.domain.retrieving import ANYTHING, NEW
 from services.recommender.training.evaluating.comparing import METRICS, Judged, Split, compare, split, summary
+from services.recommender.training.evaluating.metrics import Shop, judge
 from services.recommender.training.learning.log import PURCHASE, Log
 from tests.support.shop import Rest, running_shop
 
@@ -46,6 +47,12 @@ class Truth:
     task: Split
     households: list[str]
     departments: Codes
+
+    @property
+    def shop(self) -> Shop:
+        products = self.task.past.products
+        taken = np.bincount(products, minlength=len(self.task.past.product_ids)).astype(np.float64)
+        return Shop(taken, self.departments)
 
 
 @click.command()
@@ -79,6 +86,14 @@ async def run(sample: int) -> dict[str, Any]:
             for protocol, config in CONFIGS.items():
                 say(f"asking for {len(households):,} households: {config} ...")
                 await asked.ask(rest, protocol, config, households)
+    for objective, lists in asked.lists.items():
+        served = judge(
+            lists,
+            {user: wanted for user, wanted in truth.task.wanted[objective].items() if user in lists},
+            truth.task.histories,
+            truth.shop,
+        )
+        say(f"{objective}: nDCG@10 {served.mean('ndcg'):.4f}, recall@10 {served.mean('recall'):.4f}")
     say("the baselines ...")
     judged = await asyncio.to_thread(compare, truth.task, asked.lists, SERVED, truth.departments)
     print_table(judged)
