@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.features.domain.features import (
@@ -34,7 +34,7 @@ from services.features.ports import (
     RecordsMissedError,
     StoreDownError,
 )
-from services.features.sharing import SharedComputations
+from services.features.sharing import READ, REFRESH, SharedComputations
 
 
 class Answer(NamedTuple):
@@ -91,13 +91,15 @@ class Reader:
         until = None if patience is None else asyncio.get_running_loop().time() + patience
         unique = list(dict.fromkeys(ids))
         maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
+        owed = self._owed(entity, unique)  # also those that are marked while their records are on their way
         records, unreachable, degraded = await self._records(entity, unique)
+        owed |= self._owed(entity, unique)
         now_ms = self._clock_ms()
-        plan = self._plan(entity, unique, records, features, now_ms, fresh)
+        plan = self._plan(unique, records, features, now_ms, set(unique) if fresh else owed)
         computed: dict[str, dict[int, Entry]] = {}
         if plan.compute or plan.unsure:
             try:
-                cause = "refresh" if fresh else "read"
+                cause = REFRESH if fresh else READ
                 work = self._compute(entity, plan, records, unreachable, degraded, cause)
                 computed = await self._within(until, work)
             except StoreDownError as error:
@@ -112,10 +114,13 @@ class Reader:
         if self._marker.in_debt:
             maxima = {}  # what is stored may miss an event that we know of
         missed = EVENT_LOG in degraded
-        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed, maxima) for i in unique}
+        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed, i in owed, maxima) for i in unique}
         readings = {f.name: [by_id[i][place] for i in ids] for place, f in enumerate(features)}
         _report(readings)
         return Answer(readings, sorted(degraded))
+
+    def _owed(self, entity: Entity, ids: Sequence[str]) -> set[str]:
+        return {i for i in ids if self._marker.owes(entity.name, i)} if self._marker.in_debt else set()
 
     async def _records(self, entity: Entity, ids: Sequence[str]) -> tuple[dict[str, Record], set[str], set[str]]:
         """The records, the ids of those that could not be read (empty then), the stores that were missed."""
@@ -130,23 +135,21 @@ class Reader:
 
     def _plan(
         self,
-        entity: Entity,
         ids: Sequence[str],
         records: Mapping[str, Record],
         features: Sequence[Feature],
         now_ms: int,
-        fresh: bool,
+        dirty: Collection[str],
     ) -> _Plan:
         compute: dict[str, list[str]] = {}
         unsure, aged = [], []
         for entity_id in ids:
             record = records[entity_id]
-            owed = self._marker.owes(entity.name, entity_id)
             if KNOWN not in record.entries:
                 unsure.append(entity_id)
             late = False
             for feature in features:
-                value = Worth.DIRTY if fresh or owed else worth(feature, record, now_ms)
+                value = Worth.DIRTY if entity_id in dirty else worth(feature, record, now_ms)
                 if value is Worth.GOOD:
                     continue
                 if value is Worth.AGED and feature.materialize:
@@ -253,9 +256,13 @@ def _decide(
     computed: Mapping[int, Entry] | None,
     now_ms: int,
     log_missed: bool,
+    owed: bool,
     maxima: Mapping[str, Maximum],
 ) -> list[Reading]:
-    """The reading of each feature of one entity, from what was computed now and what was stored."""
+    """The reading of each feature of one entity, from what was computed now and what was stored.
+
+    ``owed``: a mark of the entity is missing in what was stored.
+    """
     if computed is None and KNOWN not in record.entries:
         return [UNAVAILABLE if log_missed else NOT_FOUND] * len(features)
     result = []
@@ -268,7 +275,7 @@ def _decide(
         if value is Worth.MISSING:
             result.append(UNAVAILABLE)
         else:
-            outdated = value is Worth.DIRTY
+            outdated = owed or value is Worth.DIRTY
             stored = record.entries[feature.number]
             result.append(reading(feature, stored, now_ms, outdated, maxima.get(feature.name)))
     return result

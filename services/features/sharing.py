@@ -22,6 +22,9 @@ from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS
 from services.features.ports import FeatureComputer, StoreDownError
 from services.runtime.coalescing import SharedBatches
 
+# Why values are computed.
+READ, REFRESH = "read", "refresh"
+
 
 class _State(NamedTuple):
     """What a value is computed for: reads of the same state of an entity share its computation."""
@@ -59,7 +62,7 @@ class SharedComputations:
     ) -> dict[str, dict[int, Entry]]:
         """New entries by id, from the ids wanted of each feature. Raises StoreDownError.
 
-        What is computed for the same token and ``generation`` is shared.
+        What is computed for the same token and ``generation`` is shared. ``cause``: READ or REFRESH.
         """
         results = await _all(
             self._values(entity, entity.features[name], ids, records, generation, cause) for name, ids in wanted.items()
@@ -91,8 +94,10 @@ class SharedComputations:
                 outcomes = {i: related(feature.relative, one, maximum, now_ms) for i, one in outcomes.items()}
             return {one: _Computed(now_ms, outcomes.get(one.id, NO_EVIDENCE)) for one in wanted}
 
-        if feature.on_event is OnEvent.ALWAYS:
-            generation = next(self._never_shared)  # no mark tells whether a running computation misses an event
+        # No mark tells whether a running computation misses an event. Where the worker sees to it, a read may join;
+        # not who wants it computed now.
+        if feature.on_event is OnEvent.ALWAYS or (cause == REFRESH and feature.on_event is not OnEvent.READ_THROUGH):
+            generation = next(self._never_shared)
         states = [_State(feature.name, i, records[i].token, generation) for i in ids]
         return {one.id: found for one, found in (await self._computations.run(states, compute)).items()}
 

@@ -7,38 +7,47 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from services.features.domain.features import EMPTY, Entity, Entry, Feature, Outcome, Record, Status
+from services.features.domain.features import KNOWN, NO_TOKEN, Entity, Entry, Feature, OnEvent, Outcome, Record, Status
 from services.features.domain.relative import Maximum
 from services.features.ports import EVENT_LOG, StoreDownError, Touched
 from services.features.reading import Answer, Reader
 from tests.unit.features.test_values import feature
 
 ONE, TWO = feature(1, materialize=False), feature(2, materialize=False)
-USER = Entity("User", 10, {f.name: f for f in (ONE, TWO)}, "", "", None)
+QUEUED = feature(3, on_event=OnEvent.QUEUE)
+USER = Entity("User", 10, {f.name: f for f in (ONE, TWO, QUEUED)}, "", "", None)
 NOW = 1_000_000
 
 
 class Stores:
     """Records and a queue that keep nothing, a log whose statements wait for their release."""
 
-    generation, in_debt = 0, False
+    generation = 0
 
     def __init__(self) -> None:
         self.token = b"token---"
         self.statements: list[tuple[str, list[str]]] = []
         self.cancelled = 0
         self.down = False
+        self.kept: dict[int, Entry] = {}
+        # Whose marks are owed: they are made when their records have been read.
+        self.owed = set[str]()
         self.release = asyncio.Event()
         self.reader = Reader(self, self, self, self, self, lambda: NOW, lambda: 0.5)  # type: ignore[arg-type]  # what it needs of them
 
     def owes(self, entity: str, entity_id: str) -> bool:
-        return False
+        return entity_id in self.owed
+
+    @property
+    def in_debt(self) -> bool:
+        return bool(self.owed)
 
     async def of(self, entity: Entity, features: Sequence[Feature]) -> dict[str, Maximum]:
         return {}
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
-        return [EMPTY._replace(token=self.token)] * len(ids)
+        self.owed.clear()
+        return [Record(self.token, self.kept)] * len(ids)
 
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
@@ -65,8 +74,8 @@ class Stores:
             raise StoreDownError(EVENT_LOG, "gone")
         return {i: Outcome(len(i)) for i in ids}
 
-    def ask(self, *ids: str, features: Sequence[Feature] = (ONE,)) -> asyncio.Task[Answer]:
-        return asyncio.create_task(self.reader.read(USER, ids, features))
+    def ask(self, *ids: str, features: Sequence[Feature] = (ONE,), fresh: bool = False) -> asyncio.Task[Answer]:
+        return asyncio.create_task(self.reader.read(USER, ids, features, fresh))
 
     async def asked(self, statements: int) -> None:
         for _ in range(100):
@@ -134,3 +143,31 @@ async def test_a_failure_is_everybodys_and_not_kept() -> None:
         assert (list(answer.degraded), answer.readings[ONE.name][0].status) == (["event-log"], Status.UNAVAILABLE)
     stores.down = False
     assert (await stores.ask("bb")).readings[ONE.name][0].value == 2
+
+
+async def test_a_refresh_does_not_join_what_began_before_an_event_that_leaves_no_token() -> None:
+    stores = Stores()
+    reads = [stores.ask("a", features=[QUEUED]) for _ in range(2)]
+    await stores.asked(1)
+    refreshed = stores.ask("a", features=[QUEUED], fresh=True)
+    await stores.asked(2)
+    stores.release.set()
+    await asyncio.gather(*reads, refreshed)
+
+
+async def test_a_mark_that_is_made_while_the_record_is_on_its_way_is_not_missed() -> None:
+    stores = Stores()
+    stores.kept = {KNOWN: Entry(NOW, NO_TOKEN, True), ONE.number: Entry(NOW, stores.token, 7)}
+    stores.release.set()
+    assert (await stores.ask("a")).readings[ONE.name][0].value == 7
+    stores.owed = {"a"}
+    assert [r.value for r in (await stores.ask("a", "bb")).readings[ONE.name]] == [1, 7]
+
+
+async def test_what_misses_a_mark_is_stale_when_the_log_is_down() -> None:
+    stores = Stores()
+    stores.kept = {KNOWN: Entry(NOW, NO_TOKEN, True), ONE.number: Entry(NOW, stores.token, 7)}
+    stores.release.set()
+    stores.down, stores.owed = True, {"a"}
+    answer = await stores.ask("a", "bb")
+    assert [(r.value, r.status) for r in answer.readings[ONE.name]] == [(7, Status.STALE), (7, Status.PRESENT)]
