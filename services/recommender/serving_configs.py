@@ -68,9 +68,13 @@ def load(known_sources: Collection[str], path: Path = BUNDLED) -> Mapping[str, S
 
 def decode(config_id: str, declaration: str, known_sources: Collection[str]) -> ServingConfig:
     """The config of a kept declaration; raises ValueError for one that cannot serve (here, in this version)."""
-    # msgspec's errors are ValueErrors.
-    config = _domain(config_id, msgspec.json.decode(declaration, type=_Config))
-    _check(config, known_sources)
+    try:
+        # msgspec's errors are ValueErrors.
+        config = _domain(config_id, msgspec.json.decode(declaration, type=_Config))
+        _check(config, known_sources)
+    except OverflowError as error:
+        # JSON knows whole numbers that no float holds.
+        raise ValueError(str(error)) from error
     return config
 
 

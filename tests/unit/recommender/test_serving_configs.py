@@ -99,7 +99,14 @@ async def test_what_is_only_checked_is_not_stored(configs: ServingConfigs, store
 
 @pytest.mark.parametrize(
     "declaration",
-    ["{}", '{"sources": 5}', '{"sources": []}', '{"sources": [{"name": "gone", "limit": 1, "weight": 1}]}'],
+    [
+        "{}",
+        '{"sources": 5}',
+        '{"sources": []}',
+        '{"sources": [{"name": "gone", "limit": 1, "weight": 1}]}',
+        '{"sources": [{"name": "popular", "limit": 1%s, "weight": 1}]}' % ("0" * 400),
+        '{"sources": [{"name": "popular", "limit": 1, "weight": 1, "deadline_ms": 1%s}]}' % ("0" * 400),
+    ],
 )
 async def test_a_broken_row_is_passed_over_told_and_can_be_replaced_or_removed(
     configs: ServingConfigs, store: Store, declaration: str
