@@ -28,6 +28,9 @@ NO_INTERACTIONS = (
 # How often the schedule is looked at: a shop whose first events just came gets its first model this soon.
 _TICK_SECONDS = 20.0
 
+# At a steady pace, a log grows less than that between two looks after some minutes, however fast the pace.
+_HARDLY = 0.05
+
 # Of a run: reading the log, then learning, then storing and indexing.
 _READ, _LEARNT = 0.1, 0.9
 
@@ -65,9 +68,9 @@ class Trainer:
         self._prepare = prepare
         self._activated = activated
         self._run: asyncio.Task[None] | None = None
-        # By the schedule: when the log was last found unchanged, and what it was like at the last look.
+        # By the schedule: when the log was last found unchanged, and how many rows it had at the last look.
         self._unchanged_at: datetime | None = None
-        self._last_look = (0, 0)
+        self._last_look = 0
 
     async def start(self) -> ModelVersion:
         """Begins a run and returns its version at once. Raises ABORTED while one is under way anywhere."""
@@ -115,10 +118,10 @@ class Trainer:
         await asyncio.wait([self._run])
 
     def _settled(self, interactions: Interactions) -> bool:
-        """Whether the log has not grown since the last look: a first load that is under way is waited for."""
-        look = (len(interactions), interactions.newest_ms)
-        settled, self._last_look = look == self._last_look, look
-        return settled
+        """Whether the log has hardly grown since the last look: a first load that is under way is waited for, but the
+        events of a shop that is open never end."""
+        before, self._last_look = self._last_look, len(interactions)
+        return 0 < len(interactions) <= before * (1 + _HARDLY)
 
     async def _train(self, model: ModelVersion, interactions: Interactions | None) -> None:
         started = time.monotonic()
@@ -148,11 +151,15 @@ class Trainer:
         events, catalogue = await asyncio.to_thread(interactions.arrays, kinds)
         if not len(events):
             return None
-        await self._store.report(model.id, _READ)
 
         async def progress(share: float) -> None:
-            await self._store.report(model.id, _READ + (_LEARNT - _READ) * share)
+            try:
+                await self._store.report(model.id, _READ + (_LEARNT - _READ) * share)
+            except ServiceError as error:
+                # For whoever watches; hours of work are not given up for it.
+                log.debug("progress_not_reported", model=model.id, error=str(error))
 
+        await progress(0.0)
         return await self._learn(events, catalogue, self._clock().timestamp(), await self._active_rankers(), progress)
 
     async def _end(self, model: ModelVersion, interactions: Interactions, made: Learnt, started: float) -> None:

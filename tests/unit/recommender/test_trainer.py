@@ -1,0 +1,133 @@
+"""When the schedule begins the first run, and what a run does without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.recommender.domain import learned
+from services.recommender.domain.product import Product
+from services.recommender.ranking_ports import InteractionChunk, ModelVersion
+from services.recommender.training import trainer
+from services.recommender.training.learning.log import Catalogue, Log
+from services.recommender.training.process import Learnt, Progress
+from services.recommender.training.trainer import Trainer
+from services.runtime.errors import aborted, unavailable
+from tests.support.learned import small
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+class Store:
+    """No version yet; remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.rejected: list[str] = []
+        self.failed: list[str] = []
+        self.refuse = False
+
+    async def recover(self) -> None:
+        """Nothing is left over."""
+
+    async def list(self, limit: int, after: object) -> list[ModelVersion]:
+        return []
+
+    async def active(self) -> ModelVersion | None:
+        return None
+
+    async def begin(self, model_id: str) -> ModelVersion:
+        self.begun.set()
+        if self.refuse:
+            raise aborted("TRAINING_RUNNING", "another process was faster")
+        return ModelVersion(model_id, "TRAINING", NOW, None, 0.0, {}, "")
+
+    async def end(self) -> None:
+        """The run is over."""
+
+    async def report(self, model_id: str, progress: float) -> None:
+        raise unavailable("DATABASE_UNAVAILABLE", "for a moment")
+
+    async def reject(self, model_id: str, reason: str, metrics: object, lineage: object) -> None:
+        self.rejected.append(reason)
+
+    async def fail(self, model_id: str, reason: str) -> None:
+        self.failed.append(reason)
+
+
+class Features:
+    """A log with so many rows at each look."""
+
+    def __init__(self, rows: Callable[[int], int]) -> None:
+        self.rows = rows
+        self.looks = 0
+        self.looked_often = asyncio.Event()
+
+    async def interactions(self) -> AsyncIterator[InteractionChunk]:
+        self.looks += 1
+        if self.looks > 40:
+            self.looked_often.set()
+        count = self.rows(self.looks)
+        times = [1_700_000_000_000 + row for row in range(count)]
+        yield InteractionChunk(["u"] * count, ["a"] * count, ["detail-page-view"] * count, times, range(count))
+
+
+class Shelf:
+    """One product."""
+
+    async def page(self, after: str, limit: int) -> list[Product]:
+        return [] if after else [Product("a", "A")]
+
+
+async def worse(log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes], progress: Progress) -> Learnt:
+    await progress(0.5)
+    return Learnt({learned.ARTIFACT: learned.encode(small(["a"]))}, rejected="for the test")
+
+
+def made(store: Store, features: Features) -> Trainer:
+    async def prepare(_: str) -> None:
+        """Ready."""
+
+    ports: tuple[Any, Any, Any] = (store, features, Shelf())
+    return Trainer(*ports, worse, lambda: NOW, 3600.0, prepare, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "begins"),
+    [
+        (lambda look: 1_000, True),
+        # An open shop: there is news at every look.
+        (lambda look: 1_000 + 10 * look, True),
+        (lambda look: 10 * look, True),
+        # A first load that is under way.
+        (lambda look: int(10 * 1.1**look), False),
+        (lambda look: 0, False),
+    ],
+)
+async def test_the_first_run_waits_for_a_load_but_not_for_silence(
+    monkeypatch: pytest.MonkeyPatch, rows: Callable[[int], int], begins: bool
+) -> None:
+    monkeypatch.setattr(trainer, "_TICK_SECONDS", 0.0)
+    store, features = Store(), Features(rows)
+    store.refuse = True
+    following = asyncio.create_task(made(store, features).follow())
+    try:
+        async with asyncio.timeout(10):
+            await features.looked_often.wait()
+    finally:
+        following.cancel()
+    assert store.begun.is_set() == begins
+
+
+async def test_a_run_goes_on_when_its_progress_cannot_be_told() -> None:
+    store = Store()
+    training = made(store, Features(lambda look: 3))
+    await training.start()
+    async with asyncio.timeout(10):
+        while not (store.rejected or store.failed):
+            await asyncio.sleep(0.01)  # polled: there is nothing to wait on
+    assert (store.rejected, store.failed) == (["WORSE: for the test"], [])
