@@ -151,7 +151,7 @@ def decode(content: bytes) -> Learned:
     """What :func:`encode` wrote, and what follows from it. Raises ValueError or KeyError for anything else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         regularization, alpha = arrays["fold"].tolist()
-        return build(
+        learned = build(
             ids=[id_.decode() for id_ in arrays["ids"].tolist()],
             vectors=arrays["vectors"],
             fold=FoldIn(arrays["gram"], regularization, alpha),
@@ -162,3 +162,19 @@ def decode(content: bytes) -> Learned:
             columns={name: arrays[f"column_{name}"].astype(np.float64) for name in COLUMNS},
             groups={name: arrays[f"group_{name}"] for name in GROUPS},
         )
+    return _sound(learned)
+
+
+def _sound(learned: Learned) -> Learned:
+    """It, if its arrays fit each other: what breaks in the middle of a request costs the page. Raises ValueError."""
+    rows, factors = len(learned) + 1, learned.vectors.shape[1]
+    singles: list[npt.NDArray[np.generic]] = [*learned.columns.values(), *learned.groups.values()]
+    fitting = all(values.shape == (rows,) for values in singles) and learned.fold.gram.shape == (factors, factors)
+    for table in learned.neighbours.values():
+        fitting &= len(table.places) == rows and table.places.shape == table.weights.shape
+        fitting &= not table.places.size or (table.places.min() >= -1 and int(table.places.max()) < len(learned))
+    if not fitting or len(learned.vectors) != rows:
+        raise ValueError("the arrays do not fit each other")
+    if not (np.isfinite(learned.vectors).all() and np.isfinite(learned.fold.gram).all()):
+        raise ValueError("a vector is not finite")
+    return learned

@@ -134,8 +134,9 @@ def decode(content: bytes) -> Ranker:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         features = tuple(str(name) for name in arrays["features"].tolist())
         if "weights" in arrays:
-            return Logistic(features, arrays["mean"], arrays["scale"], arrays["weights"], float(arrays["intercept"]))
-        return Forest(
+            linear = Logistic(features, arrays["mean"], arrays["scale"], arrays["weights"], float(arrays["intercept"]))
+            return _sound_logistic(linear)
+        forest = Forest(
             features=features,
             roots=arrays["roots"].astype(np.intp),
             feature=arrays["feature"].astype(np.intp),
@@ -144,3 +145,30 @@ def decode(content: bytes) -> Ranker:
             value=arrays["value"],
             depth=int(arrays["depth"]),
         )
+        return _sound_forest(forest)
+
+
+def _sound_logistic(ranker: Logistic) -> Logistic:
+    """It, if it can score: what breaks in the middle of a page costs the page."""
+    columns = (ranker.mean, ranker.scale, ranker.weights)
+    if any(values.shape != (len(ranker.features),) or not np.isfinite(values).all() for values in columns):
+        raise ValueError("not one finite number for each feature")
+    if not ranker.scale.all() or not np.isfinite(ranker.intercept):
+        raise ValueError("no finite score")
+    return ranker
+
+
+def _sound_forest(ranker: Forest) -> Forest:
+    nodes = len(ranker.value)
+    if any(values.shape != (nodes,) for values in (ranker.feature, ranker.threshold, ranker.left, ranker.value)):
+        raise ValueError("arrays of nodes differ in length")
+    leaf = np.isinf(ranker.threshold)
+    # Right of a node's left one is its right one; a leaf has none.
+    ends = (ranker.roots, ranker.left + ~leaf)
+    if any(len(places) and (places.min() < 0 or places.max() >= nodes) for places in (*ends, ranker.left)):
+        raise ValueError("a way leads out of the trees")
+    if nodes and (ranker.feature.min() < 0 or ranker.feature.max() >= len(ranker.features)):
+        raise ValueError("a node reads no feature")
+    if not np.isfinite(ranker.value).all():
+        raise ValueError("no finite score")
+    return ranker

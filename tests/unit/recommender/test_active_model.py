@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from datetime import UTC, datetime
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from services.recommender.domain import learned, ranker
 from services.recommender.domain.learned import Learned
+from services.recommender.domain.ranker_features import FEATURES
 from services.recommender.domain.version import Version
 from services.recommender.pipeline.active_model import ActiveModel
 from services.recommender.ranking_ports import ModelVersion
@@ -168,3 +172,75 @@ async def test_without_the_store_the_version_stays_and_without_a_version_there_i
     store.down, store.serving = False, ""
     await model.refresh()
     assert model.version == Version()
+
+
+def changed(blob: bytes, **arrays: object) -> bytes:
+    with np.load(io.BytesIO(blob)) as before:
+        file = io.BytesIO()
+        np.savez(file, **{**before, **arrays})
+        return file.getvalue()
+
+
+FOREST = ranker.encode(
+    ranker.Forest(
+        features=FEATURES,
+        roots=np.array([0]),
+        feature=np.array([1, 0, 0]),
+        threshold=np.array([0.5, np.inf, np.inf]),
+        left=np.array([1, 1, 2]),
+        value=np.array([0.0, -1.0, 1.0]),
+        depth=1,
+    )
+)
+LOGISTIC = ranker.encode(linear(own=2.0))
+
+
+def test_rankers_and_knowledge_that_are_sound_are_read() -> None:
+    assert ranker.decode(FOREST).score(np.eye(2, len(FEATURES), dtype=np.float32)).tolist() == [-1.0, 1.0]
+    assert len(ranker.decode(LOGISTIC).features) == len(FEATURES)
+    assert len(learned.decode(KNOWLEDGE)) == 2
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        changed(FOREST, left=np.array([2, 1, 2])),
+        changed(FOREST, left=np.array([-1, 1, 2])),
+        changed(FOREST, roots=np.array([3])),
+        changed(FOREST, feature=np.array([len(FEATURES), 0, 0])),
+        changed(FOREST, value=np.array([0.0, np.nan, 1.0])),
+        changed(FOREST, value=np.array([0.0, 1.0])),
+        changed(LOGISTIC, weights=np.zeros(3)),
+        changed(LOGISTIC, scale=np.zeros(len(FEATURES))),
+        changed(LOGISTIC, intercept=np.array(np.nan)),
+    ],
+)
+async def test_a_ranker_that_would_fail_in_the_middle_of_a_page_does_not_serve(store: Store, blob: bytes) -> None:
+    store.put("v-9", learned=KNOWLEDGE, ranker_anything=blob)
+    model, _ = following(store)
+    store.serving = "v-9"
+    await model.refresh()
+    assert model.version == Version("v-9", broken=True, whole=False)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"near_places_taste": np.array([[1], [2]], dtype=np.int32)},
+        {"near_places_taste": np.array([[1], [-2]], dtype=np.int32)},
+        {"near_weights_alike": np.zeros((2, 2), dtype=np.float16)},
+        {"column_buyers": np.zeros(3, dtype=np.float32)},
+        {"group_kind": np.zeros(1, dtype=np.int32)},
+        {"vectors": np.zeros((3, 4), dtype=np.float32)},
+        {"vectors": np.full((2, 4), np.nan, dtype=np.float32)},
+        {"gram": np.zeros((3, 3))},
+    ],
+)
+async def test_knowledge_that_does_not_fit_together_does_not_serve(
+    store: Store, arrays: dict[str, npt.NDArray[np.generic]]
+) -> None:
+    store.put("v-9", learned=changed(KNOWLEDGE, **arrays))
+    model, _ = following(store)
+    store.serving = "v-9"
+    await model.refresh()
+    assert model.version == Version("v-9", broken=True, whole=False)

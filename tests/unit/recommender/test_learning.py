@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import lightgbm
 import numpy as np
@@ -16,6 +17,7 @@ from services.recommender.domain.personal import personal
 from services.recommender.domain.ranker_features import FEATURES, assemble
 from services.recommender.domain.retrieving import ANYTHING, NEW, OBJECTIVES, retrieve
 from services.recommender.training.interactions import Kind, catalogue
+from services.recommender.training.learning import __main__ as process
 from services.recommender.training.learning import gate, job
 from services.recommender.training.learning.fitting import fit_forest, fit_logistic, to_forest
 from services.recommender.training.learning.log import DAY, PURCHASE, Log
@@ -23,6 +25,7 @@ from services.recommender.training.learning.rows import Case, Rows, Window, case
 from services.recommender.training.learning.states import States
 from services.recommender.training.learning.version import learn
 from services.recommender.training.learning.windows import WINDOWS, label_types, label_windows
+from tests.support.learned import ranker as linear
 from tests.support.shoplog import NOW, shop
 
 CUTOFF = NOW - 28 * DAY
@@ -200,6 +203,12 @@ def test_a_run_that_is_worse_than_what_serves_is_rejected(monkeypatch: pytest.Mo
     assert outcome.metrics["ndcg_anything"] < outcome.metrics["ndcg_anything_active"]
     # Nothing that serves: reciprocal ranks are better than the bad one, and serve.
     assert ran(log).lineage["ranker_anything"] == job.RECIPROCAL
+
+
+def test_a_ranker_that_cannot_be_read_is_nothing_to_be_worse_than(tmp_path: Path) -> None:
+    (tmp_path / "active_anything").write_bytes(b"broken")
+    (tmp_path / "active_new").write_bytes(rankers.encode(linear(own=1.0)))
+    assert list(process.serving(tmp_path)) == [NEW]
 
 
 @pytest.mark.parametrize(

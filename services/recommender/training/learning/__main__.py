@@ -7,6 +7,7 @@ which holds its standard input open.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -34,16 +35,22 @@ def _report(progress: float) -> None:
     print(f"{progress:.3f}", flush=True)  # noqa: T201 - the parent reads it
 
 
-def _active(folder: Path) -> dict[str, Ranker]:
+def serving(folder: Path) -> dict[str, Ranker]:
+    """The active version's rankers, by objective."""
     files = {objective: folder / f"active_{objective}" for objective in OBJECTIVES}
-    return {objective: rankers.decode(file.read_bytes()) for objective, file in files.items() if file.exists()}
+    found: dict[str, Ranker] = {}
+    for objective, file in files.items():
+        # One that cannot be read is nothing to be worse than: the next version must come to replace it.
+        with contextlib.suppress(Exception):
+            found[objective] = rankers.decode(file.read_bytes())
+    return found
 
 
 def main(folder: Path) -> None:
     """One run."""
     log, catalogue = logs.read(folder)
     now = msgspec.json.decode((folder / "task.json").read_bytes(), type=dict[str, float])["now"]
-    outcome = run(log, catalogue, now, _active(folder), _report)
+    outcome = run(log, catalogue, now, serving(folder), _report)
     for name, content in outcome.artifacts.items():
         (folder / f"{name}.artifact").write_bytes(content)
     said = {"metrics": finite(outcome.metrics), "lineage": outcome.lineage, "rejected": outcome.rejected}
