@@ -104,10 +104,15 @@ class PostgresModels:
 
     async def fail(self, model_id: str, reason: str) -> None:
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT drop_model_storage($1)", model_id)
-            await connection.execute(
-                "UPDATE models SET state = 'FAILED', reason = $2, finish_time = now() WHERE id = $1", model_id, reason
+            # Not one that serves: that it completed may be all that its run was not told any more.
+            failed = await connection.fetchval(
+                "UPDATE models SET state = 'FAILED', reason = $2, finish_time = now()"
+                " WHERE id = $1 AND state NOT IN ('ACTIVE', 'READY') RETURNING id",
+                model_id,
+                reason,
             )
+            if failed:
+                await connection.execute("SELECT drop_model_storage($1)", model_id)
 
     async def reject(
         self, model_id: str, reason: str, metrics: Mapping[str, float], lineage: Mapping[str, str]

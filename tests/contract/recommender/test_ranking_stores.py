@@ -66,6 +66,16 @@ async def test_a_version_keeps_its_contents_until_it_is_forgotten(database: Data
     assert await store.artifacts("als-3") == {}
 
 
+async def test_a_run_that_fails_after_its_version_began_to_serve_leaves_it_alone(database: Database) -> None:
+    store = PostgresModels(database)
+    await trained(store, "als-1")
+    await store.fail("als-1", "the answer to its completion was lost")
+    active = await store.active()
+    assert active is not None
+    assert (active.id, active.reason) == ("als-1", "")
+    assert (await store.artifacts("als-1"), await vectors_of(database, "als-1")) == ({"learned": b"\x00blob"}, 1)
+
+
 async def test_pruning_spares_a_version_that_is_being_activated(database: Database) -> None:
     store = PostgresModels(database)
     await trained(store, "als-1")
