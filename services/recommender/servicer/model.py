@@ -67,7 +67,10 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def ActivateModel(self, request: model_pb2.ActivateModelRequest, context: Context) -> model_pb2.Model:
         """Makes a version the one that serves."""
         model_id = check_id(request.id, "id")
-        await self._prepare(model_id)
+        found = await self._store.get(model_id)
+        # Another one would take the memory, and the mask of the stock, of the version that goes on serving.
+        if found is not None and found.state == "READY":
+            await self._prepare(model_id)
         model = await self._store.activate(model_id)
         self._activated(model.id)
         return _write(model)
