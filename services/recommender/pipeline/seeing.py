@@ -70,4 +70,6 @@ def wants(config: ServingConfig, *, ranked: bool) -> Wants:
 def _asks(config: ServingConfig) -> bool:
     if config.objective != "weights" or any(source.name in SOURCES for source in config.sources):
         return True
+    if config.diversity.needs_vectors and config.diversity.mmr_vectors == "model":
+        return True
     return effective_weights(config.weights, ranked=False, in_session=True)["collaborative"] != 0.0

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from services.recommender.domain import personal
 from services.recommender.domain.candidates import Hit
@@ -69,7 +70,8 @@ class Around:
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if context.version.learned is None:
             return []
-        return _around(context.version.learned, self.kind, context.anchors, _around_habits(context, limit))
+        limit = _around_habits(context, limit)
+        return _around(context.version.learned, self.kind, context.anchors, limit, context.allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +216,11 @@ def _around_habits(context: Context, limit: int) -> int:
     return min(limit, _OF_HABITS)
 
 
-def _around(learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
-    """The best neighbours of the anchors, each product once: its scores added up, its anchor who gives most."""
+def _around(
+    learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int, allowed: npt.NDArray[np.bool_] | None
+) -> list[Hit]:
+    """The best neighbours of the anchors among those ``allowed`` (None: all), each product once: its scores added up,
+    its anchor who gives most."""
     own = learned.find([anchor.id for anchor in anchors])
     known = np.flatnonzero(own >= 0)
     if not len(known):
@@ -223,7 +228,10 @@ def _around(learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int) 
     table, asked = learned.neighbours[kind], own[known]
     weights = np.array([anchors[row].weight for row in known.tolist()])
     near = table.places[asked]
-    parts = np.where((near >= 0) & ~np.isin(near, asked), table.weights[asked] * weights[:, None], 0.0)
+    wanted = (near >= 0) & ~np.isin(near, asked)
+    if allowed is not None:
+        wanted &= allowed[near]
+    parts = np.where(wanted, table.weights[asked] * weights[:, None], 0.0)
     places, inverse = np.unique(near, return_inverse=True)
     # Anchors x products; an anchor names each of its neighbours once.
     shares = np.zeros((len(asked), len(places)))

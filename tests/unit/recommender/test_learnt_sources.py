@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.personal import personal
-from services.recommender.domain.serving import ServingConfig, SourceSpec
+from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.domain.version import Version
 from services.recommender.pipeline.context import Context, Degraded
@@ -86,6 +86,14 @@ async def test_around_habits_a_few_are_enough(origin: str, count: int) -> None:
     assert len(await sources()["co_chosen"].fetch(asking, 40)) == count
 
 
+async def test_neighbours_that_are_sold_out_leave_their_places_to_others() -> None:
+    near = {"a": {"b": 0.9, "c": 0.8, "d": 0.7}}
+    version = Version("v", small(IDS[:4], neighbours={"basket": near}))
+    asking = context(version, anchors=(Anchor("a", 1.0, "page"),), allowed=np.array([True, False, True, True]))
+    hits = await sources()["bought_together"].fetch(asking, 2)
+    assert [hit.id for hit in hits] == ["c", "d"]
+
+
 async def test_a_guest_has_a_vector_from_one_view() -> None:
     vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.5, 0.5]], dtype=np.float32)
     version = Version("v", small(IDS[:4], vectors))
@@ -143,6 +151,10 @@ def test_only_who_asks_for_the_shopper_is_shown_the_shopper() -> None:
         dataclasses.replace(quiet, sources=(SourceSpec("rising", 9, 0.3, 1.0),)), version, signals, 0.0, degraded
     )
     assert see(dataclasses.replace(quiet, weights={}), Version("v"), signals, 0.0, degraded) is None
+    by_text = dataclasses.replace(quiet, diversity=Diversity(mmr_lambda=0.5))
+    assert see(by_text, version, signals, 0.0, degraded) is None
+    by_model = dataclasses.replace(quiet, diversity=Diversity(mmr_lambda=0.5, mmr_vectors="model"))
+    assert see(by_model, version, signals, 0.0, degraded) is not None
 
 
 async def test_candidates_are_in_stock_and_not_hidden() -> None:
