@@ -116,7 +116,8 @@ class ServingConfigServicer(serving_config_pb2_grpc.ServingConfigServiceServicer
         self, request: pb.DeleteServingConfigRequest, context: Context
     ) -> pb.DeleteServingConfigResponse:
         """Takes an edit back."""
-
+        if "\0" in request.id:
+            raise _unknown()  # no text of the store
         restored = await self._configs.take_back(request.id, lambda served: _expect(served, request.etag))
         return pb.DeleteServingConfigResponse(restored=_write(restored) if restored else None)
 

@@ -84,6 +84,11 @@ async def test_an_edit_of_a_bundled_config_is_taken_back_by_deleting_it(shop: Sh
     assert (await error_of(delete(shop, "discover"))).reason == "SERVING_CONFIG_BUNDLED"
 
 
+@pytest.mark.parametrize("config_id", ["unknown", "no id", "no\0text", ""])
+async def test_what_is_not_there_cannot_be_taken_back(shop: Shop, config_id: str) -> None:
+    assert (await error_of(delete(shop, config_id))).reason == "SERVING_CONFIG_NOT_FOUND"
+
+
 async def test_single_shares_can_be_changed(shop: Shop) -> None:
     config = pb.ServingConfig(id="trending", diversity=pb.Diversity(mmr_lambda=0.5, category_cap=0.1))
     edited = await update(shop, config, "diversity.mmr_lambda")
