@@ -111,14 +111,16 @@ class PostgresErasure:
             until = await connection.fetchval(_UNTIL, subject_id)
             days = await connection.fetchrow(_DAYS, subject_id)
             page = await connection.fetchrow(_FIND_PAGE, subject_id, *days, until, _PAGE) if days else None
-            if page and page["first"]:
-                first, last = page
+            found = page if page and page["first"] else None
+            if found:
+                first, last = found
                 times = await connection.fetch(_REMOVE_EVENTS, subject_id, first, last)
             else:
                 # Lines outlive the events of their day, until their month is dropped.
                 first, last, times = _LONG_AGO, until, []
             lines = await connection.fetch(_REMOVE_LINES, subject_id, first, last)
-        if not times and not lines:
+        # Found and not removed: their day has just left the log; others may follow it.
+        if not found and not lines:
             await self._forget(subject_id, until)
             return None
         return RemovedPage(

@@ -151,15 +151,17 @@ class PostgresMerges:
         covered = await connection.fetchval(_COVERED, visitor_id) or _LONG_AGO
         days = await connection.fetchrow(_DAYS, visitor_id)
         page = await connection.fetchrow(_FIND_PAGE, visitor_id, *days, covered, until, _PAGE) if days else None
-        if page and page["first"]:
-            first, last = page
+        found = page if page and page["first"] else None
+        if found:
+            first, last = found
             events = await connection.fetch(_MOVE_EVENTS, visitor_id, user_id, first, last)
             await connection.execute(_WIDEN, user_id, first, last)
         else:
             # Lines outlive the events of their day, until their month is dropped.
             first, last, events = covered + _MICROSECOND, until, []
         lines = await connection.fetch(_MOVE_LINES, visitor_id, user_id, first, last)
-        if not events and not lines:
+        # Found and not moved: their day has just left the log; others may follow it.
+        if not found and not lines:
             return None
         transaction = await connection.fetchval(_NOTE, visitor_id, until, True, first, last)
         return MovedPage(

@@ -16,13 +16,13 @@ from services.features.stores.postgres import Database, DeadlockError, LockTimeo
 _KEEPER_LOCK = 7161802537
 
 # Those of a drop that did not come to its end too: named like partitions, and nobody's (parent is null) or on the way
-# out (leaving).
+# out (leaving). The days of a month go before its lines: no event is ever there without its products.
 _PARTITIONS = """
 SELECT c.relname AS name, i.inhparent::regclass::text AS parent, coalesce(i.inhdetachpending, false) AS leaving
 FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
   AND c.relname ~ '^(events_[0-9]{8}|event_lines_[0-9]{6})$'
-ORDER BY c.relname
+ORDER BY starts_with(c.relname, 'event_lines'), c.relname
 """
 
 # A partition leaves when those who read it now have ended; who waits behind us for longer than this had better not.

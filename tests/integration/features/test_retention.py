@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import grpc
@@ -16,7 +18,8 @@ from pydantic import ValidationError
 from services.features.ports import StoreDownError
 from services.features.retaining import Retention
 from services.features.retention_ports import Removed
-from services.features.stores import retention
+from services.features.stores import erasure, merging, retention
+from services.features.stores.postgres import Database
 from services.features.stores.retention import PostgresLogKeeper
 from services.runtime.errors import from_rpc
 from tests.support.event_log import DAY_US, Process, process, stored
@@ -152,6 +155,88 @@ async def test_what_was_begun_is_finished(one: Process, monkeypatch: pytest.Monk
     assert [page async for page in keeper.forget(NOW_US)] == [["u1", "u2"]]
     assert await one.column("SELECT subject_id FROM subjects") == ["u0"]
     assert await one.column("SELECT count(*) FROM event_ids") == [2]
+
+
+async def test_an_event_that_is_still_there_has_its_products(one: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_LOCK_TIMEOUT", "100ms")
+    await one.log.append([stored(NOW_US - 11 * DAY_US, "u")])  # on the last day of a month
+    async with one.database.transaction() as reader:
+        await reader.fetch("SELECT count(*) FROM events")
+        with pytest.raises(StoreDownError, match="is being read"):
+            await PostgresLogKeeper(one.database).drop(NOW_US)
+        assert await one.partitions() == {"event_lines_202601"}
+    assert (await PostgresLogKeeper(one.database).drop(NOW_US)).partitions == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A database that calls back once a page of events was found, and before anything happens to it."""
+
+    database: Database
+    find: str
+    found: Callable[[], Awaitable[None]]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        async with self.database.transaction() as connection:
+            yield Watched(connection, self)
+
+    async def fetch(self, *query: Any) -> list[Any]:
+        return await self.database.fetch(*query)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    connection: Any
+    between: Between
+
+    async def fetchrow(self, query: str, *arguments: Any) -> Any:
+        row = await self.connection.fetchrow(query, *arguments)
+        if query == self.between.find:
+            await self.between.found()
+        return row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+@pytest.mark.parametrize("what", ["erasure", "merge"])
+async def test_a_day_that_goes_meanwhile_ends_no_erasure_and_no_merge(
+    one: Process, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The page that was found is gone when it is to be removed or moved; what lies behind it is not."""
+    monkeypatch.setattr(erasure if what == "erasure" else merging, "_PAGE", 1)
+    await one.log.append(
+        [
+            stored(NOW_US - days * DAY_US, "", visitor_id="v", kind="search", lines=(), event_id=f"e{days}")
+            for days in (1, 0)
+        ]
+    )
+    drops: list[asyncio.Task[Removed]] = []
+
+    async def on_its_way_out() -> bool:
+        return "events_20260210" not in await one.partitions()
+
+    async def drop() -> None:
+        if not drops:
+            drops.append(asyncio.create_task(PostgresLogKeeper(one.database).drop(NOW_US)))
+            await eventually(on_its_way_out)
+
+    if what == "erasure":
+        eraser = erasure.PostgresErasure(cast("Database", Between(one.database, erasure._FIND_PAGE, drop)))
+        await eraser.bury("~v", NOW_US)
+        while await eraser.remove("~v") is not None:
+            pass
+        left = []
+    else:
+        merges = merging.PostgresMerges(cast("Database", Between(one.database, merging._FIND_PAGE, drop)))
+        await merges.begin("v", "u", NOW_US)
+        while await merges.move("v") is not None:
+            pass
+        left = ["u"]
+    assert (await drops[0]).partitions == 1
+    assert await one.column("SELECT subject_id FROM events") == left
+    assert await one.column("SELECT subject_id FROM subjects") == left
 
 
 async def test_one_of_several_workers_keeps_the_log(one: Process) -> None:
