@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from services.features.ports import EVENT_LOG, StoreDownError
 from services.features.stores.postgres import Database
 
 _KEPT = """
@@ -54,5 +55,8 @@ class PostgresDays:
         start = datetime.combine(day, time(), UTC)
         async with self._database.patient() as connection:
             cursor = await connection.cursor(_DAY, start, start + timedelta(days=1), timeout=_TIMEOUT)
+            # It holds the day now. One that was dropped before is no empty day: it must not replace a whole copy.
+            if day not in [row["day"] for row in await connection.fetch(_KEPT)]:
+                raise StoreDownError(EVENT_LOG, f"{day} was dropped meanwhile")
             while page := await cursor.fetch(_PAGE, timeout=_TIMEOUT):
                 yield page

@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from services.features.domain.events import Line
 from services.features.exporting import export
+from services.features.ports import StoreDownError
 from services.features.stores import days as stores_days
 from services.features.stores.days import PostgresDays
 from services.features.stores.erasure import PostgresErasure
@@ -124,6 +125,23 @@ async def test_what_the_log_does_not_keep_is_not_written_over(one: Process, tmp_
     await one.database.fetch("DROP TABLE events_20260130")
     counts = await run(one, tmp_path, overwrite=True, first=FIRST - timedelta(days=9))
     assert counts == {"days": 4, "events": 6, "skipped": 1, "missing": 8}  # the day before the first is in the log
+    assert "full" in {row["event_id"] for row in read(tmp_path)}
+
+
+async def test_a_day_that_is_dropped_meanwhile_is_not_written_over(
+    one: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run(one, tmp_path)
+    reader = PostgresDays(one.database)
+    days = await reader.kept(FIRST, AFTER)
+    await one.database.fetch("DROP TABLE events_20260130")
+
+    async def before(first: date, after: date) -> Any:
+        return days
+
+    monkeypatch.setattr(reader, "kept", before)
+    with pytest.raises(StoreDownError, match="2026-01-30 was dropped"):
+        await export(reader, ParquetDays(tmp_path), FIRST, AFTER, True, lambda day, events: None)
     assert "full" in {row["event_id"] for row in read(tmp_path)}
 
 
