@@ -73,6 +73,8 @@ class Database:
             raise
         except asyncpg.exceptions.QueryCanceledError as error:
             raise SlowStatementError(EVENT_LOG, "a statement took too long") from error
+        except LockTimeoutError as error:
+            raise SlowStatementError(EVENT_LOG, "others hold a lock for too long") from error
         except asyncpg.InterfaceError:
             raise
         except _OUTAGE as error:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from services.features.ports import StoreDownError
+from services.features.stores import erasure
 from services.features.stores import postgres as driver
+from tests.support.event_log import process
 from tests.support.stack import PostgresServer
 
 
@@ -13,3 +18,17 @@ async def test_the_locks_of_a_machine_that_is_gone_are_free_within_a_minute(post
             " + current_setting('tcp_keepalives_interval')::int * current_setting('tcp_keepalives_count')::int"
         )
     assert 0 < rows[0][0] <= 60
+
+
+async def test_a_lock_that_others_hold_is_no_outage(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that repeat an erasure under way wait for it in vain; everybody else goes on."""
+    monkeypatch.setattr(erasure, "_LOCK_TIMEOUT", "SET LOCAL lock_timeout = '50ms'")
+    async with process(await postgres.create_database()) as one:
+        eraser = erasure.PostgresErasure(one.database)
+        await eraser.bury("u", 0)
+        async with one.database.transaction() as connection:
+            await connection.execute("SELECT FROM erased_subjects FOR UPDATE")
+            for _ in range(3):
+                with pytest.raises(StoreDownError, match="lock"):
+                    await eraser.bury("u", 0)
+            assert await one.column("SELECT 1") == [1]
