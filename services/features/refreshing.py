@@ -109,6 +109,7 @@ class Refresher:
     async def _compute(
         self, entity: Entity, claims: Sequence[Claim], claimed_ms: int
     ) -> list[tuple[Claim, int | None]]:
+        """The claims to give back, each with its next due time."""
         records = await self._reached([claim.id for claim in claims], partial(self._online.read, entity.name))
         ids = list(records)
         known = await self._computer.known(entity, ids)
@@ -129,14 +130,19 @@ class Refresher:
             for feature in due_features(materialized, records[entity_id], self._clock_ms()):
                 todo.setdefault(feature.name, []).append(entity_id)
         entries: dict[str, dict[int, Entry]] = {i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in known}
+        # Whose magnitude is not known.
+        held = set[str]()
         for name, wanted in todo.items():
-            await self._values(entity.features[name], wanted, records, entries)
+            feature = entity.features[name]
+            if not await self._values(feature, wanted, records, entries) and feature.relative is not None:
+                held.update(wanted)
         ttl_ms = max(f.ttl_ms for f in entity.features.values())
         await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
         # Those leave the queue: what nobody looks at costs nothing, and a read or an event brings it back.
         idle = await self._computer.idle(entity, list(known), claimed_ms)
         result: list[tuple[Claim, int | None]] = []
-        for claim in claims:
+        # Until their lease ends the others count as waiting: readers must not take what is stored for right by now.
+        for claim in [claim for claim in claims if claim.id not in held]:
             if claim.id in idle:
                 result.append((claim, None))
             elif claim.id in records:
@@ -162,8 +168,11 @@ class Refresher:
         ids: Sequence[str],
         records: Mapping[str, Record],
         entries: Mapping[str, dict[int, Entry]],
-    ) -> None:
-        """Adds a feature's values to ``entries``. A statement that is wrong or slow costs its own feature only."""
+    ) -> bool:
+        """Adds a feature's values to ``entries``. A statement that is wrong or slow costs its own feature only.
+
+        False: it was.
+        """
         now_ms = self._clock_ms()
         COMPUTATIONS.labels(feature.name, "due").inc(len(ids))
         try:
@@ -173,15 +182,16 @@ class Refresher:
                 outcomes = await self._relate(feature, feature.relative, ids, outcomes, now_ms)
         except SlowStatementError:
             log.warning("feature is too slow", feature=feature.name)
-            return
+            return False
         except StoreDownError:
             raise
         except Exception:
             log.exception("feature failed", feature=feature.name)
-            return
+            return False
         for entity_id in ids:
             outcome = outcomes.get(entity_id, NO_EVIDENCE)
             entries[entity_id][feature.number] = Entry(now_ms, records[entity_id].token, *outcome)
+        return True
 
     async def _relate(
         self, feature: Feature, relative: Relative, ids: Sequence[str], outcomes: Mapping[str, Outcome], now_ms: int

@@ -1,0 +1,83 @@
+"""What becomes of claims when a statement fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from services.features.domain.features import (
+    KNOWN,
+    NO_TOKEN,
+    Entity,
+    Entry,
+    Feature,
+    FeatureType,
+    OnEvent,
+    Outcome,
+    Record,
+)
+from services.features.domain.relative import Maximum, Relative
+from services.features.ports import EVENT_LOG, Claim, SlowStatementError
+from services.features.refreshing import Refresher
+from tests.unit.features.test_values import feature
+
+NOW = 1_000_000
+CLAIM = Claim("p1", NOW + 30_000, NOW - 5)
+FAME = feature(1, type=FeatureType.DOUBLE, on_event=OnEvent.QUEUE, relative=Relative(100.0, 3_600_000, 2, ""))
+PLAIN = feature(2, on_event=OnEvent.QUEUE)
+PRODUCT = Entity("Product", 10, {f.name: f for f in (FAME, PLAIN)}, "", "", None)
+
+
+class Stores:
+    """One product that is due; the statement of one of its features is too slow."""
+
+    def __init__(self, slow: Feature) -> None:
+        self.slow = slow
+        self.written: dict[int, Entry] = {}
+        self.completed: list[tuple[Claim, int | None]] = []
+        self.refresher = Refresher([PRODUCT], self, self, self, self, lambda: NOW, lambda: 0.0, 1.0)  # type: ignore[arg-type]  # what it needs of them
+
+    async def claim(self, entity: str, now_ms: int, limit: int) -> list[Claim]:
+        return [CLAIM]
+
+    async def complete(self, entity: str, done: Sequence[tuple[Claim, int | None]]) -> None:
+        self.completed += done
+
+    async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
+        return [Record(b"token---", {KNOWN: Entry(NOW, NO_TOKEN, True)})]
+
+    async def write(
+        self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
+    ) -> set[str]:
+        self.written.update(entries["p1"][1])
+        return set()
+
+    async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
+        return set(ids)
+
+    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
+        return set()
+
+    async def compute(self, wanted: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
+        if wanted is self.slow:
+            raise SlowStatementError(EVENT_LOG, "a statement took too long")
+        return {i: Outcome(2.0) for i in ids}
+
+    async def put(self, wanted: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
+        pass
+
+    async def greatest(self, wanted: Feature, cursor: int | None) -> Maximum:
+        return Maximum(None, NOW, True, None)
+
+
+async def test_an_old_magnitude_stays_claimed_when_the_statement_fails() -> None:
+    """Given back, it would count as computed, and readers would take it for right by now."""
+    stores = Stores(slow=FAME)
+    await stores.refresher.refresh(PRODUCT)
+    assert (stores.completed, set(stores.written)) == ([], {KNOWN, PLAIN.number})
+
+
+async def test_a_statement_that_fails_costs_its_own_feature() -> None:
+    stores = Stores(slow=PLAIN)
+    await stores.refresher.refresh(PRODUCT)
+    assert [claim for claim, due in stores.completed if due] == [CLAIM]
+    assert set(stores.written) == {KNOWN, FAME.number}
