@@ -82,7 +82,7 @@ async def quiet(valkey: ValkeyServer) -> None:
 
         async def idle() -> bool:
             waiting = await redis.zcount(f"{MARKS}due:Product", 0, time.time() * 1_000)
-            claimed = await redis.exists(f"{MARKS}claimed:Product")
+            claimed = await redis.zcount(f"{MARKS}claimed:Product", 0, "(inf")  # without the seal
             return bool(await redis.exists(f"{MARKS}cursor")) and not waiting and not claimed
 
         await eventually(idle)
