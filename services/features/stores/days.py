@@ -33,8 +33,8 @@ WHERE e.event_time >= $1::timestamptz AND e.event_time < $2::timestamptz
 ORDER BY e.event_time, e.seq
 """
 
-# Events: some tens of megabytes of rows at most, and a row group of a file.
-_PAGE = 20_000
+# Events, and a row group of a file: a few megabytes of rows, or 200 when each event has 500 products.
+_PAGE = 5_000
 # Seconds until a page comes: a first one waits for the sort of its day.
 _TIMEOUT = 600.0
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -79,13 +80,16 @@ class ParquetDays:
 def table(page: Sequence[Row]) -> pa.Table:
     """A page of events, the products of each in one list."""
     columns = dict(zip(COLUMNS, zip(*page, strict=True), strict=True))
-    products = [
-        [
-            {"product_id": i, "quantity": q, "price": p}
-            for i, q, p in zip(ids or (), counts or (), prices or (), strict=True)
-        ]
-        for ids, counts, prices in zip(columns["product_ids"], columns["quantities"], columns["prices"], strict=True)
+    # All products of the page in columns, and where each event's begin: an object for each of 500 an event is too much.
+    starts = [0, *accumulate(len(ids or ()) for ids in columns["product_ids"])]
+    flat = [
+        pa.array([value for values in columns[name] for value in values or ()], field.type)
+        for name, field in zip(("product_ids", "quantities", "prices"), _PRODUCT, strict=True)
     ]
+    products = pa.ListArray.from_arrays(
+        pa.array(starts, pa.int32()), pa.StructArray.from_arrays(flat, fields=list(_PRODUCT))
+    )
     attributes = [None if text is None else list(json.loads(text).items()) for text in columns["attributes"]]
-    values = {**columns, "attributes": attributes, "products": products}
-    return pa.table([pa.array(values[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    values = {**columns, "attributes": attributes}
+    arrays = [pa.array(values[field.name], field.type) for field in list(SCHEMA)[:-1]]
+    return pa.table([*arrays, products], schema=SCHEMA)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,12 +17,13 @@ import pytest
 from pyarrow import parquet
 
 from services.features.domain.events import Line
+from services.features.export_ports import COLUMNS
 from services.features.exporting import export
 from services.features.ports import StoreDownError
 from services.features.stores import days as stores_days
 from services.features.stores.days import PostgresDays
 from services.features.stores.erasure import PostgresErasure
-from services.features.stores.parquet import ParquetDays
+from services.features.stores.parquet import ParquetDays, table
 from tests.support.event_log import DAY_US, Process, process, stored
 from tests.support.stack import PostgresServer
 
@@ -99,6 +101,23 @@ async def test_everything_comes_back(one: Process, tmp_path: Path, monkeypatch: 
         12.34, {"k": 'ü"', "l": ""}, True,
     )  # fmt: skip
     assert parquet.ParquetFile(tmp_path / "day=2026-01-30" / "events.parquet").metadata.num_row_groups == 2
+
+
+def test_wide_events_take_little_beside_themselves() -> None:
+    count = 500
+    none = dict.fromkeys(COLUMNS)
+    texts = dict.fromkeys(("event_id", "event_type", "subject_id"), "x")
+    times = dict.fromkeys(("event_time", "ingest_time"), datetime(2026, 1, 30, tzinfo=UTC))
+    products = {"product_ids": ["p"] * count, "quantities": [1] * count, "prices": [None] * count}
+    wide = tuple({**none, **texts, **times, "seq": 1, **products}.values())
+    empty = tuple({**none, **texts, **times, "seq": 2}.values())
+    tracemalloc.start()
+    try:
+        written = table([wide, empty, *[wide] * 500])
+        assert tracemalloc.get_traced_memory()[1] < 64 * 502 * count
+    finally:
+        tracemalloc.stop()
+    assert written["products"][:2].to_pylist() == [[{"product_id": "p", "quantity": 1, "price": None}] * count, []]
 
 
 async def test_whole_days_that_are_there_are_left_unless_asked(one: Process, tmp_path: Path) -> None:
