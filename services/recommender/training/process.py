@@ -45,14 +45,23 @@ class _Outcome(msgspec.Struct):
     rejected: str
 
 
-async def learn(log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes], progress: Progress) -> Learnt:
-    """A version as of ``now``, in seconds since 1970; ``active`` are the rankers that serve, encoded, by objective.
+async def learn(
+    log: Log,
+    catalogue: Catalogue,
+    now: float,
+    active: Mapping[str, bytes],
+    progress: Progress,
+    seen_until: float = 0.0,
+) -> Learnt:
+    """A version as of ``now``, in seconds since 1970; ``active`` are the rankers that serve, encoded, by objective,
+    trained on labels until ``seen_until``.
 
     ``progress`` is told from 0 to 1. Cancelling ends the process. Raises TrainingError.
     """
     with tempfile.TemporaryDirectory(prefix="windowshop-learning-") as name:
         folder = Path(name)
-        await asyncio.to_thread(_write, folder, log, catalogue, now, active)
+        await asyncio.to_thread(_write, folder, log, catalogue, active)
+        (folder / "task.json").write_bytes(msgspec.json.encode({"now": now, "seen_until": seen_until}))
         await _run(folder, progress)
         return await asyncio.to_thread(_read, folder)
 
@@ -97,9 +106,8 @@ async def _last_line(process: Process) -> str:
     return last[0].decode(errors="replace").strip() if last else ""
 
 
-def _write(folder: Path, log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes]) -> None:
+def _write(folder: Path, log: Log, catalogue: Catalogue, active: Mapping[str, bytes]) -> None:
     logs.write(folder, log, catalogue)
-    (folder / "task.json").write_bytes(msgspec.json.encode({"now": now}))
     for objective, content in active.items():
         (folder / f"active_{objective}").write_bytes(content)
 

@@ -169,10 +169,10 @@ def good() -> job.Outcome:
     return ran(shop()[0])
 
 
-def ran(log: Log, active: dict[str, rankers.Ranker] | None = None) -> job.Outcome:
+def ran(log: Log, active: dict[str, rankers.Ranker] | None = None, seen_until: float = 0.0) -> job.Outcome:
     _, products = shop()
     progress: list[float] = []
-    outcome = job.run(log, products, NOW, active or {}, progress.append)
+    outcome = job.run(log, products, NOW, active or {}, progress.append, seen_until)
     assert progress == sorted(progress)
     assert knowledge.ARTIFACT in outcome.artifacts
     return outcome
@@ -203,6 +203,13 @@ def test_a_run_that_is_worse_than_what_serves_is_rejected(monkeypatch: pytest.Mo
     assert outcome.metrics["ndcg_anything"] < outcome.metrics["ndcg_anything_active"]
     # Nothing that serves: reciprocal ranks are better than the bad one, and serve.
     assert ran(log).lineage["ranker_anything"] == job.RECIPROCAL
+
+
+def test_nothing_is_rejected_because_what_serves_has_seen_the_newest_window() -> None:
+    # As an hour before: what serves was trained on the labels that the choice among the orders was held away from.
+    serving = {name: rankers.decode(good().artifacts[f"ranker_{name}"]) for name in OBJECTIVES}
+    log, _ = shop()
+    assert not ran(log, serving, good().metrics["labels_until"]).rejected
 
 
 def test_a_ranker_that_cannot_be_read_is_nothing_to_be_worse_than(tmp_path: Path) -> None:

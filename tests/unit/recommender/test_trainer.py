@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Store:
-    """No version yet; remembers what it was told."""
+    """Lists no version; remembers what it was told."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -38,7 +38,10 @@ class Store:
         return []
 
     async def active(self) -> ModelVersion | None:
-        return None
+        return ModelVersion("v-0", "ACTIVE", NOW, NOW, 1.0, {"labels_until": 5.0}, "")
+
+    async def artifacts(self, model_id: str) -> dict[str, bytes]:
+        return {"ranker_new": b"ranker"}
 
     async def begin(self, model_id: str) -> ModelVersion:
         self.begun.set()
@@ -83,8 +86,11 @@ class Shelf:
         return [] if after else [Product("a", "A")]
 
 
-async def worse(log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes], progress: Progress) -> Learnt:
+async def worse(
+    log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes], progress: Progress, seen_until: float
+) -> Learnt:
     await progress(0.5)
+    assert (active, seen_until) == ({"new": b"ranker"}, 5.0)
     return Learnt({learned.ARTIFACT: learned.encode(small(["a"]))}, rejected="for the test")
 
 

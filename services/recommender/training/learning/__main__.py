@@ -49,8 +49,8 @@ def serving(folder: Path) -> dict[str, Ranker]:
 def main(folder: Path) -> None:
     """One run."""
     log, catalogue = logs.read(folder)
-    now = msgspec.json.decode((folder / "task.json").read_bytes(), type=dict[str, float])["now"]
-    outcome = run(log, catalogue, now, serving(folder), _report)
+    task = msgspec.json.decode((folder / "task.json").read_bytes(), type=dict[str, float])
+    outcome = run(log, catalogue, task["now"], serving(folder), _report, task["seen_until"])
     for name, content in outcome.artifacts.items():
         (folder / f"{name}.artifact").write_bytes(content)
     said = {"metrics": finite(outcome.metrics), "lineage": outcome.lineage, "rejected": outcome.rejected}

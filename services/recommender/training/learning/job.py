@@ -44,16 +44,26 @@ class Outcome:
     rejected: str = ""
 
 
-def run(log: Log, catalogue: Catalogue, now: float, active: Mapping[str, Ranker], report: Report) -> Outcome:
-    """``now`` is in seconds since 1970; ``active`` are the rankers that serve, by objective."""
+def run(
+    log: Log,
+    catalogue: Catalogue,
+    now: float,
+    active: Mapping[str, Ranker],
+    report: Report,
+    seen_until: float = 0.0,
+) -> Outcome:
+    """``now`` is in seconds since 1970, ``active`` are the rankers that serve, by objective, and ``seen_until`` is when
+    the labels end that they were trained on."""
     outcome = Outcome()
     windows = label_windows(log)
     outcome.lineage["features"] = str(len(FEATURES))
     if windows:
         found = _cases(log, catalogue, windows, outcome, report)
+        outcome.metrics["labels_until"] = windows[0].end
+        seen = seen_until > windows[0].start
         for objective in OBJECTIVES:
             own = [[case for case in part if case.objective == objective] for part in found]
-            _rank(objective, own, active.get(objective), outcome)
+            _rank(objective, own, active.get(objective), seen, outcome)
             report(0.8 if objective == OBJECTIVES[0] else 0.9)
     else:
         outcome.lineage["ranker"] = "none: the log spans less than six days"
@@ -81,8 +91,12 @@ def _cases(
 _TYPES = {PURCHASE: "purchase-complete", VIEW: "detail-page-view", 1: "add-to-cart"}
 
 
-def _rank(objective: str, found: list[list[Case]], active: Ranker | None, outcome: Outcome) -> None:
-    """Chooses the order on the held-out newest window, then trains it on the newest ones."""
+def _rank(objective: str, found: list[list[Case]], active: Ranker | None, seen: bool, outcome: Outcome) -> None:
+    """Chooses the order on the held-out newest window, trains it on the newest ones, and compares it with ``active``.
+
+    ``seen``: whether that was trained on labels of the held-out window. Then what is to serve, which was as well, is
+    compared: otherwise a shop that trains every hour would reject each version for weeks.
+    """
     held_out, older, newest = found[0], _flat(found[1:]), _flat(found[:WINDOWS])
     key = f"ranker_{objective}"
     if len(held_out) < gate.FEWEST_CASES or _labels(older) < _FEWEST_LABELS:
@@ -96,20 +110,23 @@ def _rank(objective: str, found: list[list[Case]], active: Ranker | None, outcom
     outcome.metrics |= {f"ndcg_{objective}_{name.replace(' ', '_')}": float(one.mean()) for name, one in scores.items()}
     outcome.metrics[f"ndcg_{objective}"] = float(scores[chosen].mean())
     outcome.metrics[f"held_out_shoppers_{objective}"] = float(len(held_out))
-    if active is not None and tuple(active.features) == FEATURES:
-        before = gate.ndcg(held_out, _scorer(active))
-        outcome.metrics[f"ndcg_{objective}_active"] = float(before.mean())
-        difference = gate.compare(scores[chosen], before)
-        if difference.worse:
-            outcome.rejected = (
-                f"{objective}: nDCG@10 {scores[chosen].mean():.4f} on the held-out window against {before.mean():.4f}"
-                f" of the active version (difference {difference.mean:.4f}, standard error {difference.error:.4f})"
-            )
     outcome.lineage[key] = chosen
+    own = scores[chosen]
     if chosen in _FITS:
         final = sample(newest, _ROWS, seed=2)
         outcome.metrics[f"rows_{objective}"] = float(len(final.labels))
-        outcome.artifacts[key] = rankers.encode(_FITS[chosen](final, FEATURES))
+        made = _FITS[chosen](final, FEATURES)
+        outcome.artifacts[key] = rankers.encode(made)
+        own = gate.ndcg(held_out, _scorer(made)) if seen else own
+    if active is not None and tuple(active.features) == FEATURES:
+        before = gate.ndcg(held_out, _scorer(active))
+        outcome.metrics[f"ndcg_{objective}_active"] = float(before.mean())
+        difference = gate.compare(own, before)
+        if difference.worse:
+            outcome.rejected = (
+                f"{objective}: nDCG@10 {own.mean():.4f} on the newest window against {before.mean():.4f}"
+                f" of the active version (difference {difference.mean:.4f}, standard error {difference.error:.4f})"
+            )
 
 
 def _flat(found: list[list[Case]]) -> list[Case]:
