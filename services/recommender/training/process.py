@@ -22,6 +22,9 @@ _MODULE = "services.recommender.training.learning"
 # BLAS threads inside the solver's own threads only fight each other.
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# Many times what the largest log takes: a process that hangs must not keep all later runs away.
+_LONGEST_SECONDS = 6 * 3600.0
+
 Progress = Callable[[float], Awaitable[None]]
 
 
@@ -78,10 +81,14 @@ async def _run(folder: Path, progress: Progress) -> None:
         env={**os.environ, **_ONE_THREAD},
     )
     try:
-        async with asyncio.TaskGroup() as group:
-            complaints = group.create_task(_last_line(process))
-            group.create_task(_follow(process, progress))
-        code = await process.wait()
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            async with asyncio.TaskGroup() as group:
+                complaints = group.create_task(_last_line(process))
+                group.create_task(_follow(process, progress))
+            code = await process.wait()
+    except TimeoutError as error:
+        message = f"the learning process did not end within {_LONGEST_SECONDS:g} s"
+        raise TrainingError(message) from error
     finally:
         if process.returncode is None:
             process.kill()

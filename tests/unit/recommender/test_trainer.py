@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +14,13 @@ import pytest
 from services.recommender.domain import learned
 from services.recommender.domain.product import Product
 from services.recommender.ranking_ports import InteractionChunk, ModelVersion
-from services.recommender.training import trainer
+from services.recommender.training import process, trainer
 from services.recommender.training.learning.log import Catalogue, Log
-from services.recommender.training.process import Learnt, Progress
+from services.recommender.training.process import Learnt, Progress, TrainingError, learn
 from services.recommender.training.trainer import Trainer
 from services.runtime.errors import aborted, unavailable
 from tests.support.learned import small
+from tests.support.shoplog import shop
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -137,3 +140,18 @@ async def test_a_run_goes_on_when_its_progress_cannot_be_told() -> None:
         while not (store.rejected or store.failed):
             await asyncio.sleep(0.01)  # polled: there is nothing to wait on
     assert (store.rejected, store.failed) == (["WORSE: for the test"], [])
+
+
+async def test_a_learning_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nexec sleep 60\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    monkeypatch.setattr(process, "_LONGEST_SECONDS", 0.1)
+
+    async def progress(_: float) -> None:
+        """Nobody looks."""
+
+    async with asyncio.timeout(10):
+        with pytest.raises(TrainingError, match="did not end within"):
+            await learn(*shop(users=4, days=10.0), 1_700_000_000.0, {}, progress)
