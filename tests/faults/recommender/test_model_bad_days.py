@@ -70,3 +70,20 @@ async def test_a_version_that_is_broken_serves_what_needs_none(shop: Shop) -> No
         assert list(page.degraded) == ["model"]
         assert not sources(page) & LEARNT
         assert "buy_again" in sources(page)
+
+
+async def test_when_everything_is_sold_out_no_page_shows_anything(shop: Shop) -> None:
+    connection = await asyncpg.connect(shop.dsn)
+    try:
+        everything = [row["id"] for row in await connection.fetch("SELECT id FROM products")]
+    finally:
+        await connection.close()
+    await asyncio.gather(*(shop.service.set_stock(id_, 0) for id_ in everything))
+    for config in ("recommended-for-you", "discover", "buy-it-again", "trending", "new-arrivals", "recently-viewed"):
+        for user in ("audio-fan-1", "stranger", ""):
+            page = await shop.service.recommend(user, config, explain=True)
+            assert (ids(page), list(page.degraded)) == ([], []), (config, user)
+            assert page.empty_reason
+    for config in ("similar-items", "frequently-bought-together"):
+        page = await shop.service.recommend("audio-fan-1", config, product_ids=everything[:1])
+        assert (ids(page), list(page.degraded)) == ([], []), config
