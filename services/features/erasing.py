@@ -29,9 +29,10 @@ class Eraser:
         guests = await self._erasure.bury(subject_id, self._clock_us())
         removed = Counter(events=0, lines=0, records=int(before.record), queued=before.queued)
         for guest_id in guests:
-            # What a merge that was not finished has left under the guest.
-            if await self._remove(guest_id, removed) is not None:
-                removed.update(queued=(await self._online.erase(USER, guest_id, self._now_ms(), ())).queued)
+            # What a merge that was not finished has left under the guest. The record, also when all events had moved:
+            # with what was computed before, or that somebody is there.
+            later = await self._remove(guest_id, removed)
+            removed.update(queued=(await self._online.erase(USER, guest_id, self._now_ms(), later or ())).queued)
         later = await self._remove(subject_id, removed)
         # Again, for what was computed from the log in between.
         after = await self._online.erase(USER, subject_id, self._now_ms(), later or ())

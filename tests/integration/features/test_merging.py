@@ -14,6 +14,7 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from services.features.app import open_parts
 from services.features.marking import Marker
+from services.features.ports import EVENT_LOG, StoreDownError
 from services.features.stores.event_log import PostgresEventLog
 from services.features.stores.merging import PostgresMerges
 from services.features.stores.online import RedisOnlineStore
@@ -378,3 +379,21 @@ async def test_ids_are_checked(server: FeatureServer, visitor: str, user: str, f
         await merge(server, visitor, user)
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert from_rpc(raised.value).violations[0].field == field
+
+
+async def test_a_merge_that_died_at_its_end_leaves_no_guest_behind_an_erasure(
+    server: FeatureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All has moved, and the guest's record says so; that nobody is there any more has not been written."""
+    await server.write(by_guest(VIEW, "lamp"))
+    with monkeypatch.context() as dying:
+        dying.setattr(PostgresMerges, "_finish", _down)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await merge(server)
+    assert await seen_by(server, "v") == []
+    assert (await erase(server, "u"))["events"] == 1
+    assert await is_unknown(server, "v", "Visitor")
+
+
+async def _down(*_: Any) -> None:
+    raise StoreDownError(EVENT_LOG, "died")
