@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from services.recommender.domain.product import Problem
 
@@ -25,6 +26,8 @@ MAX_LIMIT = 500
 MAX_DEADLINE = 1.0
 MAX_WEIGHT = 100.0
 MAX_REASON = 200
+# An error travels in headers, which have some 8 kB.
+MAX_PROBLEMS = 10
 
 # No colon: ``servingConfigs/{id}:recommend`` must have one reading. 63 characters, as in a host name.
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -90,24 +93,26 @@ def is_config_id(value: str) -> bool:
 
 
 def problems(config: ServingConfig, known_sources: Collection[str], columns: Collection[str]) -> list[Problem]:
-    """Everything that is wrong with a config; empty: it may serve. ``columns`` are the scorer's."""
-    found: list[Problem] = []
+    """What is wrong with a config, the first MAX_PROBLEMS; empty: it may serve. ``columns`` are the scorer's."""
+    return list(islice(_problems(config, known_sources, columns), MAX_PROBLEMS))
+
+
+def _problems(config: ServingConfig, known_sources: Collection[str], columns: Collection[str]) -> Iterator[Problem]:
     if not is_config_id(config.id):
-        found.append(Problem("id", "INVALID_ID", ID_RULE))
-    found += _source_problems(config.sources, known_sources)
-    found += _choice("anchors", config.anchors, ANCHORS)
-    found += _choice("objective", config.objective, OBJECTIVES)
-    found += _diversity_problems(config.diversity)
+        yield Problem("id", "INVALID_ID", ID_RULE)
+    yield from _source_problems(config.sources, known_sources)
+    yield from _choice("anchors", config.anchors, ANCHORS)
+    yield from _choice("objective", config.objective, OBJECTIVES)
+    yield from _diversity_problems(config.diversity)
     for column, weight in config.weights.items():
         # The column is the sender's text: cut, so that an error stays an error message.
         name = f"weights.{column[:64]}"
         if column not in columns:
-            found.append(Problem(name, "UNKNOWN_COLUMN", "the scorer has no such column"))
+            yield Problem(name, "UNKNOWN_COLUMN", "the scorer has no such column")
         else:
-            found += _within(name, weight, -MAX_WEIGHT, MAX_WEIGHT)
+            yield from _within(name, weight, -MAX_WEIGHT, MAX_WEIGHT)
     if len(config.empty_reason) > MAX_REASON or not config.empty_reason.isprintable():
-        found.append(Problem("emptyReason", "TOO_LONG", f"must have at most {MAX_REASON} printable characters"))
-    return found
+        yield Problem("emptyReason", "TOO_LONG", f"must have at most {MAX_REASON} printable characters")
 
 
 def _source_problems(sources: tuple[SourceSpec, ...], known: Collection[str]) -> Iterator[Problem]:

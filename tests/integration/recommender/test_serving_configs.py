@@ -89,6 +89,14 @@ async def test_what_is_not_there_cannot_be_taken_back(shop: Shop, config_id: str
     assert (await error_of(delete(shop, config_id))).reason == "SERVING_CONFIG_NOT_FOUND"
 
 
+async def test_however_much_is_wrong_the_error_arrives(shop: Shop) -> None:
+    wrong = pb.ServingConfig(id="discover", weights={f"colour-{number}": 1.0 for number in range(2_000)})
+    wrong.sources.extend(pb.CandidateSource(name=f"source-{number}") for number in range(200))
+    error = await error_of(update(shop, wrong))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TOO_MANY")
+    assert 1 < len(error.violations) <= 10
+
+
 async def test_single_shares_can_be_changed(shop: Shop) -> None:
     config = pb.ServingConfig(id="trending", diversity=pb.Diversity(mmr_lambda=0.5, category_cap=0.1))
     edited = await update(shop, config, "diversity.mmr_lambda")
