@@ -51,6 +51,8 @@ class Maxima:
         self._known: dict[str, Maximum] = {}
         self._looked_ms: dict[str, int] = {}
         self._unsure_since: dict[str, int] = {}
+        # The level that was found last, and the instant by which it was seen to be less than one before.
+        self._found: dict[str, tuple[float | None, int]] = {}
         self._not_before: dict[str, float] = {}
         # Tasks of their own: a look takes as long as it takes, its callers go on with what is known.
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -118,7 +120,11 @@ class Maxima:
         Then what was known before is right for its own instant. But where the greatest changes all the time, that has
         to end: it is large then, and what a moment adds to it does not show.
         """
-        if found.computed_ms <= at_ms:
+        level, lowered_ms = self._found.get(name, (found.level, 0))
+        if level is not None and (found.level is None or found.level < level):
+            lowered_ms = self._clock_ms()  # at some time before: who was greater has left, or became less
+        self._found[name] = found.level, lowered_ms
+        if max(found.computed_ms, lowered_ms) <= at_ms:
             self._unsure_since.pop(name, None)
         elif now_ms - self._unsure_since.setdefault(name, now_ms) <= _UNSURE_MS:
             before = self._known.get(name, Maximum(found.level, now_ms, False, None))

@@ -140,6 +140,21 @@ async def test_what_may_know_of_more_than_its_instant_is_not_taken_for_a_while()
     assert await stores.known() == Maximum(4.0, stores.now_ms, True, 4.0)
 
 
+async def test_that_the_greatest_has_left_is_taken_from_then_on_only() -> None:
+    stores = Stores()
+    before = await stores.known()
+    assert before is not None
+    left_ms = stores.now_ms + 50
+    # The worker has it claimed, and no level of it is left.
+    stores.pending_, stores.greatest_ = Pending(left_ms, 7), Greatest(True, 2.0, 0, None)
+    for _ in range(2):
+        assert await stores.known() == before._replace(newest=2.0)
+    stores.pending_ = Pending(None, 7)
+    assert await stores.known() == Maximum(2.0, stores.now_ms, True, 2.0)
+    stores.greatest_ = Greatest(True, None, 0, None)
+    assert await stores.known() == Maximum(None, stores.now_ms, True, None)
+
+
 async def test_where_the_greatest_changes_all_the_time_it_is_taken_in_the_end() -> None:
     stores = Stores()
     for seconds in range(12):
