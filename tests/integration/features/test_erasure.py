@@ -51,10 +51,11 @@ async def online(valkey: ValkeyServer) -> str:
     async with Redis.from_url(valkey.url) as client:
         found: list[Any] = []
         for key in await client.keys("*"):
-            if await client.type(key) == b"zset":
+            kind = await client.type(key)  # none, when it has ended by now: it may begin again at any moment
+            if kind == b"zset":
                 found += await client.zrange(key, 0, -1)
-            else:
-                found.append(await client.get(key) or b"")  # it may have ended by now
+            elif kind == b"string":
+                found.append(await client.get(key) or b"")
     return bytes(b"\n".join(found)).decode(errors="replace")
 
 
