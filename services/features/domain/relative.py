@@ -38,6 +38,8 @@ class Relative:
 
     def score(self, magnitude: float, greatest: float) -> float:
         """The value; what is greater than the greatest known is itself the greatest."""
+        if magnitude == 0:  # decayed to less than a double tells, perhaps together with the greatest
+            return 0.0
         share = math.log1p(magnitude) / math.log1p(max(magnitude, greatest))
         return _rounded(self.scale * share, self.digits)
 

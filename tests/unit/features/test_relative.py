@@ -128,3 +128,9 @@ def test_beside_a_magnitude_stands_the_greatest_of_its_instant() -> None:
     assert stored(None, SCALE.level(32.0, T)) == Outcome(None, T + 9)
     with pytest.raises(TypeError):
         stored("two", None)
+
+
+def test_what_has_decayed_to_nothing_is_0_beside_a_greatest_that_has_too() -> None:
+    scale = Relative(100.0, 1_000, 2, "")
+    later = 2_000_000
+    assert scale.score(scale.decayed(1.0, 0, later), scale.magnitude(scale.level(1.0, 0), later)) == 0.0
