@@ -68,7 +68,7 @@ class Database:
                     raise self._failed(error) from error
                 raise  # the driver's refusal of a wrong call: a bug
             finally:
-                await self._pool.release(connection)
+                await self._release(connection)
         except (*_NOT_AN_OUTAGE, DeadlockError):
             raise
         except asyncpg.exceptions.QueryCanceledError as error:
@@ -80,6 +80,13 @@ class Database:
         except _OUTAGE as error:
             raise self._failed(error) from error
         self._breaker.succeeded()
+
+    async def _release(self, connection: Any) -> None:
+        """Back to the pool, which ends one that cannot be reset: cut amid a COPY, its driver takes it for busy."""
+        try:
+            await self._pool.release(connection)
+        except asyncpg.InterfaceError as error:
+            raise self._failed(error) from error
 
     async def _acquire(self) -> Any:
         try:

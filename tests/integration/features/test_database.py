@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from services.features.ports import StoreDownError
 from services.features.stores import erasure
 from services.features.stores import postgres as driver
 from tests.support.event_log import process
+from tests.support.proxy import running_proxy
 from tests.support.stack import PostgresServer
+from tests.support.waiting import eventually
 
 
 async def test_the_locks_of_a_machine_that_is_gone_are_free_within_a_minute(postgres: PostgresServer) -> None:
@@ -32,3 +36,28 @@ async def test_a_lock_that_others_hold_is_no_outage(postgres: PostgresServer, mo
                 with pytest.raises(StoreDownError, match="lock"):
                     await eraser.bury("u", 0)
             assert await one.column("SELECT 1") == [1]
+
+
+async def test_a_connection_that_is_cut_amid_a_copy_is_an_outage(postgres: PostgresServer) -> None:
+    """Wherever that is: at times its driver takes it for busy then, and refuses even to roll back."""
+    dsn = await postgres.create_database()
+    port = urlsplit(dsn).port
+    assert port
+    async with running_proxy(port) as proxy, driver.connect(dsn.replace(f":{port}", f":{proxy.port}"), 1, 10.0) as one:
+        await one.fetch("CREATE TABLE copied (value text)")
+        for answered in range(60):
+            with pytest.raises(StoreDownError):
+                async with one.transaction() as connection:
+                    proxy.cut_after(answered)
+                    for _ in range(100):
+                        rows = [("x" * 10_000,)] * 10
+                        await connection.copy_records_to_table("copied", records=rows, columns=["value"])
+            await eventually(lambda: answers(one))
+
+
+async def answers(database: driver.Database) -> bool:
+    try:
+        await database.fetch("SELECT 1")
+    except StoreDownError:
+        return False
+    return True
