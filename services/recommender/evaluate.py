@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -29,6 +30,9 @@ from services.runtime.errors import ServiceError
 @click.option("--plots", type=click.Path(path_type=Path), help="A folder for pictures; needs matplotlib.")
 def evaluate(features_address: str, recommender_address: str, as_json: bool, plots: Path | None) -> None:
     """Learns from all but the newest window of the event log, recommends, and judges by what was taken in it."""
+    if plots is not None and find_spec("matplotlib") is None:
+        # Said now, not after a minute of learning.
+        raise click.ClickException("pictures need matplotlib: pip install '.[plots]' in a checkout")
     try:
         log, catalogue = asyncio.run(_read(features_address, recommender_address))
     except ServiceError as error:

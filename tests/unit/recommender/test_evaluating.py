@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from services.recommender.domain.learned import Places
 from services.recommender.domain.retrieving import ANYTHING, NEW
+from services.recommender.evaluate import evaluate
 from services.recommender.training.evaluating.baselines import OWN, baselines, top
 from services.recommender.training.evaluating.comparing import METRICS, compare, split, summary
 from services.recommender.training.evaluating.metrics import Shop, judge, paired_bootstrap
@@ -40,6 +42,18 @@ def test_metrics_of_known_lists() -> None:
     np.testing.assert_allclose(judged.values["novelty"][1], -np.log2(2 / 21))
     assert judged.mean("coverage") == pytest.approx(4 / 5)
     assert judged.mean("popularity_bias") == pytest.approx(np.mean([8, 4, 2, 1]) / np.mean([4, 1, 1, 8]))
+
+
+def test_where_nobody_is_judged_everything_is_0() -> None:
+    judged = judge({}, {1: places()}, {}, SHOP)
+    assert [judged.mean(metric) for metric in METRICS] == [0.0] * len(METRICS)
+
+
+def test_pictures_without_matplotlib_are_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.recommender.evaluate.find_spec", lambda name: None)
+    refused = CliRunner().invoke(evaluate, ["--features-address", "localhost:1", "--plots", "pictures"])
+    assert refused.exit_code == 1
+    assert "plots" in refused.output
 
 
 def test_a_list_counts_to_its_tenth_product() -> None:
@@ -82,6 +96,13 @@ def test_baselines_recommend_by_their_own_rules() -> None:
         # Those of one department never buy of the other: whoever learns from others stays within it.
         for name in ("item kNN", "EASE", "ALS"):
             assert (top(models[name](user), owned[user])[:3] % 2 == user % 2).all(), name
+
+
+def test_bpr_learns_from_two_weeks_of_a_small_shop() -> None:
+    log, _ = shop(users=40)
+    model = baselines(log.between(NOW - 14 * DAY, NOW), NOW)["BPR"]
+    of_their_department = [(top(model(user)) % 2 == user % 2).mean() for user in range(40)]
+    assert np.mean(of_their_department) > 0.9
 
 
 def test_a_split_knows_the_past_and_the_window() -> None:

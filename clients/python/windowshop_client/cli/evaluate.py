@@ -13,7 +13,7 @@ MODULE = "services.recommender"
 
 
 @click.command()
-@click.option("--plots", type=click.Path(path_type=Path), help="A folder for pictures; needs windowshop[plots].")
+@click.option("--plots", type=click.Path(path_type=Path), help="A folder for pictures; needs matplotlib.")
 @json_option
 @addressed
 def evaluate(addresses: Addresses, plots: Path | None, as_json: bool) -> None:

@@ -135,8 +135,9 @@ def _als(matrix: Matrix) -> Scorer:
 
 
 def _bpr(matrix: Matrix) -> Scorer:
+    # At the library's own rate of 0.01 a small shop has too few purchases for it to learn anything.
     model = BayesianPersonalizedRanking(
-        factors=_FACTORS - 1, iterations=100, random_state=_SEED, num_threads=1, use_gpu=False
+        factors=_FACTORS - 1, learning_rate=0.05, iterations=100, random_state=_SEED, num_threads=1, use_gpu=False
     )
     model.fit(matrix, show_progress=False)
     return _factors(np.asarray(model.user_factors), np.asarray(model.item_factors))

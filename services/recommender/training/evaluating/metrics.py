@@ -41,8 +41,8 @@ class Judgement:
     overall: Mapping[str, float]
 
     def mean(self, metric: str) -> float:
-        """Over shoppers, or the shop-wide number."""
-        return self.overall[metric] if metric in self.overall else float(self.values[metric].mean())
+        """Over shoppers, or the shop-wide number; 0 where nobody was judged."""
+        return self.overall[metric] if metric in self.overall else _mean(self.values[metric])
 
 
 def judge(lists: Lists, truths: Lists, histories: Lists, shop: Shop) -> Judgement:
