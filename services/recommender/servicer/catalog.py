@@ -14,8 +14,9 @@ from services.recommender.domain.product import MAX_COUNT, Product, merge, probl
 from services.recommender.indexing import TextIndexer
 from services.recommender.ports import CatalogStore, ChangeLog, Clock
 from services.recommender.servicer.importing import BATCH, ImportSession
+from services.recommender.servicer.messages import read_time, refuse
 from services.recommender.servicer.paging import decode_token, encode_token, page_size
-from services.recommender.servicer.products import fields_to_change, read_product, read_time, refuse, write_product
+from services.recommender.servicer.products import fields_to_change, read_product, write_product
 from services.recommender.servicer.signals import follow
 from services.runtime.errors import ServiceError, invalid_argument, invalid_field, not_found, unavailable
 from services.runtime.identifiers import check_id

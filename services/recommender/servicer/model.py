@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.recommender.v1 import model_pb2, model_pb2_grpc
 
 from services.recommender.ranking_ports import ModelStore, ModelVersion
+from services.recommender.servicer.messages import write_time
 from services.recommender.servicer.paging import decode_token, encode_token, page_size
 from services.recommender.training.trainer import Trainer
 from services.runtime.errors import not_found
@@ -80,21 +80,13 @@ def _write(model: ModelVersion) -> model_pb2.Model:
     return model_pb2.Model(
         id=model.id,
         state=model_pb2.ModelState.Value(model.state),
-        create_time=_write_time(model.create_time),
-        finish_time=_write_time(model.finish_time),
+        create_time=write_time(model.create_time),
+        finish_time=write_time(model.finish_time),
         progress=model.progress,
         metrics=model.metrics,
         reason=model.reason,
         lineage=model.lineage,
     )
-
-
-def _write_time(value: datetime | None) -> Timestamp | None:
-    if value is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(value)
-    return message
 
 
 def _key(model: ModelVersion) -> str:

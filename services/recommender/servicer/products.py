@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.recommender.v1 import catalog_pb2
 
 from services.recommender.domain.product import (
@@ -16,7 +14,7 @@ from services.recommender.domain.product import (
     Product,
     problems,
 )
-from services.runtime.errors import FieldViolation, ServiceError, invalid_argument, invalid_field
+from services.recommender.servicer.messages import named_fields, read_time, write_time
 from services.runtime.identifiers import ID_RULE, is_id
 
 # Named in a mask these change nothing: the id says which product, the times are the service's to set.
@@ -66,47 +64,16 @@ def write_product(product: Product) -> catalog_pb2.Product:
         rating_count=product.rating_count,
         tags=product.tags,
         attributes=product.attributes,
-        available_time=_write_time(product.available_time),
-        expire_time=_write_time(product.expire_time),
-        create_time=_write_time(product.create_time),
-        update_time=_write_time(product.update_time),
+        available_time=write_time(product.available_time),
+        expire_time=write_time(product.expire_time),
+        create_time=write_time(product.create_time),
+        update_time=write_time(product.update_time),
     )
 
 
 def fields_to_change(message: catalog_pb2.Product, mask: FieldMask) -> frozenset[str]:
-    """The fields that an update names: those of the mask, without one those that are set; ``*`` means all.
-
-    Raises INVALID_ARGUMENT for a path that is no field of a product.
-    """
-    paths = set(mask.paths) or {descriptor.name for descriptor, _ in message.ListFields()}
-    if paths == {"*"}:
-        return CHANGEABLE_FIELDS
-    unknown = sorted(paths - CHANGEABLE_FIELDS - _IGNORED_FIELDS)
-    if unknown:
-        # The path is the sender's text: cut, so that an error stays an error message.
-        raise invalid_field("updateMask", f"no field {unknown[0][:100]!r} to change", reason="INVALID_UPDATE_MASK")
-    return frozenset(paths & CHANGEABLE_FIELDS)
-
-
-def refuse(found: Iterable[Problem]) -> None:
-    """Raises INVALID_ARGUMENT with every problem, under the reason of the first; returns when there is none."""
-    listed = list(found)
-    if listed:
-        raise _invalid(listed)
-
-
-def read_time(message: Timestamp) -> datetime:
-    """The instant, to the microsecond; raises ValueError outside of the years 1 to 9999."""
-    try:
-        return message.ToDatetime(tzinfo=UTC)
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
-
-
-def _invalid(found: list[Problem]) -> ServiceError:
-    first = found[0]
-    violations = [FieldViolation(problem.field, problem.message) for problem in found]
-    return invalid_argument(f"{first.field}: {first.message}", *violations, reason=first.reason)
+    """The fields of a product that an update names. Raises INVALID_ARGUMENT for a path that is none."""
+    return named_fields(message, mask, CHANGEABLE_FIELDS, _IGNORED_FIELDS)
 
 
 def _read_optional_time(
@@ -119,11 +86,3 @@ def _read_optional_time(
     except ValueError:
         found.append(Problem(public_name, "INVALID_TIMESTAMP", "must be an instant of the years 1 to 9999"))
         return None
-
-
-def _write_time(value: datetime | None) -> Timestamp | None:
-    if value is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(value)
-    return message

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import grpc
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.recommender.v1 import serving_config_pb2 as pb
 from windowshop.recommender.v1 import serving_config_pb2_grpc
 
@@ -25,8 +22,8 @@ from services.recommender.domain.serving import (
     problems,
 )
 from services.recommender.pipeline.serving_configs import Served, ServingConfigs
+from services.recommender.servicer.messages import named_fields, refuse, write_time
 from services.recommender.servicer.paging import decode_token, encode_token, page_size
-from services.recommender.servicer.products import refuse
 from services.runtime.errors import ServiceError, aborted, already_exists, invalid_field, not_found
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ServingConfigService"].full_name
@@ -101,7 +98,7 @@ class ServingConfigServicer(serving_config_pb2_grpc.ServingConfigServiceServicer
         sent = request.serving_config
         if not is_config_id(sent.id):
             raise invalid_field("id", ID_RULE, reason="INVALID_ID")
-        fields = _fields_to_change(sent, request.update_mask)
+        fields = named_fields(sent, request.update_mask, _FIELDS, _IGNORED_FIELDS)
 
         def decide(served: Served | None) -> ServingConfig:
             if served is None and not request.allow_missing:
@@ -133,17 +130,6 @@ def _unknown() -> ServiceError:
 def _expect(served: Served | None, etag: str) -> None:
     if etag and (served is None or served.etag != etag):
         raise aborted("SERVING_CONFIG_CHANGED", "the serving config was changed since it was read; read it again")
-
-
-def _fields_to_change(message: pb.ServingConfig, mask: FieldMask) -> frozenset[str]:
-    paths = set(mask.paths) or {descriptor.name for descriptor, _ in message.ListFields()}
-    if paths == {"*"}:
-        return _FIELDS
-    unknown = sorted(paths - _FIELDS - _IGNORED_FIELDS)
-    if unknown:
-        # The path is the sender's text: cut, so that an error stays an error message.
-        raise invalid_field("updateMask", f"no field {unknown[0][:100]!r} to change", reason="INVALID_UPDATE_MASK")
-    return frozenset(paths & _FIELDS)
 
 
 def _read(message: pb.ServingConfig, stored: ServingConfig, fields: Collection[str]) -> ServingConfig:
@@ -228,13 +214,5 @@ def _write(served: Served) -> pb.ServingConfig:
         empty_reason=config.empty_reason,
         origin=pb.ConfigOrigin.Value(served.origin),
         etag=served.etag,
-        update_time=_write_time(served.update_time),
+        update_time=write_time(served.update_time),
     )
-
-
-def _write_time(value: datetime | None) -> Timestamp | None:
-    if value is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(value)
-    return message

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from windowshop.recommender.v1 import catalog_pb2 as pb
 
 from services.recommender.domain.product import CHANGEABLE_FIELDS
+from services.recommender.servicer.messages import refuse
 from services.recommender.servicer.paging import decode_token, encode_token, page_size
-from services.recommender.servicer.products import fields_to_change, read_product, refuse, write_product
+from services.recommender.servicer.products import fields_to_change, read_product, write_product
 from services.runtime.errors import ServiceError
 
 FULL = pb.Product(
