@@ -66,13 +66,17 @@ class Learned:
     fold: FoldIn
     neighbours: Mapping[str, Neighbours]
     columns: Mapping[str, Floats]
-    # Code 0: the product has none; each grouping's codes are below ``group_sizes`` of it.
+    # Code 0: the product has none.
     groups: Mapping[str, Codes]
     places: Mapping[str, int] = field(default_factory=dict)
     # Derived: by grouping, the order lines and first purchases of 28 days and the number of products of each code.
     group_sold: Mapping[str, Floats] = field(default_factory=dict)
     group_new: Mapping[str, Floats] = field(default_factory=dict)
     group_products: Mapping[str, Floats] = field(default_factory=dict)
+    # Derived: how much each product is wanted these days, dampened, and how much more than before. For every shopper
+    # the same, so not a request's to work out.
+    demand: Floats = field(default_factory=lambda: np.zeros(1))
+    rise: Floats = field(default_factory=lambda: np.zeros(1))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,6 +109,7 @@ def build(
         return sums(codes[name], values, int(codes[name].max()) + 1)
 
     known = np.append(np.ones(len(ids)), 0.0)
+    week, month = padded["wanted_7d"], padded["wanted_28d"]
     return Learned(
         ids=tuple(ids),
         vectors=np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32),
@@ -122,6 +127,8 @@ def build(
         group_sold={name: totals(name, padded["sold_28d"]) for name in GROUPS},
         group_new={name: totals(name, padded["new_buyers_28d"]) for name in GROUPS},
         group_products={name: totals(name, known) for name in GROUPS},
+        demand=np.log1p(month),
+        rise=(week + 0.5) / (month / 4 + 2) * np.log1p(week),
     )
 
 

@@ -95,7 +95,6 @@ def personal(learned: Learned, state: ShopperState) -> Personal:
 def source_scores(person: Personal, source: str) -> Floats:
     """How strongly a source speaks for each product, 0 for not at all; a row per product, without the unknown."""
     learned, size = person.learned, len(person.learned)
-    columns = learned.columns
     match source:
         case "buy_again":
             scores = np.zeros(size)
@@ -110,12 +109,11 @@ def source_scores(person: Personal, source: str) -> Floats:
         case "basket":
             return person.basket[:-1]
         case "popular_in_kinds":
-            return person.kinds[learned.groups["kind"][:-1]] * np.log1p(columns["wanted_28d"][:-1])
+            return person.kinds[learned.groups["kind"][:-1]] * learned.demand[:-1]
         case "best_sellers":
-            return columns["wanted_28d"][:-1]
+            return learned.columns["wanted_28d"][:-1]
         case "rising":
-            week, month = columns["wanted_7d"][:-1], columns["wanted_28d"][:-1]
-            return (week + 0.5) / (month / 4 + 2) * np.log1p(week)
+            return learned.rise[:-1]
     message = f"no source {source}"
     raise ValueError(message)
 
