@@ -32,13 +32,6 @@ SAMPLE_EVERY = 5
 """Requests; one event of each fifth is looked for."""
 VISIBLE_WITHIN = 10.0
 """Seconds, after which an event counts as lost."""
-USER_FEATURES = (
-    "user_browsing_category",
-    "user_purchase_count_30d",
-    "user_avg_order_value",
-    "user_price_sensitivity",
-)
-RECENT_ACTIVITY = ("user_recent_views", "user_recent_carts")
 _PAGE = 500
 _TIMEOUT = 30.0
 
@@ -162,7 +155,7 @@ async def _read_all(stub: "FeatureServiceAsyncStub", users: int) -> Counter[str]
     for start in range(0, users, _PAGE):
         ids = [shopping.user_id(number) for number in range(start, min(start + _PAGE, users))]
         answer = await stub.BatchGetFeatures(
-            f.BatchGetFeaturesRequest(entity="User", ids=ids, features=USER_FEATURES + RECENT_ACTIVITY),
+            f.BatchGetFeaturesRequest(entity="User", ids=ids, features=shopping.KEPT_FEATURES),
             timeout=_TIMEOUT,
         )
         for column in answer.columns:

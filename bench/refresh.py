@@ -36,13 +36,6 @@ from tests.support.streamed_catalogue import running_catalogue, signal
 if TYPE_CHECKING:  # the stub of asynchronous calls is known to type checkers alone
     from windowshop.features.v1.features_pb2_grpc import FeatureServiceAsyncStub
 
-USER_FEATURES = (
-    "user_browsing_category",
-    "user_purchase_count_30d",
-    "user_avg_order_value",
-    "user_price_sensitivity",
-)
-RECENT_ACTIVITY = ("user_recent_views", "user_recent_carts")
 _PAGE = 500
 _CALLERS = 4
 _TIMEOUT = 60.0
@@ -194,9 +187,7 @@ class Stack:
             async def caller() -> None:
                 for start in starts:
                     ids = [shopping.user_id(number) for number in range(start, min(start + _PAGE, users))]
-                    request = f.BatchGetFeaturesRequest(
-                        entity="User", ids=ids, features=USER_FEATURES + RECENT_ACTIVITY
-                    )
+                    request = f.BatchGetFeaturesRequest(entity="User", ids=ids, features=shopping.KEPT_FEATURES)
                     await self.stub.BatchGetFeatures(request, timeout=_TIMEOUT)
                     progress.advance(task, len(ids))
 

@@ -11,6 +11,15 @@ CATEGORIES = ("Books", "Garden", "Kitchen", "Music", "Office", "Outdoor", "Sport
 VIEWS, CARTS, ORDERS = 6, 2, 2
 """Of each user. Views are of the last half hour, carts and orders of the last 20 days."""
 EVENTS_PER_USER = VIEWS + CARTS + ORDERS
+KEPT_FEATURES = (
+    "user_browsing_category",
+    "user_purchase_count_30d",
+    "user_avg_order_value",
+    "user_price_sensitivity",
+    "user_recent_views",
+    "user_recent_carts",
+)
+"""What is read of each user before the bytes of a user are counted."""
 _SEED = 11
 
 
