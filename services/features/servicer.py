@@ -96,13 +96,17 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         self, request: pb.BatchGetFeaturesRequest, context: Context
     ) -> pb.BatchGetFeaturesResponse:
         """See the contract."""
+        return await self.batch(request, _patience(context))
+
+    async def batch(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
+        """The answer to a request, however it came. ``patience``: seconds for the log; see Reader.read."""
         entity, features = self._asked(request.entity, request.features)
         ids = request.ids
         if not 1 <= len(ids) <= MAX_IDS:
             raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
         for place, entity_id in enumerate(ids):
             check_id(entity_id, f"ids[{place}]")
-        answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=_patience(context))
+        answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=patience)
         return pb.BatchGetFeaturesResponse(
             entity=request.entity,
             ids=ids,
