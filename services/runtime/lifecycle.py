@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from services.runtime import lag
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -49,6 +50,7 @@ async def _run(main: Main) -> None:
     gc.collect()
     gc.freeze()
     async with AsyncExitStack() as closers:
+        await closers.enter_async_context(background("loop lag", lag.watch()))
         with contextlib.suppress(StoppingError):
             await main(stopping, closers)
 
