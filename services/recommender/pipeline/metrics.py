@@ -24,6 +24,12 @@ SOURCE_FAILURES = Counter(
     "Candidate sources that failed or were late; each one made an answer degraded.",
     ["source", "cause"],
 )
+MERGED = Histogram(
+    "windowshop_recommendation_candidates",
+    "Distinct available products that a page was chosen from; a ranker has little to choose from below 100.",
+    # An edge takes in what equals it: beyond 99 means 100 and more.
+    buckets=(9, 19, 49, 99, 149),
+)
 STAGE_SECONDS = Histogram(
     "windowshop_recommendation_stage_seconds",
     "Time of a recommendation by stage; the sum should stay below 0.05.",

@@ -35,7 +35,7 @@ from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
 from services.recommender.pipeline.finishing import Finisher, Placed
 from services.recommender.pipeline.gathering import gather
 from services.recommender.pipeline.hydrating import Hydrator
-from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, STAGE_SECONDS
+from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, MERGED, STAGE_SECONDS
 from services.recommender.pipeline.seeing import candidates_of, see, trained_for, wants
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
@@ -173,6 +173,7 @@ class Recommender:
             trained = trained_for(config, context)
             wanted_facts = wants(config, ranked=trained is not None)
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wanted_facts, degraded)
+        MERGED.observe(len(hydrated.candidates))
         with _timed("decision"):
             choices = decide(
                 config,
