@@ -22,6 +22,7 @@ from services.features.ports import StoreDownError
 from services.features.reading import Answer, Reader
 from services.features.training import TrainingReader
 from services.features.writing import Writer
+from services.runtime import exchanges
 from services.runtime.errors import ServiceError, aborted, invalid_argument, invalid_field, not_found, unavailable
 from services.runtime.identifiers import check_id
 
@@ -113,6 +114,17 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             columns=[transcoding.feature_column(f, answer.readings[f.name]) for f in features],
             degraded=answer.degraded,
         )
+
+    async def ReadFeatures(
+        self, request_iterator: AsyncIterator[pb.ReadFeaturesRequest], context: Context
+    ) -> AsyncIterator[pb.ReadFeaturesResponse]:
+        """See the contract."""
+        async for response in exchanges.answers(request_iterator, self._read, _refused):
+            yield response
+
+    async def _read(self, request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
+        answer = await self.batch(request.read, seconds * COMPUTE_SHARE)
+        return pb.ReadFeaturesResponse(number=request.number, answer=answer)
 
     async def ListFeatureDefinitions(
         self, request: pb.ListFeatureDefinitionsRequest, context: Context
@@ -271,6 +283,10 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         for feature in features:
             value = transcoding.feature_value(feature, readings[feature.name], now_ms)
             response.features[feature.name].CopyFrom(value)
+
+
+def _refused(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:
+    return pb.ReadFeaturesResponse(number=request.number, error=error)
 
 
 def _patience(context: Context) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -15,6 +16,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 ERROR_DOMAIN = "windowshop"
+_DETAILS = "grpc-status-details-bin"
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,25 @@ def resource_exhausted(reason: str, message: str, retry_after: float = 1.0) -> S
 
 def to_status(error: ServiceError) -> grpc.Status:
     """The gRPC status of an error, with ErrorInfo and, where it has them, BadRequest and RetryInfo."""
+    status: grpc.Status = rpc_status.to_status(_message(error))
+    return status
+
+
+def to_bytes(error: ServiceError) -> bytes:
+    """The same as a serialized google.rpc.Status, for answers of a stream that goes on."""
+    serialized: bytes = _message(error).SerializeToString()
+    return serialized
+
+
+def from_bytes(serialized: bytes) -> grpc.aio.AioRpcError:
+    """What a call would have raised in the place of an answer of :func:`to_bytes`."""
+    message = status_pb2.Status.FromString(serialized)
+    code = _CODES.get(message.code, grpc.StatusCode.UNKNOWN)
+    trailer = grpc.aio.Metadata((_DETAILS, serialized))
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailer, details=message.message)
+
+
+def _message(error: ServiceError) -> Any:
     details = [_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN, metadata=error.metadata))]
     if error.violations:
         violations = [
@@ -97,8 +119,7 @@ def to_status(error: ServiceError) -> grpc.Status:
         delay.FromMilliseconds(int(error.retry_after * 1000))
         details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
     number = code_pb2.Code.Value(error.code.name)
-    status: grpc.Status = rpc_status.to_status(status_pb2.Status(code=number, message=error.message, details=details))
-    return status
+    return status_pb2.Status(code=number, message=error.message, details=details)
 
 
 def from_rpc(error: grpc.aio.AioRpcError) -> ServiceError:
@@ -128,7 +149,7 @@ def _pack(message: object) -> any_pb2.Any:
 
 def _details(error: grpc.aio.AioRpcError) -> Sequence[any_pb2.Any]:
     for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+        if key == _DETAILS and isinstance(value, bytes):
             status = status_pb2.Status()
             status.ParseFromString(value)
             return list(status.details)

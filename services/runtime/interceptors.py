@@ -14,6 +14,7 @@ import grpc
 import structlog
 
 from services.runtime import errors, metrics
+from services.runtime.exchanges import Connection
 from services.runtime.logs import get_logger
 
 REQUEST_ID_HEADER = "x-request-id"
@@ -41,6 +42,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._connections: set[Connection] = set()
+        self._leaving = False
 
     async def intercept_service(
         self,
@@ -51,6 +54,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_EXEMPT):
             return handler
+        if handler.request_streaming and handler.response_streaming:
+            return self._connection(handler, method)
         if handler.response_streaming:
             return self._streaming(handler, method)
         return self._unary(handler, method)
@@ -62,23 +67,46 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         )
 
         async def call(request: Any, context: Context) -> Any:
-            async with _Observation(self, method, context):
+            async with _Call(self, method, context):
                 return await behaviour(request, context)
 
         return wrap(call, handler.request_deserializer, handler.response_serializer)
 
     def _streaming(self, handler: Handler, method: str) -> Handler:
-        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-        wrap = (
-            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        )
+        behaviour = handler.unary_stream
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with _Observation(self, method, context):
+            async with _Call(self, method, context):
                 async for response in behaviour(request, context):
                     yield response
 
-        return wrap(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+    def _connection(self, handler: Handler, method: str) -> Handler:
+        """With streams both ways: no call, but a way for many."""
+        behaviour = handler.stream_stream
+        _, service, name = method.split("/", 2)
+
+        async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            connection = Connection(lambda request_id: Observation(self, service, name, request_id))
+            connection.enter()
+            self._connections.add(connection)
+            if self._leaving:
+                connection.leaving.set()
+            try:
+                await context.send_initial_metadata(())  # tells the client that the stream is there
+                async for response in behaviour(requests, context):
+                    yield response
+            finally:
+                self._connections.discard(connection)
+
+        return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+    def end_connections(self) -> None:
+        """Streams that stay open end as soon as what was taken from them is answered."""
+        self._leaving = True
+        for connection in self._connections:
+            connection.leaving.set()
 
     def enter(self) -> None:
         """Admits a call; raises RESOURCE_EXHAUSTED at the limit."""
@@ -93,45 +121,48 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         metrics.GRPC_IN_FLIGHT.dec()
 
 
-class _Observation:
-    """One call from admission to its log event."""
+class Observation:
+    """One request from admission to its log event."""
 
-    def __init__(self, interceptor: ServerInterceptor, method: str, context: Context) -> None:
+    __slots__ = ("_admitted", "_interceptor", "_method", "_request_id", "_service", "_started")
+
+    def __init__(self, interceptor: ServerInterceptor, service: str, method: str, request_id: str | None) -> None:
         self._interceptor = interceptor
-        _, self._service, self._method = method.split("/", 2)
-        self._context = context
+        self._service = service
+        self._method = method
+        self._request_id = request_id
         self._admitted = False
 
-    async def __aenter__(self) -> None:
+    def begin(self) -> None:
+        """Binds the request id to the running task; raises RESOURCE_EXHAUSTED when there is no room."""
         self._started = time.perf_counter()
-        structlog.contextvars.bind_contextvars(request_id=_request_id(self._context))
+        given = self._request_id
+        sane = given is not None and _REQUEST_ID.fullmatch(given)
+        structlog.contextvars.bind_contextvars(request_id=given if sane else uuid.uuid4().hex)
         metrics.GRPC_STARTED.labels(self._service, self._method).inc()
-        try:
-            self._interceptor.enter()
-        except errors.ServiceError as error:
-            self._record(error.code.name, reason=error.reason)
-            await _abort(self._context, error)
+        self._interceptor.enter()
         self._admitted = True
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def end(self, error: BaseException | None, code: str = "UNKNOWN") -> errors.ServiceError | None:
+        """Records the outcome; what the caller is told of ``error``. ``code``: of one that gRPC was told already."""
         if self._admitted:
             self._interceptor.leave()
         if error is None:
             self._record("OK")
         elif isinstance(error, errors.ServiceError):
             self._record(error.code.name, reason=error.reason)
-            await _abort(self._context, error)
+            return error
         elif isinstance(error, grpc.aio.AbortError):
-            self._record(self._context.code().name if self._context.code() else "UNKNOWN")
+            self._record(code)
         elif isinstance(error, Exception):
             name = error_hash(error)
             self._record("INTERNAL", error_hash=name, exc_info=error)
-            hidden = errors.ServiceError(
+            return errors.ServiceError(
                 grpc.StatusCode.INTERNAL, "INTERNAL", f"internal error {name}", {"errorHash": name}
             )
-            await _abort(self._context, hidden)
         else:  # cancelled: the client gave up or the server stops
             self._record("CANCELLED")
+        return None
 
     def _record(self, code: str, exc_info: BaseException | None = None, **fields: str) -> None:
         seconds = time.perf_counter() - self._started
@@ -142,6 +173,28 @@ class _Observation:
         write("rpc", method=self._method, code=code, seconds=round(seconds, 6), exc_info=exc_info, **fields)
 
 
+class _Call:
+    """The observation of a call: what is told of its errors is its status."""
+
+    def __init__(self, interceptor: ServerInterceptor, method: str, context: Context) -> None:
+        _, service, name = method.split("/", 2)
+        self._observation = Observation(interceptor, service, name, _request_id(context))
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        try:
+            self._observation.begin()
+        except errors.ServiceError as error:
+            self._observation.end(error)
+            await _abort(self._context, error)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        code = self._context.code()
+        told = self._observation.end(error, code.name if code else "UNKNOWN")
+        if told is not None:
+            await _abort(self._context, told)
+
+
 async def _abort(context: Context, error: errors.ServiceError) -> NoReturn:
     status = errors.to_status(error)
     # abort_with_status of grpc.aio is not implemented; code, text and details are what it would send.
@@ -149,11 +202,11 @@ async def _abort(context: Context, error: errors.ServiceError) -> NoReturn:
     raise AssertionError("abort raises")
 
 
-def _request_id(context: Context) -> str:
+def _request_id(context: Context) -> str | None:
     for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID_HEADER and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+        if key == REQUEST_ID_HEADER and isinstance(value, str):
             return value
-    return uuid.uuid4().hex
+    return None
 
 
 def current_request_id() -> str | None:

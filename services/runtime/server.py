@@ -41,7 +41,8 @@ class Server:
     ) -> None:
         """``register`` adds the servicers; ``service_names`` are their full proto names."""
         self._port = port
-        self._server = grpc.aio.server(interceptors=[ServerInterceptor(max_in_flight)], options=_OPTIONS)
+        self._interceptor = ServerInterceptor(max_in_flight)
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=_OPTIONS)
         self.health = Health(service_names)
         register(self._server)
         self.health.register(self._server)
@@ -70,5 +71,6 @@ class Server:
         await self.health.set_draining()
         if drain_seconds > 0 and self.health.watched:
             await asyncio.sleep(_LEAVE)
+        self._interceptor.end_connections()
         await self._server.stop(drain_seconds)
         log.info("stopped")

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from windowshop.features.v1 import features_pb2 as pb
 
-from services.runtime.errors import ServiceError, from_rpc
+from services.runtime.errors import ServiceError, from_bytes, from_rpc
 from tests.support.features import FeatureServer, at, event
 
 NAMES = ["user_browsing_category", "user_purchase_count_30d", "user_avg_order_value", "user_price_sensitivity"]
@@ -100,6 +100,30 @@ async def test_batch_limits(server: FeatureServer) -> None:
     error = await error_of(server.batch("User", ["a", "b", "c", "d e"]))
     assert (error.code.name, error.violations[0].field) == ("INVALID_ARGUMENT", "ids[3]")
     assert len((await server.batch("User", [f"u{n}" for n in range(1_000)])).ids) == 1_000
+
+
+async def test_a_stream_of_reads_says_what_calls_say(server: FeatureServer) -> None:
+    await server.stock("p1", quantity=3)
+    stream = server.stub.ReadFeatures(timeout=10)
+    asked = [
+        pb.BatchGetFeaturesRequest(entity="Product", ids=["p1", "nothing"], features=["product_inventory_level"]),
+        pb.BatchGetFeaturesRequest(entity="Shop", ids=["p1"]),
+        pb.BatchGetFeaturesRequest(entity="User"),
+    ]
+    for number, read in enumerate(asked, 7):
+        await stream.write(pb.ReadFeaturesRequest(number=number, read=read, timeout_ms=5_000))
+    answers: dict[int, Any] = {}
+    for _ in asked:
+        answer: Any = await stream.read()
+        answers[answer.number] = answer
+    assert answers[7].answer == await server.stub.BatchGetFeatures(asked[0], timeout=10)
+    for number, read in ((8, asked[1]), (9, asked[2])):
+        told, call = from_rpc(from_bytes(answers[number].error)), server.stub.BatchGetFeatures(read, timeout=10)
+        assert vars(told) == vars(await error_of(call))
+        assert not answers[number].HasField("answer")
+    await stream.done_writing()
+    assert await stream.read() == grpc.aio.EOF
+    assert await stream.code() is grpc.StatusCode.OK
 
 
 async def test_good_events_beside_bad_ones_are_kept(server: FeatureServer) -> None:

@@ -46,6 +46,11 @@ class FeatureServiceStub:
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesRequest.SerializeToString,
                 response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesResponse.FromString,
                 _registered_method=True)
+        self.ReadFeatures = channel.stream_stream(
+                '/windowshop.features.v1.FeatureService/ReadFeatures',
+                request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
+                response_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
+                _registered_method=True)
         self.ListFeatureDefinitions = channel.unary_unary(
                 '/windowshop.features.v1.FeatureService/ListFeatureDefinitions',
                 request_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ListFeatureDefinitionsRequest.SerializeToString,
@@ -98,6 +103,16 @@ class FeatureServiceServicer:
 
     def BatchGetFeatures(self, request, context):
         """Feature values of many entities of one type, in columns. An unknown id is a status, not an error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadFeatures(self, request_iterator, context):
+        """BatchGetFeatures for callers that read all the time, over a stream that stays open: a request on it costs a quarter of
+        a call. Requests are answered as they are done, in any order, each under its number. One that fails is answered
+        with its error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by
+        then is to be asked again: elsewhere, or by a call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +188,11 @@ def add_FeatureServiceServicer_to_server(servicer, server):
                     servicer.BatchGetFeatures,
                     request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesRequest.FromString,
                     response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesResponse.SerializeToString,
+            ),
+            'ReadFeatures': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReadFeatures,
+                    request_deserializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesRequest.FromString,
+                    response_serializer=windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesResponse.SerializeToString,
             ),
             'ListFeatureDefinitions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFeatureDefinitions,
@@ -266,6 +286,33 @@ class FeatureService:
             '/windowshop.features.v1.FeatureService/BatchGetFeatures',
             windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesRequest.SerializeToString,
             windowshop_dot_features_dot_v1_dot_features__pb2.BatchGetFeaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadFeatures(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/windowshop.features.v1.FeatureService/ReadFeatures',
+            windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesRequest.SerializeToString,
+            windowshop_dot_features_dot_v1_dot_features__pb2.ReadFeaturesResponse.FromString,
             options,
             channel_credentials,
             insecure,

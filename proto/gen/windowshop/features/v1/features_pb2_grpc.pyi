@@ -41,6 +41,12 @@ class FeatureServiceStub:
     """
     BatchGetFeatures: _grpc.UnaryUnaryMultiCallable[_features_pb2.BatchGetFeaturesRequest, _features_pb2.BatchGetFeaturesResponse]
     """Feature values of many entities of one type, in columns. An unknown id is a status, not an error."""
+    ReadFeatures: _grpc.StreamStreamMultiCallable[_features_pb2.ReadFeaturesRequest, _features_pb2.ReadFeaturesResponse]
+    """BatchGetFeatures for callers that read all the time, over a stream that stays open: a request on it costs a quarter of
+    a call. Requests are answered as they are done, in any order, each under its number. One that fails is answered
+    with its error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by
+    then is to be asked again: elsewhere, or by a call.
+    """
     ListFeatureDefinitions: _grpc.UnaryUnaryMultiCallable[_features_pb2.ListFeatureDefinitionsRequest, _features_pb2.ListFeatureDefinitionsResponse]
     """Every feature this deployment serves, in the order of the definitions file."""
     RefreshFeatures: _grpc.UnaryUnaryMultiCallable[_features_pb2.RefreshFeaturesRequest, _features_pb2.RefreshFeaturesResponse]
@@ -82,6 +88,12 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     """
     BatchGetFeatures: _aio.UnaryUnaryMultiCallable[_features_pb2.BatchGetFeaturesRequest, _features_pb2.BatchGetFeaturesResponse]  # type: ignore[assignment]
     """Feature values of many entities of one type, in columns. An unknown id is a status, not an error."""
+    ReadFeatures: _aio.StreamStreamMultiCallable[_features_pb2.ReadFeaturesRequest, _features_pb2.ReadFeaturesResponse]  # type: ignore[assignment]
+    """BatchGetFeatures for callers that read all the time, over a stream that stays open: a request on it costs a quarter of
+    a call. Requests are answered as they are done, in any order, each under its number. One that fails is answered
+    with its error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by
+    then is to be asked again: elsewhere, or by a call.
+    """
     ListFeatureDefinitions: _aio.UnaryUnaryMultiCallable[_features_pb2.ListFeatureDefinitionsRequest, _features_pb2.ListFeatureDefinitionsResponse]  # type: ignore[assignment]
     """Every feature this deployment serves, in the order of the definitions file."""
     RefreshFeatures: _aio.UnaryUnaryMultiCallable[_features_pb2.RefreshFeaturesRequest, _features_pb2.RefreshFeaturesResponse]  # type: ignore[assignment]
@@ -132,6 +144,18 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_features_pb2.BatchGetFeaturesResponse, _abc.Awaitable[_features_pb2.BatchGetFeaturesResponse]]:
         """Feature values of many entities of one type, in columns. An unknown id is a status, not an error."""
+
+    @_abc_1.abstractmethod
+    def ReadFeatures(
+        self,
+        request_iterator: _MaybeAsyncIterator[_features_pb2.ReadFeaturesRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_features_pb2.ReadFeaturesResponse], _abc.AsyncIterator[_features_pb2.ReadFeaturesResponse]]:
+        """BatchGetFeatures for callers that read all the time, over a stream that stays open: a request on it costs a quarter of
+        a call. Requests are answered as they are done, in any order, each under its number. One that fails is answered
+        with its error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by
+        then is to be asked again: elsewhere, or by a call.
+        """
 
     @_abc_1.abstractmethod
     def ListFeatureDefinitions(

@@ -1,0 +1,157 @@
+"""Requests over a stream that stays open, at the server: each is admitted, observed and answered for itself.
+
+The messages of such a stream have `number`, `timeout_ms` and `request_id`; see `streams` for the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+
+from services.runtime import errors
+
+# Requests of one stream that are under way or wait to be sent; beyond, none is read, and the client's window fills.
+MOST = 256
+# Seconds for a request that names none.
+_SECONDS = 1.0
+
+
+class Request(Protocol):
+    """What a message says of itself."""
+
+    @property
+    def timeout_ms(self) -> int:
+        """Milliseconds that its sender waits; 0: not said."""
+
+    @property
+    def request_id(self) -> str:
+        """For the logs; may be empty."""
+
+
+class Observation(Protocol):
+    """One request from admission to its log event; see `interceptors`."""
+
+    def begin(self) -> None:
+        """Raises RESOURCE_EXHAUSTED when there is no room."""
+
+    def end(self, error: BaseException | None) -> errors.ServiceError | None:
+        """What the caller is told of ``error``; None: nothing."""
+
+
+class Connection:
+    """A stream of requests that are calls of their own for limits, metrics and logs."""
+
+    def __init__(self, observe: Callable[[str], Observation]) -> None:
+        """``observe``: by request id."""
+        self.observe = observe
+        # Set when the server leaves: what is under way is to be finished, and no more taken.
+        self.leaving = asyncio.Event()
+
+    def enter(self) -> None:
+        """Makes it that of the running method."""
+        _CONNECTION.set(self)
+
+
+_CONNECTION: ContextVar[Connection] = ContextVar("connection")
+
+Q = TypeVar("Q", bound=Request)
+A = TypeVar("A")
+
+
+async def answers(
+    requests: AsyncIterator[Q], answer: Callable[[Q, float], Awaitable[A]], refuse: Callable[[Q, bytes], A]
+) -> AsyncIterator[A]:
+    """What a method with streams both ways gives back: ``answer(request, seconds)`` of each request, as they are done.
+
+    ``refuse(request, status)`` is the answer to one that failed, with a serialized google.rpc.Status. Ends when the
+    client sends no more or the server leaves, and all that was taken is answered.
+    """
+    exchange = _Exchange(_CONNECTION.get(), answer, refuse)
+    reading = asyncio.create_task(exchange.read(requests))
+    try:
+        async for response in exchange.responses():
+            yield response
+    finally:
+        exchange.cancel()
+        reading.cancel()
+
+
+class _Exchange(Generic[Q, A]):
+    def __init__(
+        self, connection: Connection, answer: Callable[[Q, float], Awaitable[A]], refuse: Callable[[Q, bytes], A]
+    ) -> None:
+        self._connection = connection
+        self._answer = answer
+        self._refuse = refuse
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._done: deque[A] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._reading = True
+
+    async def read(self, requests: AsyncIterator[Q]) -> None:
+        """Takes requests until there are no more, or none are to be taken."""
+        taking = asyncio.ensure_future(self._take(requests))
+        leaving = asyncio.ensure_future(self._connection.leaving.wait())
+        try:
+            await asyncio.wait((taking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            taking.cancel()
+            leaving.cancel()
+            self._reading = False
+            self._changed.set()
+
+    async def _take(self, requests: AsyncIterator[Q]) -> None:
+        async for request in requests:
+            task = asyncio.create_task(self._handle(request))
+            self._under_way.add(task)
+            task.add_done_callback(self._leave)
+            while len(self._under_way) + len(self._done) >= MOST:
+                self._room.clear()
+                await self._room.wait()
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._changed.set()
+
+    async def responses(self) -> AsyncIterator[A]:
+        """Answers, as soon as they are there."""
+        while self._reading or self._under_way or self._done:
+            while self._done:
+                yield self._done.popleft()
+                self._room.set()
+            self._changed.clear()
+            if self._done or not (self._reading or self._under_way):
+                continue
+            await self._changed.wait()
+
+    async def _handle(self, request: Q) -> None:
+        observation = self._connection.observe(request.request_id)
+        seconds = request.timeout_ms / 1_000 or _SECONDS
+        timing = asyncio.timeout(seconds)
+        try:
+            observation.begin()
+            async with timing:
+                response = await self._answer(request, seconds)
+        except (Exception, asyncio.CancelledError) as error:
+            raised: BaseException = error
+            if timing.expired():
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
+                raised = errors.ServiceError(code, code.name, "not done in the time that the request had")
+            told = observation.end(raised)
+            if told is None:
+                raise
+            response = self._refuse(request, errors.to_bytes(told))
+        else:
+            observation.end(None)
+        self._done.append(response)
+
+    def cancel(self) -> None:
+        """Whoever asked is gone."""
+        for task in self._under_way:
+            task.cancel()
