@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.folding import FoldIn
+from services.recommender.domain.nearest import Nearest
+from services.recommender.domain.ordering import Order, Shelves
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -73,10 +75,12 @@ class Learned:
     group_sold: Mapping[str, Floats] = field(default_factory=dict)
     group_new: Mapping[str, Floats] = field(default_factory=dict)
     group_products: Mapping[str, Floats] = field(default_factory=dict)
-    # Derived: how much each product is wanted these days, dampened, and how much more than before. For every shopper
-    # the same, so not a request's to work out.
-    demand: Floats = field(default_factory=lambda: np.zeros(1))
-    rise: Floats = field(default_factory=lambda: np.zeros(1))
+    # Derived, because for every shopper the same: products by how much they are wanted these days, by how much more
+    # than before, by how much of each kind, dampened; and their vectors by length.
+    best_sellers: Order = field(default_factory=lambda: Order.of(np.zeros(0)))
+    rising: Order = field(default_factory=lambda: Order.of(np.zeros(0)))
+    popular_in_kinds: Shelves = field(default_factory=lambda: Shelves.of(np.zeros(0, dtype=np.int32), np.zeros(0), 1))
+    nearest: Nearest = field(default_factory=lambda: Nearest.of(np.zeros((0, 1), dtype=np.float32)))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,7 +113,7 @@ def build(
         return sums(codes[name], values, int(codes[name].max()) + 1)
 
     known = np.append(np.ones(len(ids)), 0.0)
-    week, month = padded["wanted_7d"], padded["wanted_28d"]
+    week, month, kinds = padded["wanted_7d"][:-1], padded["wanted_28d"][:-1], codes["kind"]
     return Learned(
         ids=tuple(ids),
         vectors=np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32),
@@ -127,8 +131,10 @@ def build(
         group_sold={name: totals(name, padded["sold_28d"]) for name in GROUPS},
         group_new={name: totals(name, padded["new_buyers_28d"]) for name in GROUPS},
         group_products={name: totals(name, known) for name in GROUPS},
-        demand=np.log1p(month),
-        rise=(week + 0.5) / (month / 4 + 2) * np.log1p(week),
+        best_sellers=Order.of(month),
+        rising=Order.of((week + 0.5) / (month / 4 + 2) * np.log1p(week)),
+        popular_in_kinds=Shelves.of(kinds[:-1], np.log1p(month), int(kinds.max()) + 1),
+        nearest=Nearest.of(vectors),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.recommender.domain.learned import GROUPS, Floats, Places, Singles, sums
-from services.recommender.domain.personal import FADING, Personal
+from services.recommender.domain.personal import FADING, Personal, collaborative
 
 # Longer than any purchase is remembered, in days: "never".
 _NEVER_DAYS = 400.0
@@ -143,23 +143,26 @@ def _affinities(person: Personal, places: Places, own: Floats) -> dict[str, Floa
 
 def _scores(person: Personal, places: Places) -> dict[str, Floats]:
     """What the version's vectors and neighbours say of shopper and product."""
-    inner = person.collaborative[places]
+    inner = collaborative(person, places)
     length = np.linalg.norm(person.learned.vectors[places], axis=1) + _TINY
-    strength = _TINY if person.vector is None else float(np.linalg.norm(person.vector)) + _TINY
+    strength, strongest = _TINY, 0.0
+    if person.vector is not None:
+        strength += float(np.linalg.norm(person.vector.astype(np.float64)))
+        strongest = person.learned.nearest.largest(person.vector)
     result = {
         "collaborative": inner,
         "collaborative_cosine": inner / (length * strength),
-        "collaborative_relative": _relative(person.collaborative, places),
+        "collaborative_relative": _relative(inner, strongest),
     }
     for name, scores in (("taste", person.taste), ("alike", person.alike), ("basket", person.basket)):
-        result[name] = scores[places]
-        result[f"{name}_relative"] = _relative(scores, places)
+        result[name] = scores.of(places)
+        result[f"{name}_relative"] = _relative(result[name], scores.strongest)
     return result
 
 
-def _relative(scores: Floats, places: Places) -> Floats:
+def _relative(scores: Floats, strongest: float) -> Floats:
     """To the strongest of all products: how strong the scores are depends on how much the shopper bought."""
-    relative: Floats = np.log1p(20 * np.maximum(scores[places], 0.0) / (scores.max() + _TINY))
+    relative: Floats = np.log1p(20 * np.maximum(scores, 0.0) / (strongest + _TINY))
     return relative
 
 
