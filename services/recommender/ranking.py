@@ -13,13 +13,17 @@ import grpc
 
 from services.recommender import serving_configs
 from services.recommender.clients import FeatureClient
+from services.recommender.domain.assortment import Assortment
+from services.recommender.domain.change import ProductChange
 from services.recommender.pipeline.active_model import ActiveModel
-from services.recommender.pipeline.announcing import AnnouncingCatalog
+from services.recommender.pipeline.announcing import AnnouncingCatalog, AnnouncingScores
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.erasures import Erasures
 from services.recommender.pipeline.finishing import Finisher
+from services.recommender.pipeline.following import follow_catalogue
 from services.recommender.pipeline.hydrating import Hydrator
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.recommender import Recommender, Stages
 from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
@@ -51,6 +55,11 @@ from services.runtime.errors import ServiceError
 _FEATURES_SECONDS = 0.2
 _CARDS_SECONDS = 0.15
 
+# What is kept of the catalogue in memory, some 300 bytes a product; 512 more for each of those whose texts are: as much
+# as a model version of a million products takes. What does not fit is asked of the store.
+_PRODUCTS_IN_MEMORY = 1_500_000
+_TEXTS_IN_MEMORY = 300_000
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
@@ -75,7 +84,8 @@ async def assemble(
     store_breaker = Breaker("postgres")
     feature_breaker = Breaker("features")
     showcase = Showcase(retrieval, catalog, clock)
-    cards = Cards(retrieval, _CARDS_SECONDS)
+    mirror = Mirror(retrieval, Assortment(_PRODUCTS_IN_MEMORY, _TEXTS_IN_MEMORY))
+    cards = Cards(retrieval, _CARDS_SECONDS, memory=mirror)
     sources = all_sources(retrieval, SharedLists(retrieval))
     models = PostgresModels(database)
     stock = Stock(retrieval.available_ids)
@@ -87,7 +97,7 @@ async def assemble(
         shoppers=shoppers,
         cards=cards,
         sources=sources,
-        hydrator=Hydrator(retrieval, features, feature_breaker, _FEATURES_SECONDS),
+        hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
         finisher=Finisher(catalog, retrieval, clock),
         showcase=showcase,
         stock=stock,
@@ -95,7 +105,15 @@ async def assemble(
     )
     configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
     recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8), clock)
-    scores = ScoreRefresher(features, PostgresScores(database), settings.scores_every)
+    scores = ScoreRefresher(features, AnnouncingScores(PostgresScores(database), mirror), settings.scores_every)
+
+    def followed(change: ProductChange) -> None:
+        quantity = 0 if change.deleted else change.available_quantity
+        mirror.followed(change)
+        stock.changed(change.product_id, quantity)
+        showcase.stock_changed(change.product_id, quantity)
+        if change.deleted:
+            cards.deleted(change.product_id)
 
     def activated(model_id: str) -> None:
         active_model.switch(model_id)
@@ -107,7 +125,7 @@ async def assemble(
     closers.push_async_callback(trainer.close)
     await _warm(active_model, configs, showcase, erasures)
     return Ranking(
-        catalog=AnnouncingCatalog(catalog, showcase, cards),
+        catalog=AnnouncingCatalog(catalog, showcase, cards, mirror),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.prepare, active_model.switch).register,
@@ -119,7 +137,8 @@ async def assemble(
             "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
-            "stock in memory": partial(showcase.follow_stock, changes, cards.deleted, stock.changed),
+            "catalogue's changes": partial(follow_catalogue, changes, mirror.begin, followed),
+            "catalogue in memory": mirror.follow,
             "stock of the model": stock.follow,
             "copied scores": scores.follow,
             "training": trainer.follow,

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Anchor, Card, UserSignals
@@ -94,6 +95,18 @@ class FactRow(NamedTuple):
     similarity: float | None
     # Of its text, if that was asked for and there is one.
     vector: npt.NDArray[np.float32] | None = None
+
+
+class AssortmentStore(Protocol):
+    """The catalogue as it is kept in memory. Raises UNAVAILABLE when the store is away."""
+
+    async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
+        """In no order; unknown products are left out."""
+        ...
+
+    async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
+        """Up to ``limit`` products with ids above ``after``, ascending."""
+        ...
 
 
 class Lists(Protocol):

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.ports import CatalogStore, StockOutcome, UpsertOutcome
+from services.recommender.ranking_ports import ProductScores, ScoreStore
 
 
 class AnnouncingCatalog:
@@ -18,10 +20,11 @@ class AnnouncingCatalog:
     milliseconds, pages are made from memory, and the memory must know already.
     """
 
-    def __init__(self, store: CatalogStore, showcase: Showcase, cards: Cards) -> None:
+    def __init__(self, store: CatalogStore, showcase: Showcase, cards: Cards, mirror: Mirror) -> None:
         self._store = store
         self._showcase = showcase
         self._cards = cards
+        self._mirror = mirror
 
     async def get(self, product_id: str) -> Product | None:
         return await self._store.get(product_id)
@@ -35,21 +38,20 @@ class AnnouncingCatalog:
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         outcome = await self._store.upsert(products, now, counted)
         for product in products:
-            self._cards.changed(product.id)
-            self._showcase.changed(product)
+            self._changed(product)
         return outcome
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
     ) -> Product:
         product = await self._store.change(product_id, decide, now)
-        self._cards.changed(product_id)
-        self._showcase.changed(product)
+        self._changed(product)
         return product
 
     async def delete(self, product_id: str) -> bool:
         deleted = await self._store.delete(product_id)
         self._cards.deleted(product_id)
+        self._mirror.deleted(product_id)
         self._showcase.stock_changed(product_id, 0)
         return deleted
 
@@ -62,5 +64,31 @@ class AnnouncingCatalog:
     ) -> StockOutcome | None:
         outcome = await self._store.set_inventory(product_id, quantity, counted, now)
         if outcome is not None:
+            self._mirror.counted(product_id, outcome.available_quantity)
             self._showcase.stock_changed(product_id, outcome.available_quantity)
         return outcome
+
+    def _changed(self, product: Product) -> None:
+        self._mirror.changed(product.id)
+        self._cards.changed(product.id)
+        self._showcase.changed(product)
+
+
+class AnnouncingScores:
+    """A :class:`~services.recommender.ranking_ports.ScoreStore` around another one. Each process copies the scores, so
+    each of them has them in memory."""
+
+    def __init__(self, store: ScoreStore, mirror: Mirror) -> None:
+        self._store = store
+        self._mirror = mirror
+
+    async def product_ids(self, after: str, limit: int) -> Sequence[str]:
+        return await self._store.product_ids(after, limit)
+
+    async def write(self, scores: ProductScores) -> int:
+        changed = await self._store.write(scores)
+        self._mirror.scored(scores.ids, scores.popularity, scores.rating)
+        return changed
+
+    async def forget_deleted(self) -> None:
+        await self._store.forget_deleted()

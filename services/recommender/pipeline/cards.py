@@ -6,6 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from services.recommender.domain.signals import Card
 from services.recommender.pipeline.deadline import within
@@ -19,26 +20,43 @@ _UNKNOWN_SECONDS = 2.0
 _SIZE = 100_000
 
 
+class Memory(Protocol):
+    """What is in memory of the whole catalogue, see :class:`~.mirror.Mirror`."""
+
+    def ask(self, product_id: str) -> bool:
+        """Whether only the store can tell."""
+        ...
+
+    def card(self, product_id: str) -> Card | None: ...
+
+
 class Cards:
-    """A cache in front of :meth:`Retrieval.cards` that also answers, from what it has, when the store is down."""
+    """In front of :meth:`Retrieval.cards`: most cards are in memory, what was asked for is kept a while. Also answers,
+    from what it has, when the store is down."""
 
     def __init__(
         self,
         retrieval: Retrieval,
         timeout: float,
         clock: Callable[[], float] = time.monotonic,
+        memory: Memory | None = None,
     ) -> None:
         self._retrieval = retrieval
+        self._memory = memory
         self._timeout = timeout
         self._clock = clock
         # By id: until when it is believed, and the card (None: the catalogue has no such product).
         self._kept: OrderedDict[str, tuple[float, Card | None]] = OrderedDict()
         self._changes = 0
 
+    def at_once(self, ids: Sequence[str]) -> dict[str, Card] | None:
+        """As :meth:`of`, from memory; None where the store has to be asked."""
+        return None if self._missing(ids, self._clock()) else self.known(ids)
+
     async def of(self, ids: Sequence[str]) -> dict[str, Card]:
         """The cards by id; unknown products are left out. Raises when the store cannot be asked for missing ones."""
         now = self._clock()
-        missing = [id_ for id_ in ids if self._kept.get(id_, (-math.inf, None))[0] <= now]
+        missing = self._missing(ids, now)
         if missing:
             changes = self._changes
             found = await within(self._timeout, self._retrieval.cards(missing))
@@ -70,5 +88,18 @@ class Cards:
 
     def known(self, ids: Sequence[str]) -> dict[str, Card]:
         """The cards that are in memory, however old."""
-        kept = ((id_, self._kept.get(id_)) for id_ in ids)
-        return {id_: entry[1] for id_, entry in kept if entry is not None and entry[1] is not None}
+        cards = ((id_, self._known(id_)) for id_ in ids)
+        return {id_: card for id_, card in cards if card is not None}
+
+    def _known(self, product_id: str) -> Card | None:
+        memory = self._memory
+        if memory is not None and not memory.ask(product_id):
+            return memory.card(product_id)
+        _, card = self._kept.get(product_id, (0.0, None))
+        # An old one from memory is better than none.
+        return card if card is not None or memory is None else memory.card(product_id)
+
+    def _missing(self, ids: Sequence[str], now: float) -> list[str]:
+        memory = self._memory
+        asked = ids if memory is None else [id_ for id_ in ids if memory.ask(id_)]
+        return [id_ for id_ in asked if self._kept.get(id_, (-math.inf, None))[0] <= now]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.candidates import Candidate
-from services.recommender.domain.personal import Personal, collaborative
-from services.recommender.domain.prices import percentile
+from services.recommender.domain.personal import collaborative
 from services.recommender.domain.scoring import Facts, Floats
+from services.recommender.domain.signals import Anchor
+from services.recommender.pipeline.columns import Columns
 from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import FactRow, FeatureReader, ProductReading, Retrieval
 from services.runtime.logs import get_logger
 
@@ -35,28 +38,39 @@ class Hydrated:
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a serving config reads of its candidates."""
+    """What a serving config reads of its candidates, for this shopper."""
 
     # Popularity, rating and stock from the feature service.
     features: bool
+    # Likeness of texts to the anchors.
+    similarity: bool = True
+    prices: bool = True
     # By what the page is made diverse: text, model, or nothing.
     vectors: str = ""
 
+    @property
+    def texts(self) -> bool:
+        return self.similarity or self.vectors == "text"
+
 
 class Hydrator:
-    """Reads the store and the feature service side by side."""
+    """Reads the assortment in memory; asks the store for what is not there, and beside that the feature service."""
 
     def __init__(
         self,
         retrieval: Retrieval,
+        mirror: Mirror,
         features: FeatureReader,
         feature_breaker: Breaker,
         timeout: float,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._retrieval = retrieval
+        self._mirror = mirror
         self._features = features
         self._feature_breaker = feature_breaker
         self._timeout = timeout
+        self._now = now
 
     async def hydrate(
         self,
@@ -68,17 +82,38 @@ class Hydrator:
     ) -> Hydrated:
         """Raises when the store does not answer. Without the feature service, the copied scores stand in."""
         ids = [candidate.id for candidate in candidates]
-        reading = asyncio.create_task(self._product_features(ids if wants.features else (), degraded))
-        try:
-            rows = await self._retrieval.facts(ids, context.anchors, wants.vectors == "text")
-            features = await reading
-        finally:
-            reading.cancel()
-        return _align(candidates, {row.card.id: row for row in rows}, features, bands, context.person, wants)
+        anchors = context.anchors if wants.similarity else ()
+        missing = self._missing(ids, anchors, wants)
+        rows: Sequence[FactRow] = ()
+        features: ProductReading | None = None
+        if wants.features and ids:
+            reading = asyncio.create_task(self._product_features(ids, degraded))
+            try:
+                if missing:
+                    rows = await self._retrieval.facts(missing, anchors, wants.vectors == "text")
+                features = await reading
+            finally:
+                reading.cancel()
+        elif missing:
+            rows = await self._retrieval.facts(missing, anchors, wants.vectors == "text")
+        return self._align(candidates, ids, rows, missing, features, context, bands, wants)
+
+    def _missing(self, ids: Sequence[str], anchors: Sequence[Anchor], wants: Wants) -> list[str]:
+        """Those of which the store has to be asked: all where the likeness to an anchor can be found only there."""
+        mirror = self._mirror
+        if any(mirror.ask(anchor.id) for anchor in anchors) or self._lacking([anchor.id for anchor in anchors]):
+            return list(ids)
+        missing = [id_ for id_ in ids if mirror.ask(id_)]
+        return missing + self._lacking(ids) if wants.texts else missing
+
+    def _lacking(self, ids: Sequence[str]) -> list[str]:
+        """Those whose texts did not fit into memory."""
+        assortment = self._mirror.assortment
+        places = assortment.find(ids)
+        lacking = assortment.lacks_vector[places] & (places >= 0)
+        return [ids[row] for row in np.flatnonzero(lacking).tolist()]
 
     async def _product_features(self, ids: Sequence[str], degraded: Degraded) -> ProductReading | None:
-        if not ids:
-            return None
         try:
             reading = await self._feature_breaker.call(
                 self._timeout, lambda: self._features.products(ids, self._timeout)
@@ -92,50 +127,45 @@ class Hydrator:
             degraded.add("features")
         return reading
 
-
-def _align(
-    candidates: Sequence[Candidate],
-    rows: Mapping[str, FactRow],
-    features: ProductReading | None,
-    bands: Mapping[str, Sequence[float]],
-    person: Personal | None,
-    wants: Wants,
-) -> Hydrated:
-    places = [place for place, candidate in enumerate(candidates) if candidate.id in rows]
-    kept = tuple(candidates[place] for place in places)
-    own = [rows[candidate.id] for candidate in kept]
-    known = None if person is None else person.learned.find([candidate.id for candidate in kept])
-    popularity, rating = _column(row.popularity for row in own), _column(row.rating for row in own)
-    low_stock = np.array([row.low_stock for row in own], dtype=np.bool_)
-    if features is not None:
-        popularity = _prefer(features.popularity[places], popularity)
-        rating = _prefer(features.rating[places], rating)
-        low_stock |= np.array([features.inventory[place] == LOW_STOCK for place in places], dtype=np.bool_)
-    vectors = _stacked([row.vector for row in own]) if wants.vectors == "text" else None
-    if wants.vectors == "model" and person is not None and known is not None:
-        vectors = person.learned.vectors[known]
-    facts = Facts(
-        top_categories=[row.card.top_category for row in own],
-        brands=[row.card.brand for row in own],
-        price_percentile=_column(percentile(row.card.top_category, row.card.price, bands) for row in own),
-        similarity=_column(row.similarity for row in own),
-        collaborative=np.full(len(own), np.nan) if person is None or known is None else collaborative(person, known),
-        popularity=popularity,
-        rating=rating,
-        low_stock=low_stock,
-        vectors=None if vectors is None else _directions(vectors),
-        places=known,
-    )
-    return Hydrated(kept, facts)
-
-
-def _stacked(vectors: Sequence[Vector | None]) -> Vector | None:
-    """One row each, zeros where there is none; None when there is none at all."""
-    size = next((len(vector) for vector in vectors if vector is not None), 0)
-    if not size:
-        return None
-    nothing = np.zeros(size, dtype=np.float32)
-    return np.stack([nothing if vector is None else vector for vector in vectors])
+    def _align(
+        self,
+        candidates: Sequence[Candidate],
+        ids: Sequence[str],
+        rows: Sequence[FactRow],
+        asked: Sequence[str],
+        features: ProductReading | None,
+        context: Context,
+        bands: Mapping[str, Sequence[float]],
+        wants: Wants,
+    ) -> Hydrated:
+        """What the store said of those ``asked``, what is in memory of the others."""
+        columns = Columns(self._mirror.assortment, ids, asked, rows, self._now())
+        kept = columns.kept
+        person = context.person
+        own = tuple(candidates[row] for row in kept.tolist())
+        known = None if person is None else person.learned.find([candidate.id for candidate in own])
+        popularity, rating, low_stock = columns.popularity(), columns.rating(), columns.low_stock()
+        if features is not None:
+            popularity = _prefer(features.popularity[kept], popularity)
+            rating = _prefer(features.rating[kept], rating)
+            low_stock |= np.array([features.inventory[row] == LOW_STOCK for row in kept.tolist()], dtype=np.bool_)
+        vectors = columns.vectors() if wants.vectors == "text" else None
+        if wants.vectors == "model" and person is not None and known is not None:
+            vectors = person.learned.vectors[known]
+        nothing = np.full(len(own), np.nan)
+        facts = Facts(
+            top_categories=columns.categories(),
+            brands=columns.brands(),
+            price_percentile=columns.price_percentile(bands) if wants.prices else nothing,
+            similarity=columns.similarity(context.anchors) if wants.similarity else nothing,
+            collaborative=nothing if person is None or known is None else collaborative(person, known),
+            popularity=popularity,
+            rating=rating,
+            low_stock=low_stock,
+            vectors=None if vectors is None else _directions(vectors),
+            places=known,
+        )
+        return Hydrated(own, facts)
 
 
 def _directions(vectors: Vector) -> Vector:
@@ -144,10 +174,6 @@ def _directions(vectors: Vector) -> Vector:
     lengths[lengths == 0.0] = 1.0
     directions: Vector = (vectors / lengths).astype(np.float32)
     return directions
-
-
-def _column(values: Iterable[float | None]) -> Floats:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _prefer(values: Floats, otherwise: Floats) -> Floats:

@@ -139,7 +139,9 @@ class Recommender:
         try:
             if self._stages.store_breaker.open:
                 raise CircuitOpenError
-            cards = await self._stages.cards.of(wanted)
+            cards = self._stages.cards.at_once(wanted)
+            if cards is None:
+                cards = await self._stages.cards.of(wanted)
         except Exception:
             degraded.add("catalogue")
             cards = self._stages.cards.known(wanted)
@@ -171,7 +173,7 @@ class Recommender:
         candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
         with _timed("features"):
             trained = trained_for(config, context)
-            wanted_facts = wants(config, ranked=trained is not None)
+            wanted_facts = wants(config, ranked=trained is not None, in_session=context.signals.in_session)
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wanted_facts, degraded)
         MERGED.observe(len(hydrated.candidates))
         with _timed("decision"):

@@ -58,11 +58,13 @@ def trained_for(config: ServingConfig, context: Context) -> Trained | None:
     return None if ranker is None or context.person is None else Trained(ranker, context.person)
 
 
-def wants(config: ServingConfig, *, ranked: bool) -> Wants:
+def wants(config: ServingConfig, *, ranked: bool, in_session: bool) -> Wants:
     """What has to be read of the candidates."""
-    weights = effective_weights(config.weights, ranked=ranked, in_session=True)
+    weights = effective_weights(config.weights, ranked=ranked, in_session=in_session)
     return Wants(
         features=any(weights[column] != 0.0 for column in ("popularity", "rating")),
+        similarity=weights["session_similarity"] != 0.0,
+        prices=weights["price_fit"] != 0.0,
         vectors=config.diversity.mmr_vectors if config.diversity.needs_vectors else "",
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.metrics import SHOWCASE
-from services.recommender.ports import CatalogStore, ChangeLog, Clock
+from services.recommender.ports import CatalogStore, Clock
 from services.recommender.ranking_ports import Retrieval
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
@@ -91,29 +91,6 @@ class Showcase:
         self._products = {id_: product for id_, product in products.items() if id_ not in self._sold_out}
         SHOWCASE.set(len(self._products))
         self.bands = await self._retrieval.price_bands()
-
-    async def follow_stock(
-        self, changes: ChangeLog, deleted: Callable[[str], None], counted: Callable[[str, int], None]
-    ) -> None:
-        """Follows the catalogue's changes for ever, also those made through other processes.
-
-        ``deleted`` is told each product that left the catalogue, ``counted`` the stock of each that changed.
-        """
-        position: int | None = None
-        while True:
-            try:
-                if position is None:
-                    _, position = await changes.position()
-                if await changes.wait_past(position, _REFRESH_SECONDS):
-                    for change in await changes.changes(position, _CHUNK):
-                        quantity = 0 if change.deleted else change.available_quantity
-                        self.stock_changed(change.product_id, quantity)
-                        counted(change.product_id, quantity)
-                        if change.deleted:
-                            deleted(change.product_id)
-                        position = change.change_seq
-            except ServiceError:
-                await asyncio.sleep(_RETRY_SECONDS)
 
     async def follow(self) -> None:
         """Refreshes for ever."""

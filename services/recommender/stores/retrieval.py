@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.signals import Anchor, Card
 from services.recommender.ranking_ports import FactRow
@@ -30,6 +31,8 @@ _NEW_ARRIVALS = _sql("new_arrivals")
 _ANYTHING = _sql("anything")
 _FACTS = _sql("facts")
 _CARDS = _sql("cards")
+_ASSORTMENT = _sql("assortment")
+_ASSORTMENT_AFTER = _sql("assortment_after")
 _AVAILABLE_IDS = _sql("available_ids")
 _PRICE_BANDS = _sql("price_bands")
 _SHOWCASE = _sql("showcase")
@@ -41,7 +44,8 @@ _SENT_AS = ">f2"
 
 
 class PostgresRetrieval:
-    """The ``Retrieval`` and the ``Lists`` of a running service; see :mod:`services.recommender.ranking_ports`."""
+    """The ``Retrieval``, ``Lists`` and ``AssortmentStore`` of a running service; see
+    :mod:`services.recommender.ranking_ports`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,6 +80,12 @@ class PostgresRetrieval:
         near, weights = _columns(anchors)
         return [_fact(row) for row in await self._fetch(_FACTS, list(ids), near, weights, vectors)]
 
+    async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
+        return [_row(row) for row in await self._fetch(_ASSORTMENT, list(ids))]
+
+    async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
+        return [_row(row) for row in await self._fetch(_ASSORTMENT_AFTER, after, limit)]
+
     async def available_ids(self, after: str, limit: int) -> Sequence[str]:
         return [row["id"] for row in await self._fetch(_AVAILABLE_IDS, after, limit)]
 
@@ -103,10 +113,18 @@ def _fact(row: Any) -> FactRow:
     return FactRow(Card(*row[:5]), low_stock, popularity, rating, similarity, _vector(vector))
 
 
+def _row(row: Any) -> ProductRow:
+    vector = row[-1]
+    values = tuple(row)[:-1]
+    return ProductRow._make((*values, None if vector is None else _halves(vector).astype(np.float16)))
+
+
 def _vector(sent: bytes | None) -> npt.NDArray[np.float32] | None:
-    if sent is None:
-        return None
-    return np.frombuffer(sent, _SENT_AS, offset=_VECTOR_HEADER).astype(np.float32)
+    return None if sent is None else _halves(sent).astype(np.float32)
+
+
+def _halves(sent: bytes) -> npt.NDArray[np.float16]:
+    return np.frombuffer(sent, _SENT_AS, offset=_VECTOR_HEADER)
 
 
 def _columns(anchors: Sequence[Anchor]) -> tuple[list[str], list[float]]:

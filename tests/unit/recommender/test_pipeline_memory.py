@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Card
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.ports import UpsertOutcome
 
@@ -81,7 +83,7 @@ async def shop() -> Shop:
     store = Store(*(Product(id_, f"Title {id_}", available_quantity=5, create_time=NOW) for id_ in "ab"))
     cards = Cards(store, 5.0)  # type: ignore[arg-type]  # the methods that matter
     showcase = Showcase(store, store, lambda: made.now)  # type: ignore[arg-type]  # the methods that matter
-    made = Shop(store, showcase, cards, AnnouncingCatalog(store, showcase, cards))  # type: ignore[arg-type]  # as above
+    made = Shop(store, showcase, cards, AnnouncingCatalog(store, showcase, cards, Mirror(store, Assortment(9, 9))))  # type: ignore[arg-type]  # as above
     await showcase.refresh()
     return made
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.product import Product
 from services.recommender.domain.serving import ServingConfig, SourceSpec
@@ -21,6 +22,7 @@ from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.gathering import gather
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
@@ -286,7 +288,7 @@ async def test_the_showcase_shows_the_users_categories_first_but_not_only() -> N
 async def test_what_is_sold_out_leaves_the_showcase_at_once() -> None:
     store = Store(stocked("a", "b"))
     showcase = await showcase_of(store)
-    catalog = AnnouncingCatalog(store, showcase, Cards(store, 1.0))  # type: ignore[arg-type]  # what matters
+    catalog = AnnouncingCatalog(store, showcase, Cards(store, 1.0), Mirror(store, Assortment(9, 9)))  # type: ignore[arg-type]  # what matters
     showcase.stock_changed("a", 0)
     await catalog.delete("b")
     assert showcase.choose((), (), 10) == []

@@ -1,0 +1,214 @@
+"""Every product of the catalogue in arrays: what a page reads of its candidates without asking anybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.signals import Card
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+# Of a text's embedding.
+DIMENSIONS = 256
+
+
+class ProductRow(NamedTuple):
+    """A product as the store of record has it; times are seconds since 1970. A tuple: the catalogue is read by
+    thousands."""
+
+    id: str
+    title: str
+    top_category: str
+    brand: str
+    price: float | None
+    available_quantity: int
+    low_stock_threshold: int
+    available_time: float | None
+    expire_time: float | None
+    popularity: float | None
+    rating: float | None
+    # Changes when, and only when, the text's embedding does.
+    text_digest: bytes
+    # Of length 1 or all zeros; None where the text is not embedded yet.
+    vector: npt.NDArray[np.float16] | None
+
+
+class Names:
+    """Strings that many products share, by code; code 0 is the empty one."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = [""]
+        self._codes: dict[str, int] = {"": 0}
+
+    def code(self, name: str) -> int:
+        """That of ``name``, a new one if need be."""
+        code = self._codes.get(name)
+        if code is None:
+            code = self._codes[name] = len(self.all)
+            self.all.append(name)
+        return code
+
+
+class Assortment:
+    """A place in every array for each product, found by id. Not thread-safe: the event loop's alone.
+
+    The arrays have their full size from the beginning: memory that nothing was written to is none. ``capacity``
+    products fit in, and the texts of those in the first ``texts`` places; what does not fit is not there.
+    """
+
+    def __init__(self, capacity: int, texts: int) -> None:
+        self.places: dict[str, int] = {}
+        self.categories = Names()
+        self.brands = Names()
+        self.category = np.zeros(capacity, dtype=np.int32)
+        self.brand = np.zeros(capacity, dtype=np.int32)
+        self.price = np.zeros(capacity)
+        self.popularity = np.zeros(capacity)
+        self.rating = np.zeros(capacity)
+        self.vectors = np.zeros((texts, DIMENSIONS), dtype=np.float16)
+        # Of the embeddings in ``vectors``: 0 where there is none, or one of no direction.
+        self.lengths = np.zeros(capacity, dtype=np.float32)
+        # Whether there is an embedding that is not in ``vectors``.
+        self.lacks_vector = np.zeros(capacity, dtype=np.bool_)
+        self._has_text = np.zeros(capacity, dtype=np.bool_)
+        self._capacity = capacity
+        self._texts = texts
+        self._quantity = np.zeros(capacity, dtype=np.int64)
+        self._threshold = np.zeros(capacity, dtype=np.int64)
+        self._begins = np.zeros(capacity)
+        self._ends = np.zeros(capacity)
+        self._titles: list[str] = []
+        self._digests: list[bytes] = []
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be products that are not here for want of room."""
+        return len(self.places) >= self._capacity
+
+    def put(self, rows: Sequence[ProductRow]) -> list[ProductRow]:
+        """Takes rows in, in place of what was there; returns those with a text that is new here."""
+        new_texts = []
+        for row in rows:
+            place = self.places.get(row.id)
+            if place is None:
+                place = self._take_place(row)
+                if place is None:
+                    continue
+            elif self._digests[place] == row.text_digest and self._has_text[place]:
+                self._write(place, row)
+                continue
+            self._write(place, row)
+            self._write_text(place, row)
+            if row.vector is not None:
+                new_texts.append(row)
+        return new_texts
+
+    def drop(self, product_id: str) -> None:
+        """Forgets a product; its place is free."""
+        place = self.places.pop(product_id, None)
+        if place is not None:
+            self._free.append(place)
+            self._titles[place], self._digests[place] = "", b""
+            self._has_text[place] = self.lacks_vector[place] = False
+            self.lengths[place] = 0.0
+
+    def count(self, product_id: str, quantity: int) -> bool:
+        """Sets a product's stock; returns whether that made it available again."""
+        place = self.places.get(product_id)
+        if place is None:
+            return False
+        before = self._quantity[place]
+        self._quantity[place] = quantity
+        return bool(before == 0 and quantity > 0)
+
+    def score(self, ids: Sequence[str], popularity: Floats, rating: Floats) -> None:
+        """Sets copied scores; a NaN leaves what is there."""
+        places = self.find(ids)
+        for column, values in ((self.popularity, popularity), (self.rating, rating)):
+            known = (places >= 0) & ~np.isnan(values)
+            column[places[known]] = values[known]
+
+    def find(self, ids: Sequence[str]) -> Places:
+        """The place of each id; -1 where it is not here."""
+        get = self.places.get
+        return np.fromiter((get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+
+    def available(self, places: Places, now: float) -> Flags:
+        """Which may be recommended at ``now``, as far as is known here; never those at -1."""
+        flags: Flags = (self._quantity[places] > 0) & (self._begins[places] <= now) & (self._ends[places] > now)
+        return flags & (places >= 0)
+
+    def is_available(self, product_id: str, now: float) -> bool:
+        """The same of one product."""
+        place = self.places.get(product_id, -1)
+        return place >= 0 and bool(self._quantity[place] > 0 and self._begins[place] <= now < self._ends[place])
+
+    def begun(self, since: float, now: float) -> list[str]:
+        """The products in stock whose time came after ``since``, until ``now``."""
+        size = len(self._titles)
+        began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
+        places = set(np.flatnonzero(began).tolist())
+        return [id_ for id_, place in self.places.items() if place in places] if places else []
+
+    def low_stock(self, places: Places) -> Flags:
+        flags: Flags = self._quantity[places] <= self._threshold[places]
+        return flags
+
+    def card(self, product_id: str) -> Card | None:
+        """What is shown and counted of a product; None where it is not here."""
+        place = self.places.get(product_id)
+        if place is None:
+            return None
+        price = float(self.price[place])
+        return Card(
+            product_id,
+            self._titles[place],
+            self.categories.all[self.category[place]],
+            self.brands.all[self.brand[place]],
+            None if math.isnan(price) else price,
+        )
+
+    def _take_place(self, row: ProductRow) -> int | None:
+        if self._free:
+            place = self._free.pop()
+        elif len(self._titles) < self._capacity:
+            place = len(self._titles)
+            self._titles.append("")
+            self._digests.append(b"")
+        else:
+            return None
+        self.places[row.id] = place
+        return place
+
+    def _write(self, place: int, row: ProductRow) -> None:
+        self._titles[place] = row.title
+        self.category[place] = self.categories.code(row.top_category)
+        self.brand[place] = self.brands.code(row.brand)
+        self.price[place] = math.nan if row.price is None else row.price
+        self.popularity[place] = math.nan if row.popularity is None else row.popularity
+        self.rating[place] = math.nan if row.rating is None else row.rating
+        self._quantity[place] = row.available_quantity
+        self._threshold[place] = row.low_stock_threshold
+        self._begins[place] = -math.inf if row.available_time is None else row.available_time
+        self._ends[place] = math.inf if row.expire_time is None else row.expire_time
+
+    def _write_text(self, place: int, row: ProductRow) -> None:
+        self._digests[place] = row.text_digest
+        fits = place < self._texts
+        self._has_text[place] = row.vector is not None
+        self.lacks_vector[place] = not fits and row.vector is not None
+        self.lengths[place] = 0.0
+        if fits and row.vector is not None:
+            self.vectors[place] = row.vector
+            self.lengths[place] = np.linalg.norm(row.vector.astype(np.float32))

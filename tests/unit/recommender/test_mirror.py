@@ -1,0 +1,216 @@
+"""The catalogue in memory: as it is read, as changes come in meanwhile, and what it cannot say."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.change import ProductChange
+from services.recommender.pipeline.mirror import Mirror
+from services.runtime.errors import unavailable
+from tests.support.waiting import eventually
+
+
+def row(id_: str, text: bytes = b"text", embedded: bool = True, **other: object) -> ProductRow:
+    vector = np.full(256, 1 / 16, dtype=np.float16) if embedded else None
+    made = ProductRow(id_, f"Title {id_}", "Audio", "Ada", 9.5, 7, 5, None, None, 50.0, None, text, vector)
+    return made._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
+
+
+class Catalogue:
+    """Rows by id; something can happen while they are read."""
+
+    def __init__(self, *rows: ProductRow) -> None:
+        self.rows_by_id = {row.id: row for row in rows}
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.down = False
+
+    async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
+        return self._answer([self.rows_by_id[id_] for id_ in ids if id_ in self.rows_by_id])
+
+    async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
+        return self._answer([self.rows_by_id[id_] for id_ in sorted(self.rows_by_id) if id_ > after][:2])
+
+    def _answer(self, found: list[ProductRow]) -> list[ProductRow]:
+        if self.down:
+            raise unavailable("DOWN", "it is down")
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return found
+
+
+@asynccontextmanager
+async def mirrored(catalogue: Catalogue, capacity: int = 9, texts: int = 9) -> AsyncIterator[Mirror]:
+    """A mirror that follows."""
+    mirror = Mirror(catalogue, Assortment(capacity, texts))
+    assert mirror.ask("a")
+    following = asyncio.create_task(mirror.follow())
+    mirror.begin()
+    try:
+        yield mirror
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+
+
+async def test_everything_is_read_and_what_is_not_there_does_not_exist() -> None:
+    async with mirrored(Catalogue(*(row(id_) for id_ in "abcde"))) as mirror:
+        await eventually(lambda: mirror.complete)
+        assert not any(mirror.ask(id_) for id_ in ("a", "e", "unheard-of"))
+        assert mirror.card("b") == ("b", "Title b", "Audio", "Ada", 9.5)
+        assert mirror.card("unheard-of") is None
+
+
+async def test_a_change_through_this_process_is_asked_of_the_store_until_it_was_read() -> None:
+    catalogue = Catalogue(row("a"))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id |= {"a": row("a", title="Renamed"), "new": row("new")}
+        mirror.changed("a")
+        mirror.changed("new")
+        assert mirror.ask("a")
+        assert mirror.ask("new")
+        assert not mirror.settled
+        # Changed once more after the store had answered: that answer does not count.
+        catalogue.meanwhile = lambda: mirror.changed("a")
+        await eventually(lambda: mirror.settled)
+        assert not mirror.ask("new")
+        card = mirror.card("a")
+        assert card is not None
+        assert card.title == "Renamed"
+
+
+async def test_an_answer_from_before_a_change_is_not_taken() -> None:
+    catalogue = Catalogue(row("a", title="Old"))
+    async with mirrored(catalogue) as mirror:
+
+        def rename() -> None:
+            catalogue.rows_by_id["a"] = row("a", title="New")
+            mirror.followed(ProductChange(1, "a", deleted=False, available_quantity=7))
+
+        catalogue.meanwhile = rename
+        await eventually(lambda: mirror.complete and (card := mirror.card("a")) is not None and card.title == "New")
+
+
+async def test_what_is_deleted_while_it_is_read_stays_away() -> None:
+    catalogue = Catalogue(row("a"), row("b"))
+    async with mirrored(catalogue) as mirror:
+
+        def delete() -> None:
+            del catalogue.rows_by_id["a"]
+            mirror.deleted("a")
+
+        catalogue.meanwhile = delete
+        await eventually(lambda: mirror.complete and not mirror.ask("a"))
+        assert mirror.card("a") is None
+
+
+async def test_stock_counts_at_once() -> None:
+    catalogue = Catalogue(row("a"), row("later", available_time=1e12), row("gone", expire_time=1.0))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+
+        def in_stock() -> list[str]:
+            return [id_ for id_ in ("a", "later", "gone") if mirror.assortment.is_available(id_, 1e9)]
+
+        assert in_stock() == ["a"]
+        catalogue.rows_by_id["a"] = row("a", available_quantity=0)
+        mirror.counted("a", 0)
+        assert in_stock() == []
+        mirror.counted("a", 2)
+        assert in_stock() == ["a"]
+        places = mirror.assortment.find(["a", "nobody"])
+        assert mirror.assortment.available(places, 1e9).tolist() == [True, False]
+        assert mirror.assortment.low_stock(places[:1]).tolist() == [True]
+
+
+async def test_searches_hear_of_new_texts_and_of_what_is_back_and_of_nothing_else() -> None:
+    catalogue = Catalogue(row("a"), row("sold-out", available_quantity=0))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        heard: list[str] = []
+        mirror.tell(lambda id_, vector: heard.append(id_))
+        catalogue.rows_by_id["a"] = row("a", price=1.0)
+        catalogue.rows_by_id["sold-out"] = row("sold-out")
+        catalogue.rows_by_id["new"] = row("new", embedded=False)
+        for change in ("a", "sold-out", "new"):
+            mirror.followed(ProductChange(1, change, deleted=False, available_quantity=7))
+        await eventually(lambda: "sold-out" in heard)
+        catalogue.rows_by_id["new"] = row("new")
+        await eventually(lambda: "new" in heard)
+        catalogue.rows_by_id["a"] = row("a", b"another text")
+        mirror.changed("a")
+        await eventually(lambda: mirror.settled)
+        assert heard == ["sold-out", "new", "a"]
+
+
+async def test_what_has_its_time_later_is_heard_of_when_it_comes() -> None:
+    now = [1_000.0]
+    catalogue = Catalogue(row("a"), row("later", available_time=1_500.0))
+    mirror = Mirror(catalogue, Assortment(9, 9), clock=lambda: now[0])
+    heard: list[str] = []
+    mirror.begin()
+    following = asyncio.create_task(mirror.follow())
+    try:
+        await eventually(lambda: mirror.complete)
+        mirror.tell(lambda id_, vector: heard.append(id_))
+        now[0] = 1_600.0
+        await eventually(lambda: heard == ["later"])
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+
+
+async def test_a_text_that_is_not_embedded_yet_keeps_its_product_unsettled() -> None:
+    """Or searches that remember their answers would miss it after it was acknowledged."""
+    catalogue = Catalogue()
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id["new"] = row("new", embedded=False)
+        mirror.changed("new")
+        await eventually(lambda: mirror.card("new"))
+        assert not mirror.settled
+        catalogue.rows_by_id["new"] = row("new")
+        await eventually(lambda: mirror.settled)
+
+
+async def test_the_store_may_be_away_for_a_while() -> None:
+    catalogue = Catalogue(row("a"))
+    catalogue.down = True
+    async with mirrored(catalogue) as mirror:
+        mirror.changed("a")
+        assert mirror.ask("a")
+        catalogue.down = False
+        await eventually(lambda: mirror.complete and mirror.settled)
+        assert not mirror.ask("a")
+
+
+async def test_what_does_not_fit_is_asked_of_the_store() -> None:
+    catalogue = Catalogue(*(row(id_) for id_ in "abc"))
+    async with mirrored(catalogue, capacity=3, texts=2) as mirror:
+        await eventually(lambda: not mirror.ask("c"))
+        assert mirror.assortment.lacks_vector[mirror.assortment.find(["a", "b", "c"])].tolist() == [False, False, True]
+        catalogue.rows_by_id["d"] = row("d")
+        mirror.changed("d")
+        await eventually(lambda: mirror.settled)
+        assert mirror.ask("d")
+        mirror.deleted("a")
+        del catalogue.rows_by_id["a"]
+        mirror.changed("d")
+        await eventually(lambda: not mirror.ask("d"))
+
+
+@pytest.mark.parametrize("missing", [math.nan, 3.0])
+async def test_copied_scores_are_taken_where_there_are_any(missing: float) -> None:
+    async with mirrored(Catalogue(row("a"), row("b"))) as mirror:
+        await eventually(lambda: mirror.complete)
+        mirror.scored(["a", "unknown"], np.array([missing, 1.0]), np.array([4.5, 1.0]))
+        places = mirror.assortment.find(["a", "b"])
+        assert mirror.assortment.popularity[places].tolist() == [50.0 if math.isnan(missing) else missing, 50.0]
+        assert mirror.assortment.rating[places][0] == 4.5
