@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
 CODE := services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-features bench-ingest bench-quality bench-refresh clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-recommend bench-refresh bench-soak clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -71,8 +71,11 @@ imports: setup
 
 check: lint types imports proto-check docs-check test ## Format, lint, types, import rules, generated files, tests
 
-bench: setup ## Measure features and recommendations on this machine; last line is JSON
+bench: setup ## Run all benches that follow, soak and demo excepted (an hour and more); last line is JSON
 	$(BIN)/python -m bench
+
+bench-demo: setup ## Measure features and recommendations of the demo shop, within a minute; last line is JSON
+	$(BIN)/python -m bench demo $(ARGS)
 
 bench-features: setup ## Measure feature reads beside Fabra and Feast, installing both; last line is JSON
 	$(BIN)/python -m bench features
@@ -82,6 +85,12 @@ bench-ingest: setup ## Measure writing events: rate, visibility, memory; last li
 
 bench-quality: setup ## Measure recommendations over REST against what real households bought next; last line is JSON
 	$(BIN)/python -m bench quality
+
+bench-recommend: setup ## Measure recommendations with 100,000 products and 200,000 users; ARGS="--growth --data FOLDER"; last line is JSON
+	$(BIN)/python -m bench recommend $(ARGS)
+
+bench-soak: setup ## Ten minutes of recommendations beside imports, training and index builds: memory, stalls; last line is JSON
+	$(BIN)/python -m bench recommend --soak 600 $(ARGS)
 
 bench-refresh: setup ## Measure refresh cost with a million users of whom few are active; last line is JSON
 	$(BIN)/python -m bench refresh $(ARGS)

@@ -10,8 +10,7 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
-from bench import __main__ as command
-from bench import driver
+from bench import demo, driver
 from bench.driver import Job, measure
 
 USERS = tuple(f"u{number}" for number in range(1000))
@@ -104,8 +103,8 @@ def test_figures_of_a_bad_day_are_no_success(
     async def run(url: str | None, seconds: float) -> dict[str, Any]:
         return {"machine": {"cpus": 2}, "scenarios": {"features": scenario}}
 
-    monkeypatch.setattr(command, "run", run)
-    outcome = CliRunner().invoke(command.main, ["--output", str(tmp_path / "bench.json")])
+    monkeypatch.setattr(demo, "run", run)
+    outcome = CliRunner().invoke(demo.command, ["--output", str(tmp_path / "demo.json")])
     assert outcome.exit_code == code
-    assert outcome.stdout.splitlines()[-1] == json.dumps(json.loads((tmp_path / "bench.json").read_text()))
+    assert outcome.stdout.splitlines()[-1] == json.dumps(json.loads((tmp_path / "demo.json").read_text()))
     assert ("a read: " in outcome.stderr) == bool(code)

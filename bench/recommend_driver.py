@@ -1,0 +1,211 @@
+"""The load driver of `bench recommend`, a process of its own: takes a Task as JSON on its standard input, prints an
+Outcome as JSON. The traffic is that of `bench.shopping_day`, over the cheap connections of `bench.wire`.
+
+Open: requests start at their appointed times, whether earlier ones are answered or not, and latency counts from these:
+a stall is seen by every request that it delays. Closed: each connection asks again when it has its answer.
+"""
+
+import asyncio
+import gc
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import msgspec
+import uvloop
+
+from bench.results import percentile
+from bench.shopping_day import BLOCK, EXPLAINED, WRITE, Block, Judge, blocks, body, path
+from bench.synthetic import World
+from bench.wire import Connection, WireError, open_connection, request
+
+_PATIENCE = 10.0
+_STEP = 0.001
+"""Seconds; requests that are appointed within it start together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One measurement. `rate` recommendations a second make it open; without it it is closed."""
+
+    port: int
+    products: int
+    users: int
+    seconds: float
+    connections: int
+    name: str
+    """Of the traffic: another name, other users; and of its events, so never twice in one shop."""
+    rate: float | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Milliseconds, of right answers, the degraded ones among them."""
+
+    requests: int = 0
+    per_second: float = 0.0
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    max_ms: float = 0.0
+    p50_ms_viewed: float = 0.0
+    """Of those who had just viewed something."""
+    p99_ms_viewed: float = 0.0
+    write_p50_ms: float = 0.0
+    write_p99_ms: float = 0.0
+    writes: int = 0
+    degraded: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    driver_cpu_seconds: float = 0.0
+
+
+class Driver:
+    """Asks over a pool of connections and keeps what came of it."""
+
+    def __init__(self, port: int, judge: Judge, name: str) -> None:
+        self._port = port
+        self._judge = judge
+        self._name = name
+        self._free: list[Connection] = []
+        self._asked = 0
+        self._written = 0
+        self.latencies: list[float] = []
+        self.viewed: list[float] = []
+        self.writes: list[float] = []
+        self.degraded = 0
+        self.errors: Counter[str] = Counter()
+
+    async def connect(self, count: int) -> None:
+        self._free = [await open_connection(self._port) for _ in range(count)]
+
+    def close(self) -> None:
+        for connection in self._free:
+            connection.close()
+
+    async def recommend(self, user: int, viewed: bool, start: float) -> None:
+        """One page; its latency counts from `start`."""
+        self._asked += 1
+        explained = self._asked % EXPLAINED == 0
+        answer = await self._ask(request("GET", path(user, explain=explained)))
+        if answer is None:
+            return
+        elapsed = (perf_counter() - start) * 1_000
+        problem, degraded = self._judge.read(*answer, explained=explained)
+        if problem:
+            self.errors[problem] += 1
+            return
+        self.degraded += degraded
+        self.latencies.append(elapsed)
+        if viewed:
+            self.viewed.append(elapsed)
+
+    async def write(self, block: Block, start: float) -> None:
+        """The views of a block."""
+        self._written += 1
+        answer = await self._ask(request("POST", WRITE, body(block, f"{self._name}.{self._written}")))
+        if answer is None:
+            return
+        if answer[0] != 200 or msgspec.json.decode(answer[1]).get("accepted") != len(block.views):
+            self.errors[f"events not accepted: status {answer[0]}"] += 1
+            return
+        self.writes.append((perf_counter() - start) * 1_000)
+
+    async def _ask(self, raw: bytes) -> tuple[int, bytes] | None:
+        # Beyond the pool new ones are opened: an open loop does not wait for the answers of others.
+        connection = self._free.pop() if self._free else await open_connection(self._port)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                answer = await connection.ask(raw)
+        except (WireError, TimeoutError) as error:
+            self.errors[str(error) or "timeout"] += 1
+            connection.close()
+            return None
+        self._free.append(connection)
+        return answer
+
+    async def open(self, traffic: Iterator[Block], rate: float, seconds: float) -> float:
+        """Returns the seconds it took, the last answer included."""
+        begin = perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for place in range(int(rate * seconds)):
+                appointed = begin + place / rate
+                wait = appointed - perf_counter()
+                if wait > _STEP:
+                    await asyncio.sleep(wait)
+                if place % BLOCK == 0:
+                    block = next(traffic)
+                    group.create_task(self.write(block, appointed))
+                number = place % BLOCK
+                group.create_task(self.recommend(block.users[number], block.viewed[number], appointed))
+        return perf_counter() - begin
+
+    async def closed(self, traffic: Iterator[Block], connections: int, seconds: float) -> float:
+        """Returns the seconds it took."""
+        calls = _calls(traffic)
+        begin = perf_counter()
+
+        async def one() -> None:
+            while (now := perf_counter()) < begin + seconds:
+                call = next(calls)
+                if isinstance(call, Block):
+                    await self.write(call, now)
+                else:
+                    await self.recommend(*call, now)
+
+        await asyncio.gather(*(one() for _ in range(connections)))
+        return perf_counter() - begin
+
+
+def _calls(traffic: Iterator[Block]) -> Iterator[Block | tuple[int, bool]]:
+    for block in traffic:
+        yield block
+        yield from zip(block.users, block.viewed, strict=True)
+
+
+async def measure(task: Task) -> Outcome:
+    """Opens the connections before the time begins."""
+    world = World(task.products, task.users)
+    driver = Driver(task.port, Judge(world), task.name)
+    traffic = blocks(world, task.name)
+    next(traffic)  # the draw of tastes takes a moment
+    await driver.connect(task.connections)
+    gc.collect()
+    gc.freeze()  # the world is large, and a collection of it would count as latency
+    cpu = _cpu()
+    if task.rate is None:
+        took = await driver.closed(traffic, task.connections, task.seconds)
+    else:
+        took = await driver.open(traffic, task.rate, task.seconds)
+    cpu = _cpu() - cpu
+    driver.close()
+    return Outcome(
+        requests=len(driver.latencies) + driver.errors.total(),
+        per_second=round(len(driver.latencies) / took, 1),
+        p50_ms=percentile(driver.latencies, 50),
+        p99_ms=percentile(driver.latencies, 99),
+        max_ms=percentile(driver.latencies, 100),
+        p50_ms_viewed=percentile(driver.viewed, 50),
+        p99_ms_viewed=percentile(driver.viewed, 99),
+        write_p50_ms=percentile(driver.writes, 50),
+        write_p99_ms=percentile(driver.writes, 99),
+        writes=len(driver.writes),
+        degraded=driver.degraded,
+        errors=dict(driver.errors),
+        driver_cpu_seconds=round(cpu, 3),
+    )
+
+
+def _cpu() -> float:
+    import time  # noqa: PLC0415
+
+    return time.process_time()
+
+
+def main() -> None:
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    print(msgspec.json.encode(uvloop.run(measure(task))).decode())
+
+
+if __name__ == "__main__":
+    main()
