@@ -173,7 +173,6 @@ async def open_parts(settings: FeatureSettings, closers: AsyncExitStack, patienc
     store = await closers.enter_async_context(
         redis_cluster.connect(
             settings.redis_url.get_secret_value(),
-            settings.redis_connections,
             max(settings.redis_timeout, patience),
         )
     )

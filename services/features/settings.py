@@ -38,8 +38,6 @@ class FeatureSettings(ExportSettings):
     definitions: Path = Field(BUNDLED, alias="FEATURES_DEFINITIONS")
     # Connections to PostgreSQL of one process; a core keeps about two of them busy.
     database_connections: int = Field(12, alias="FEATURES_DATABASE_CONNECTIONS", ge=2, le=200)
-    # One for each read that is in flight; a read waits for a free one no longer than for an answer.
-    redis_connections: int = Field(64, alias="FEATURES_REDIS_CONNECTIONS", ge=2, le=10_000)
     # A statement that takes longer will not help its reader any more.
     database_timeout: PositiveSeconds = Field(10.0, alias="FEATURES_DATABASE_TIMEOUT")
     # Redis answers in a millisecond or is not worth waiting for: the log has the answer too.

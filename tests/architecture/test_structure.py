@@ -25,6 +25,7 @@ DRIVERS = {
     "pgvector": ("services/recommender/stores/*",),
     # The benches ask how much memory a user takes.
     "redis": ("services/features/stores/*", "bench/ingest.py", "bench/refresh.py"),
+    "hiredis": ("services/features/stores/redis_link.py",),
     "yoyo": ("services/runtime/migrations.py",),
     "psycopg": ("services/runtime/migrations.py",),
     "aiohttp": ("gateway/*", "services/runtime/ops.py", "deploy/local/*", "bench/*"),

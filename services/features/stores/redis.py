@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, TypeVar
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AskError, NoScriptError, OutOfMemoryError, RedisError, ResponseError, TryAgainError
+from typing import Any, NamedTuple
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.breaker import Breaker
+from services.features.stores.redis_link import Link, Opener, RefusedError, opener
 
-T = TypeVar("T")
-
-_MOMENT = 0.005
-# RuntimeError is uvloop's: a write to a connection that the server has reset, which the driver lets through.
-_OUTAGE = (RedisError, OSError, TimeoutError, RuntimeError)
+# TimeoutError is one of them.
+_OUTAGE = OSError
 # What a wrong command of ours is refused with. Every other refusal is the server's state: it loads its data, is out of
 # memory, cannot write to its disk, is a replica after a failover, has new credentials.
 _OUR_FAULT = ("ERR", "WRONGTYPE", "CROSSSLOT")
+_OUT_OF_MEMORY = "OOM"
+_NO_SCRIPT = "NOSCRIPT"
 # A key that is, or is about to be, on another server of the cluster.
-_ELSEWHERE = (AskError, TryAgainError)
+_ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN")
+# Seconds. Opening takes a busy cluster longer than answering does; meanwhile its callers go on without it.
+_OPENING = 0.25
 
 
 class Command(NamedTuple):
@@ -58,31 +55,40 @@ class Script:
 class RedisServer:
     """One server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
 
-    def __init__(self, client: Redis, breaker: Breaker, timeout: float) -> None:
-        self._client = client
+    def __init__(self, opened: Opener, breaker: Breaker, timeout: float) -> None:
+        self._opened = opened
         self._breaker = breaker
         self._timeout = timeout
+        self._link: Link | None = None
+        self._opening: asyncio.Task[Link] | None = None
 
     @property
     def down(self) -> bool:
         """Whether it is known to be."""
         return self._breaker.open
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        return self._link is not None and not self._link.retired
+
     async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
-        """The answers, raw, in order, in one exchange; an error of the driver's for a key that is elsewhere.
+        """The answers, raw, in order, in one exchange; a RefusedError for a key that is elsewhere.
 
         It has its own time for that, or ``extra`` seconds more when there is much to do.
         """
         self._breaker.check()
+        if not commands:
+            return []
         try:
-            answers = await _within(self._timeout + extra, lambda: self._exchange(commands))
+            answers = await self._exchange(commands, self._timeout + extra)
         except _OUTAGE as error:
             raise self._failed(error) from error
         for answer in answers:
-            if isinstance(answer, RedisError) and not isinstance(answer, _ELSEWHERE):
-                if _is_bug(answer):
+            if isinstance(answer, RefusedError) and answer.code not in _ELSEWHERE:
+                if answer.code in _OUR_FAULT:
                     raise answer
-                if isinstance(answer, OutOfMemoryError):  # it still answers reads
+                if answer.code == _OUT_OF_MEMORY:  # it still answers reads
                     raise StoreDownError(ONLINE_STORE, "out of memory") from answer
                 raise self._failed(answer) from answer
         self._breaker.succeeded()
@@ -91,9 +97,12 @@ class RedisServer:
     async def ask(self, *words: str) -> Any:
         """The answer to a command without a key, past the breaker. Raises StoreDownError."""
         try:
-            return await _within(self._timeout, lambda: self._client.execute_command(*words))  # type: ignore[no-untyped-call]  # redis publishes no types for it
+            (answer,) = await self._answers([words], self._timeout)
         except _OUTAGE as error:
             raise StoreDownError(ONLINE_STORE, type(error).__name__) from error
+        if isinstance(answer, RefusedError):
+            raise StoreDownError(ONLINE_STORE, answer.code)
+        return answer
 
     async def ping(self) -> bool:
         """Whether it answers, past the breaker."""
@@ -103,25 +112,49 @@ class RedisServer:
             return False
         return True
 
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        answers = await self._answers([c.words for c in commands])
-        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    async def close(self) -> None:
+        """Ends what is under way."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait((self._opening,))
+        if self._link is not None:
+            self._link.close()
+
+    async def _exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
+        answers = await self._answers([c.words for c in commands], seconds)
+        unknown = [
+            n for n, answer in enumerate(answers) if isinstance(answer, RefusedError) and answer.code == _NO_SCRIPT
+        ]
         if unknown:
             sources = [("EVAL", commands[place].source, *commands[place].words[2:]) for place in unknown]
-            for place, answer in zip(unknown, await self._answers(sources), strict=True):
+            for place, answer in zip(unknown, await self._answers(sources, seconds), strict=True):
                 answers[place] = answer
         return answers
 
-    async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if len(commands) == 1:
-            try:
-                return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]  # as above
-            except ResponseError as error:
-                return [error]
-        async with self._client.pipeline(transaction=False) as pipe:
-            for words in commands:
-                pipe.execute_command(*words)
-            return await pipe.execute(raise_on_error=False)
+    async def _answers(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
+        link = self._link
+        if link is None or link.retired:
+            link, seconds = await self._new_link(seconds)
+        return await link.ask(commands, seconds)
+
+    async def _new_link(self, seconds: float) -> tuple[Link, float]:
+        """The one that is being opened, for everybody, and what is left of the caller's time."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        opening = self._opening
+        await asyncio.wait((opening,), timeout=seconds)
+        if not opening.done():
+            raise TimeoutError
+        return opening.result(), max(0.0, until - loop.time())
+
+    async def _open(self) -> Link:
+        try:
+            self._link = await self._opened(max(self._timeout, _OPENING))
+        finally:
+            self._opening = None
+        return self._link
 
     def _failed(self, error: Exception) -> StoreDownError:
         self._breaker.failed(f"{type(error).__name__} {str(error)[:40]}".strip())
@@ -184,6 +217,11 @@ class LoneServer(RedisStore):
         """See RedisStore."""
         return 0
 
+    async def values(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
+        """See RedisStore."""
+        (answer,) = await self.send((command("MGET", *keys),), extra)
+        return [answer] * len(keys) if isinstance(answer, StoreDownError) else answer
+
     async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
         """See RedisStore."""
         try:
@@ -191,54 +229,18 @@ class LoneServer(RedisStore):
         except StoreDownError as error:
             return [error] * len(commands)
         for answer in answers:
-            if isinstance(answer, RedisError):
+            if isinstance(answer, RefusedError):
                 raise answer  # of a cluster, but not declared as one
         return answers
 
 
-async def _within(seconds: float, call: Callable[[], Awaitable[T]]) -> T:
-    """The result of ``call()``; TimeoutError when it takes longer.
-
-    When time is up the loop gets a moment more to read what has arrived: after a busy spell of our own the timer fires
-    before the socket is looked at, and a store that answered in time would be taken for slow.
-    """
-    task = asyncio.ensure_future(call())
-    try:
-        await asyncio.wait((task,), timeout=seconds)
-        if not task.done():
-            await asyncio.wait((task,), timeout=_MOMENT)
-        if not task.done():
-            raise TimeoutError
-        return task.result()
-    finally:
-        task.cancel()
-
-
-def _is_bug(error: RedisError) -> bool:
-    """The driver keeps the code of an error it knows apart from its text."""
-    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
-    return isinstance(error, ResponseError) and code in _OUR_FAULT
-
-
 @asynccontextmanager
-async def serving(url: str, connections: int, timeout: float, name: str = ONLINE_STORE) -> AsyncIterator[RedisServer]:
+async def serving(url: str, timeout: float, name: str = ONLINE_STORE) -> AsyncIterator[RedisServer]:
     """A client of one server; nothing is opened before it is needed. ``name``: in the log and in metrics."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=timeout,  # waiting for a free connection
-        socket_timeout=5.0,  # the timeout of each call is what counts: see send
-        socket_connect_timeout=max(timeout, 0.25),
-        # A retry of a hung server costs the same time again; the answer comes from the log meanwhile.
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
-    client = Redis(connection_pool=pool)
     breaker = Breaker(ONLINE_STORE, name)
-    server = RedisServer(client, breaker, timeout)
+    server = RedisServer(opener(url), breaker, timeout)
     try:
         async with breaker.probing(server.ping):
             yield server
     finally:
-        await client.aclose()
-        await pool.disconnect()
+        await server.close()

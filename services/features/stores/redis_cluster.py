@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
-from redis.exceptions import RedisError
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.redis import Command, LoneServer, RedisServer, RedisStore, serving
+from services.features.stores.redis_link import RefusedError
 from services.runtime.lifecycle import background
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEPENDENCY_UP
@@ -60,7 +60,7 @@ class Cluster(RedisStore):
             with contextlib.suppress(StoreDownError):
                 await self._newer_map()
         answers = await self._spread(commands, extra)
-        moved = [place for place, answer in enumerate(answers) if isinstance(answer, RedisError)]
+        moved = [place for place, answer in enumerate(answers) if isinstance(answer, RefusedError)]
         if not moved:
             return answers
         with contextlib.suppress(StoreDownError):
@@ -68,7 +68,7 @@ class Cluster(RedisStore):
         again = await self._spread([commands[place] for place in moved], extra)
         for place, answer in zip(moved, again, strict=True):
             # On its way from one server to another: back within moments, or in the log.
-            gone = isinstance(answer, RedisError)
+            gone = isinstance(answer, RefusedError)
             answers[place] = StoreDownError(ONLINE_STORE, "slot is moving") if gone else answer
         return answers
 
@@ -176,20 +176,20 @@ class Cluster(RedisStore):
 
 
 @asynccontextmanager
-async def connect(url: str, connections: int, timeout: float) -> AsyncIterator[RedisStore]:
-    """The store at ``url``, of up to ``connections`` to each server. ``timeout``: seconds for each call.
+async def connect(url: str, timeout: float) -> AsyncIterator[RedisStore]:
+    """The store at ``url``. ``timeout``: seconds for each call.
 
     ``redis://host:port/0`` is one server, ``redis://host:port,host:port/?cluster=1`` a cluster, of which these servers,
     or those of them that are up, name all others.
     """
     seeds, server_url = _parsed(url)
     if server_url is None:
-        async with serving(url, connections, timeout) as server:
+        async with serving(url, timeout) as server:
             yield LoneServer(server)
         return
 
     def opener(address: Address) -> AbstractAsyncContextManager[RedisServer]:
-        return serving(server_url(address), connections, timeout, _name(address))
+        return serving(server_url(address), timeout, _name(address))
 
     cluster = Cluster(seeds, opener, max(timeout, 0.25))
     async with background("follow the cluster", cluster.follow()):
