@@ -94,15 +94,17 @@ async def run(sample: int) -> dict[str, Any]:
             truth.shop,
         )
         say(f"{objective}: nDCG@10 {served.mean('ndcg'):.4f}, recall@10 {served.mean('recall'):.4f}")
-    say("the baselines ...")
-    judged = await asyncio.to_thread(compare, truth.task, asked.lists, SERVED, truth.departments)
+    begin = perf_counter()
+    judged = await asyncio.to_thread(compare, truth.task, asked.lists, SERVED, truth.departments, _learns)
     print_table(judged)
     return {
         **headline(judged),
         "train_seconds": round(seconds, 1),
+        "baseline_seconds": round(perf_counter() - begin, 1),
         "p50_ms": percentile(asked.milliseconds, 50),
         "p99_ms": percentile(asked.milliseconds, 99),
         "import_seconds": round(imported, 1),
+        "ask_seconds": round(sum(asked.milliseconds) / 1_000, 1),
         "failed": asked.failed,
         "requests": len(asked.milliseconds),
         "households": {protocol: len(truth.task.wanted[objective]) for protocol, objective in OBJECTIVES.items()},
@@ -160,6 +162,10 @@ async def _train(rest: Rest) -> tuple[dict[str, Any], float]:
     if model["state"] != "ACTIVE":
         raise click.ClickException(f"the model is {model['state']}: {model.get('reason')}")
     return model, perf_counter() - begin
+
+
+def _learns(name: str) -> None:
+    say(f"beside it: {name} ...")
 
 
 class Asked:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from services.recommender.domain.learned import Places
 from services.recommender.domain.retrieving import ANYTHING, NEW
 from services.recommender.evaluate import evaluate
-from services.recommender.training.evaluating.baselines import OWN, baselines, top
+from services.recommender.training.evaluating.baselines import OWN, baselines, lists, top
 from services.recommender.training.evaluating.comparing import METRICS, compare, split, summary
 from services.recommender.training.evaluating.metrics import Shop, judge, paired_bootstrap
 from services.recommender.training.evaluating.offline import SERVED, rehearse
@@ -82,27 +82,40 @@ def test_never_before_leaves_out_what_is_known() -> None:
 
 def test_baselines_recommend_by_their_own_rules() -> None:
     log, _ = shop(users=40)
-    models = baselines(log, NOW)
+    models = {name: learn() for name, learn in baselines(log, NOW).items()}
     assert set(models) == {"popular", OWN, "item kNN", "ALS", "BPR", "EASE"}
     owned = taken(log.of(PURCHASE))
     counts = np.bincount(log.of(PURCHASE).between(NOW - 28 * DAY, NOW).products, minlength=60)
-    assert counts[top(models["popular"](0))[0]] == counts.max()
+    assert counts[top(models["popular"]([0])[0])[0]] == counts.max()
     for user in (0, 1):
-        own = top(models[OWN](user))
+        own = top(models[OWN]([user])[0])
         assert set(own.tolist()) <= set(owned[user].tolist())
         for name, scorer in models.items():
-            fresh = top(scorer(user), owned[user])
+            fresh = lists(scorer, [user], owned)[user]
             assert not set(fresh.tolist()) & set(owned[user].tolist()), name
         # Those of one department never buy of the other: whoever learns from others stays within it.
         for name in ("item kNN", "EASE", "ALS"):
-            assert (top(models[name](user), owned[user])[:3] % 2 == user % 2).all(), name
+            assert (lists(models[name], [user], owned)[user][:3] % 2 == user % 2).all(), name
 
 
 def test_bpr_learns_from_two_weeks_of_a_small_shop() -> None:
     log, _ = shop(users=40)
-    model = baselines(log.between(NOW - 14 * DAY, NOW), NOW)["BPR"]
-    of_their_department = [(top(model(user)) % 2 == user % 2).mean() for user in range(40)]
+    model = baselines(log.between(NOW - 14 * DAY, NOW), NOW)["BPR"]()
+    of_their_department = [(own % 2 == user % 2).mean() for user, own in lists(model, range(40), {}).items()]
     assert np.mean(of_their_department) > 0.9
+
+
+@pytest.mark.parametrize("users", [25, 90])
+def test_ease_scores_as_its_definition_says(users: int) -> None:
+    """Of fewer shoppers than products it goes through the shoppers' Gram matrix, which must give the same."""
+    log, _ = shop(users=users)
+    bought = np.zeros((users, 60))
+    bought[log.users, log.products] = 1.0
+    inverse = np.linalg.inv(bought.T @ bought + 200.0 * np.eye(60))
+    weights = -inverse / np.diag(inverse)[None, :]
+    np.fill_diagonal(weights, 0.0)
+    scores = baselines(log.of(PURCHASE), NOW)["EASE"]()(range(users))
+    np.testing.assert_allclose(scores, np.maximum(bought @ weights, 0.0), atol=1e-5)
 
 
 def test_a_split_knows_the_past_and_the_window() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from services.recommender.domain.learned import Codes, Places
+from services.recommender.domain.learned import Codes
 from services.recommender.domain.retrieving import ANYTHING, NEW
-from services.recommender.training.evaluating.baselines import OWN, baselines, top
+from services.recommender.training.evaluating.baselines import OWN, baselines, lists
 from services.recommender.training.evaluating.metrics import (
     PER_SHOPPER,
     SHOP_WIDE,
@@ -46,22 +46,36 @@ def split(log: Log, instant: float, end: float, *types: int) -> Split:
     return Split(past, instant, histories, {ANYTHING: wanted, NEW: never_before(wanted, histories)})
 
 
-def compare(task: Split, served: Mapping[str, Lists], name: str, departments: Codes) -> Judged:
-    """``served``: the lists of ``name`` by objective; shoppers without one are not judged, by nobody."""
-    models = baselines(task.past, task.instant)
+def _silent(_: str) -> None:
+    """Nobody watches."""
+
+
+def compare(
+    task: Split, served: Mapping[str, Lists], name: str, departments: Codes, report: Callable[[str], None] = _silent
+) -> Judged:
+    """``served``: the lists of ``name`` by objective; shoppers without one are not judged, by nobody.
+
+    ``report`` is told each simple model before it learns: one takes up to half a minute.
+    """
     past = task.past
     shop = Shop(np.bincount(past.products, minlength=len(past.product_ids)).astype(np.float64), departments)
-    none: Places = np.zeros(0, dtype=np.int64)
-    judged: dict[str, dict[str, Judgement]] = {}
-    for objective, lists in served.items():
-        wanted = {user: products for user, products in task.wanted[objective].items() if user in lists}
-        found = judged.setdefault(objective, {name: judge(lists, wanted, task.histories, shop)})
-        for other, scorer in models.items():
+    wanted = {
+        objective: {user: products for user, products in task.wanted[objective].items() if user in own}
+        for objective, own in served.items()
+    }
+    judged = {
+        objective: {name: judge(own, wanted[objective], task.histories, shop)} for objective, own in served.items()
+    }
+    # One model in memory at a time.
+    for other, learn in baselines(past, task.instant).items():
+        report(other)
+        scorer = learn()
+        for objective, found in judged.items():
             if objective == NEW and other == OWN:
                 continue
             bought = task.histories if objective == NEW else {}
-            simple = {user: top(scorer(user), bought.get(user, none)) for user in wanted}
-            found[other] = judge(simple, wanted, task.histories, shop)
+            simple = lists(scorer, list(wanted[objective]), bought)
+            found[other] = judge(simple, wanted[objective], task.histories, shop)
     return judged
 
 
