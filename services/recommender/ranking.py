@@ -24,6 +24,7 @@ from services.recommender.pipeline.finishing import Finisher
 from services.recommender.pipeline.following import follow_catalogue
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.mirror import Mirror
+from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.recommender import Recommender, Stages
 from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
@@ -86,7 +87,7 @@ async def assemble(
     showcase = Showcase(retrieval, catalog, clock)
     mirror = Mirror(retrieval, Assortment(_PRODUCTS_IN_MEMORY, _TEXTS_IN_MEMORY))
     cards = Cards(retrieval, _CARDS_SECONDS, memory=mirror)
-    sources = all_sources(retrieval, SharedLists(retrieval))
+    sources = all_sources(retrieval, TextNeighbours(retrieval, mirror), SharedLists(retrieval))
     models = PostgresModels(database)
     stock = Stock(retrieval.available_ids)
     active_model = ActiveModel(models, stock.align)

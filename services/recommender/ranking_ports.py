@@ -109,6 +109,15 @@ class AssortmentStore(Protocol):
         ...
 
 
+class Neighbourhood(NamedTuple):
+    """Available neighbours by text of one product, with their cosines, in no order; ``vector`` is of its own text."""
+
+    id: str
+    vector: npt.NDArray[np.float16]
+    ids: Sequence[str]
+    cosines: Sequence[float]
+
+
 class Lists(Protocol):
     """Available products in orders that are the same for everyone. The scores of hits are above 0."""
 
@@ -125,11 +134,33 @@ class Lists(Protocol):
         ...
 
 
+class KeptLists(Lists, Protocol):
+    """Lists of which some are in memory."""
+
+    def kept(self, name: str, limit: int) -> list[Hit] | None:
+        """One of them by its name here, ``popular_in:CATEGORY`` for example; None where it has to be asked for."""
+        ...
+
+
+class TextSearch(Protocol):
+    """Available neighbours by text; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
+
+    def at_once(self, anchors: Sequence[Anchor], limit: int) -> list[Hit] | None:
+        """From memory; None where somebody has to be asked."""
+        ...
+
+    async def fetch(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]: ...
+
+
 class Retrieval(Protocol):
     """Searches over the catalogue's vectors and scores. Every answer holds available products only."""
 
     async def semantic(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
         """Neighbours by text; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
+        ...
+
+    async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
+        """At most ``limit`` neighbours of each product; those unknown, or without an embedding, are left out."""
         ...
 
     async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:

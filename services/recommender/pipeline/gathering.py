@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Mapping
+
+from prometheus_client import Counter, Histogram
 
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.serving import ServingConfig, SourceSpec
@@ -32,36 +35,71 @@ async def gather(
     """
     found: dict[str, list[Hit]] = {}
 
-    async def fetch(spec: SourceSpec) -> None:
-        # A page of 100 needs more than the usual number, and reserves.
-        limit = max(spec.limit, 2 * page_size) + hidden
+    def at_once(spec: SourceSpec) -> bool:
+        """Whether that was all."""
         started = time.perf_counter()
         try:
-            source = sources[spec.name]
-            found_now = source.fetch(context, limit)
-            hits = await (found_now if source.asks_nobody else within(spec.deadline, found_now))
+            hits = sources[spec.name].at_once(context, _limit(spec, page_size, hidden))
         except Exception as error:
-            degraded.add(f"candidates:{spec.name}")
-            cause = _cause(error)
-            SOURCE_FAILURES.labels(spec.name, cause).inc()
-            if cause == "bug":
-                log.error("source_failed", source=spec.name, error=type(error).__name__, exc_info=error)
-            return
-        SOURCE_SECONDS.labels(spec.name).observe(time.perf_counter() - started)
-        CANDIDATES.labels(spec.name).inc(len(hits))
+            _failed(spec.name, error, degraded)
+            return True
+        if hits is None:
+            return False
+        _answered(spec.name, started, len(hits))
         found[spec.name] = hits
+        return True
 
-    async with asyncio.TaskGroup() as group:
-        # Those that wait for somebody first: the others answer meanwhile.
-        for spec in config.sources:
-            if not sources[spec.name].asks_nobody:
+    async def fetch(spec: SourceSpec) -> None:
+        started = time.perf_counter()
+        limit = _limit(spec, page_size, hidden)
+        try:
+            hits = await within(spec.deadline, sources[spec.name].fetch(context, limit))
+        except Exception as error:
+            _failed(spec.name, error, degraded)
+        else:
+            _answered(spec.name, started, len(hits))
+            found[spec.name] = hits
+
+    # Those that may have to wait for somebody first: the others answer meanwhile.
+    waiting = [spec for spec in config.sources if not sources[spec.name].asks_nobody and not at_once(spec)]
+    at_work = [spec for spec in config.sources if sources[spec.name].asks_nobody]
+    if waiting:
+        async with asyncio.TaskGroup() as group:
+            for spec in waiting:
                 group.create_task(fetch(spec))
-        await asyncio.sleep(0)
-        for spec in config.sources:
-            if sources[spec.name].asks_nobody:
-                await fetch(spec)
+            await asyncio.sleep(0)
+            for spec in at_work:
+                at_once(spec)
+    else:
+        for spec in at_work:
+            at_once(spec)
     # In the order of the config, not of arrival: the same answers make the same page.
     return {spec.name: found[spec.name] for spec in config.sources if spec.name in found}
+
+
+def _limit(spec: SourceSpec, page_size: int, hidden: int) -> int:
+    # A page of 100 needs more than the usual number, and reserves.
+    return max(spec.limit, 2 * page_size) + hidden
+
+
+@functools.cache
+def _metrics(source: str) -> tuple[Histogram, Counter]:
+    """Of a source, whose names are declared: looking them up takes as long as counting."""
+    return SOURCE_SECONDS.labels(source), CANDIDATES.labels(source)
+
+
+def _answered(source: str, started: float, hits: int) -> None:
+    seconds, candidates = _metrics(source)
+    seconds.observe(time.perf_counter() - started)
+    candidates.inc(hits)
+
+
+def _failed(source: str, error: Exception, degraded: Degraded) -> None:
+    degraded.add(f"candidates:{source}")
+    cause = _cause(error)
+    SOURCE_FAILURES.labels(source, cause).inc()
+    if cause == "bug":
+        log.error("source_failed", source=source, error=type(error).__name__, exc_info=error)
 
 
 def _cause(error: Exception) -> str:

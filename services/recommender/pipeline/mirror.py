@@ -57,10 +57,13 @@ class Mirror:
         self._unembedded: set[str] = set()
         self._following = asyncio.Event()
         self._woken = asyncio.Event()
+        self._passed = False
         # Of the pass under way, the last id that was read; None when none is.
         self._after: str | None = None
         self._next_pass = 0.0
         self._ticked = clock()
+        # Until the next tick: short where a text may be about to be embedded.
+        self._patience = _TICK_SECONDS
 
     def tell(self, news: News) -> None:
         """``news`` hears of what searches by text can newly find, from now on."""
@@ -68,8 +71,9 @@ class Mirror:
 
     @property
     def settled(self) -> bool:
-        """Whether every change made through this process has been read again."""
-        return not self._outdated
+        """Whether everything was read once, and every change made through this process again: from then on ``tell``
+        leaves nothing out that was acknowledged here."""
+        return self._passed and not self._outdated
 
     def ask(self, product_id: str) -> bool:
         """Whether only the store can tell of a product what it is now."""
@@ -133,7 +137,7 @@ class Mirror:
         else:
             self._woken.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_EMBEDDED_SECONDS if self._outdated else _TICK_SECONDS):
+                async with asyncio.timeout(self._patience):
                     await self._woken.wait()
             self._tick()
             return
@@ -163,6 +167,7 @@ class Mirror:
             self._take(rows)
             return
         self._after, self._next_pass = None, started + _PASS_SECONDS
+        self._passed = True
         self.complete = not self.assortment.full
         log.debug("assortment_read", products=len(self.assortment))
 
@@ -180,7 +185,7 @@ class Mirror:
             if row.id in self._returned:
                 self._returned.discard(row.id)
                 news.setdefault(row.id, row)
-        for row in news.values():
+        for row in news.values() if self._passed else ():
             if row.vector is not None:
                 for tell in self._news:
                     tell(row.id, row.vector)
@@ -192,7 +197,9 @@ class Mirror:
         self._ticked = now
         self._returned.update(began)
         self._queue.update(dict.fromkeys((*began, *itertools.islice(self._unembedded, _PAGE))))
+        self._patience = min(2 * self._patience, _TICK_SECONDS)
 
     def _announce(self, product_id: str) -> None:
         self._queue[product_id] = None
+        self._patience = _EMBEDDED_SECONDS
         self._woken.set()

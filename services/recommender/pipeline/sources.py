@@ -3,6 +3,7 @@ and its name in a serving config."""
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from services.recommender.domain.candidates import Hit
 from services.recommender.domain.learned import Learned
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.pipeline.context import Context
-from services.recommender.ranking_ports import Lists, Retrieval
+from services.recommender.ranking_ports import KeptLists, Retrieval, TextSearch
 
 # Each anchor costs an index search that grows with this; so many neighbours of each fill a page of mixed ones.
 _PER_ANCHOR = 20
@@ -35,12 +36,31 @@ class CandidateSource(Protocol):
 
     @property
     def asks_nobody(self) -> bool:
-        """Whether it answers from what the context has, at once: no deadline is worth its price."""
+        """Whether ``at_once`` always answers."""
+        ...
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        """At most ``limit`` hits worth showing, or none when the context has nothing to go by; None where somebody has
+        to be asked: what is in memory is worth no task and no deadline."""
         ...
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        """At most ``limit`` hits worth showing, or none when the context has nothing to go by."""
+        """The same, whoever has to be asked."""
         ...
+
+
+class _InMemory(abc.ABC):
+    """A source that asks nobody."""
+
+    __slots__ = ()
+
+    asks_nobody: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def at_once(self, context: Context, limit: int) -> list[Hit]: ...
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        return self.at_once(context, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +69,30 @@ class Semantic:
 
     name: ClassVar[str] = "semantic"
     asks_nobody: ClassVar[bool] = False
-    retrieval: Retrieval
+    texts: TextSearch
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        if not context.anchors:
+            return []
+        limit = _around_habits(context, limit)
+        hits = self.texts.at_once(context.anchors, _of_each(limit))
+        return None if hits is None else _best(hits, limit)
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if not context.anchors:
             return []
         limit = _around_habits(context, limit)
-        hits = await self.retrieval.semantic(context.anchors, min(limit, max(_PER_ANCHOR, limit // 2)))
-        return _best(hits, limit)
+        return _best(await self.texts.fetch(context.anchors, _of_each(limit)), limit)
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class Around(_InMemory):
     """Neighbours, of one kind that the model version knows, of what is on the page or was viewed, carted or bought."""
 
-    asks_nobody: ClassVar[bool] = True
     name: str
     kind: str
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> list[Hit]:
         if context.version.learned is None:
             return []
         limit = _around_habits(context, limit)
@@ -75,13 +100,12 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(_InMemory):
     """What the model version has learned to fit the shopper in one way, see :mod:`~.domain.personal`."""
 
-    asks_nobody: ClassVar[bool] = True
     name: str
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> list[Hit]:
         person = context.person
         if person is None:
             return []
@@ -101,34 +125,36 @@ class Collaborative:
     asks_nobody: ClassVar[bool] = False
     retrieval: Retrieval
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
         person = context.person
         if person is None or person.vector is None:
             return []
-        if context.version.whole:
-            return await Learnt(self.name).fetch(context, limit)
+        return Learnt(self.name).at_once(context, limit) if context.version.whole else None
+
+    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+        person = context.person
+        if person is None or person.vector is None or context.version.whole:
+            return self.at_once(context, limit) or []
         return await self.retrieval.collaborative(context.version.id, person.vector.astype("float32"), limit)
 
 
 @dataclass(frozen=True, slots=True)
-class BuyAgain:
-    """What the user bought, the most habitual first. Asks nobody: what is sold out falls out with the facts."""
+class BuyAgain(_InMemory):
+    """What the user bought, the most habitual first. What is sold out falls out with the facts."""
 
     name: ClassVar[str] = "buy_again"
-    asks_nobody: ClassVar[bool] = True
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> list[Hit]:
         return _in_order(context.signals.purchases[:limit])
 
 
 @dataclass(frozen=True, slots=True)
-class RecentlyViewed:
-    """What the shopper looked at, the newest first. Asks nobody, as above."""
+class RecentlyViewed(_InMemory):
+    """What the shopper looked at, the newest first."""
 
     name: ClassVar[str] = "recently_viewed"
-    asks_nobody: ClassVar[bool] = True
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> list[Hit]:
         return _in_order(context.signals.recent_views[:limit])
 
 
@@ -138,15 +164,16 @@ class PopularInCategories:
 
     name: ClassVar[str] = "popular_in_categories"
     asks_nobody: ClassVar[bool] = False
-    lists: Lists
+    lists: KeptLists
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        found = [self.lists.kept(f"popular_in:{name}", limit) for name in context.categories]
+        known = [hits for hits in found if hits is not None]
+        return _by_turns(known, limit) if len(known) == len(found) else None
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
-        if not context.categories:
-            return []
         found = await asyncio.gather(*(self.lists.popular_in(name, limit) for name in context.categories))
-        # The best of each category by turns: popularity does not compare across them.
-        by_turns = (hit for row in zip_longest(*found) for hit in row if hit is not None)
-        return [hit._replace(score=float(-place)) for place, hit in enumerate(by_turns)][:limit]
+        return _by_turns(found, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +182,10 @@ class Popular:
 
     name: ClassVar[str] = "popular"
     asks_nobody: ClassVar[bool] = False
-    lists: Lists
+    lists: KeptLists
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        return self.lists.kept(self.name, limit)
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         return await self.lists.popular(limit)
@@ -167,7 +197,10 @@ class Trending:
 
     name: ClassVar[str] = "trending"
     asks_nobody: ClassVar[bool] = False
-    lists: Lists
+    lists: KeptLists
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        return self.lists.kept(self.name, limit)
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         return await self.lists.trending(limit)
@@ -179,16 +212,19 @@ class NewArrivals:
 
     name: ClassVar[str] = "new_arrivals"
     asks_nobody: ClassVar[bool] = False
-    lists: Lists
+    lists: KeptLists
+
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        return self.lists.kept(self.name, limit)
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         return await self.lists.new_arrivals(limit)
 
 
-def all_sources(retrieval: Retrieval, lists: Lists) -> Mapping[str, CandidateSource]:
+def all_sources(retrieval: Retrieval, texts: TextSearch, lists: KeptLists) -> Mapping[str, CandidateSource]:
     """Every source by name."""
     sources: tuple[CandidateSource, ...] = (
-        Semantic(retrieval),
+        Semantic(texts),
         Around("co_chosen", "alike"),
         Around("bought_together", "basket"),
         Collaborative(retrieval),
@@ -207,6 +243,17 @@ def own_history(source: str, signals: UserSignals) -> tuple[str, ...]:
     """The products of the shopper's own that a source of this name lists; none for the others."""
     histories = {BuyAgain.name: signals.purchases, RecentlyViewed.name: signals.recent_views}
     return histories.get(source, ())
+
+
+def _of_each(limit: int) -> int:
+    """How many neighbours of each anchor are asked for."""
+    return min(limit, max(_PER_ANCHOR, limit // 2))
+
+
+def _by_turns(lists: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
+    """The best of each category by turns: popularity does not compare across them."""
+    hits = (hit for row in zip_longest(*lists) for hit in row if hit is not None)
+    return [hit._replace(score=float(-place)) for place, hit in enumerate(hits)][:limit]
 
 
 def _around_habits(context: Context, limit: int) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.signals import Anchor, Card
-from services.recommender.ranking_ports import FactRow
+from services.recommender.ranking_ports import FactRow, Neighbourhood
 from services.recommender.stores.postgres import Database
 
 _SQL = Path(__file__).parents[1] / "sql"
@@ -23,6 +23,7 @@ def _sql(name: str) -> str:
 
 
 _SEMANTIC = _sql("semantic")
+_NEIGHBOURS = _sql("neighbours")
 _COLLABORATIVE = _sql("collaborative")
 _POPULAR = _sql("popular")
 _TRENDING = _sql("trending")
@@ -53,6 +54,13 @@ class PostgresRetrieval:
     async def semantic(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
         ids, weights = _columns(anchors)
         return await self._hits(_SEMANTIC, ids, weights, limit)
+
+    async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
+        rows = await self._fetch(_NEIGHBOURS, list(ids), limit)
+        return [
+            Neighbourhood(id_, _halves(vector).astype(np.float16), near or (), cosines or ())
+            for id_, vector, near, cosines in rows
+        ]
 
     async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
         return await self._hits(_COLLABORATIVE, model_id, vector, limit)

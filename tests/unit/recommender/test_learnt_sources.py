@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.seeing import candidates_of, see
 from services.recommender.pipeline.sources import CandidateSource, all_sources
 from services.recommender.pipeline.stock import Stock
-from services.recommender.stores.retrieval import PostgresRetrieval
 from tests.support.learned import Near, small
 
 IDS = tuple("abcdefgh")
@@ -38,8 +37,8 @@ class Searches:
 
 
 def sources(searches: Searches | None = None) -> dict[str, CandidateSource]:
-    store = cast(PostgresRetrieval, searches or Searches())
-    return dict(all_sources(store, store))
+    store = cast(Any, searches or Searches())
+    return dict(all_sources(store, store, store))
 
 
 def context(version: Version, signals: UserSignals | None = None, **more: object) -> Context:

@@ -73,6 +73,11 @@ class Source:
     hits: Sequence[Hit] = ()
     mood: str = "fine"
 
+    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+        if self.mood == "broken memory":
+            raise KeyError("a bug")
+        return list(self.hits) if self.mood == "in memory" else None
+
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
         if self.mood == "hang":
             await never()
@@ -91,6 +96,30 @@ async def test_sources_that_fail_or_hang_are_left_out_visibly() -> None:
     found = await gather(config, sources, CONTEXT, 10, degraded)
     assert found == {"good": [Hit("x", 1)]}
     assert degraded.names() == ("candidates:broken", "candidates:hung")
+
+
+async def test_who_answers_from_memory_is_not_asked_and_may_fail_as_well() -> None:
+    config = ServingConfig("test", tuple(SourceSpec(name, 10, 0.02, 1.0) for name in ("known", "broken", "asked")))
+    degraded = Degraded()
+    sources = {
+        "known": Source([Hit("x", 1)], "in memory"),
+        "broken": Source(mood="broken memory"),
+        "asked": Source([Hit("y", 1)]),
+    }
+    found = await gather(config, sources, CONTEXT, 10, degraded)
+    assert found == {"known": [Hit("x", 1)], "asked": [Hit("y", 1)]}
+    assert degraded.names() == ("candidates:broken",)
+
+
+def test_a_list_in_memory_needs_nobody_as_long_as_it_is_fresh() -> None:
+    store, clock = Store(popular_hits=[Hit(f"p{n}", -n) for n in range(300)]), Time()
+    lists = SharedLists(store, clock)
+    assert lists.kept("popular", 10) is None
+    asyncio.run(lists.popular(10))
+    assert lists.kept("popular", 10) == store.popular_hits[:10]
+    assert lists.kept("popular", 200) is None
+    clock.now += 2.1
+    assert lists.kept("popular", 10) is None
 
 
 async def test_found_candidates_stand_in_the_order_of_the_config() -> None:
@@ -186,7 +215,7 @@ async def test_an_empty_list_is_not_believed_for_long() -> None:
 
 async def test_categories_take_turns() -> None:
     store = Store()
-    source = all_sources(store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
+    source = all_sources(store, store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
     context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, Version())
     assert [hit.id for hit in await source.fetch(context, 5)] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
 
@@ -194,7 +223,7 @@ async def test_categories_take_turns() -> None:
 @pytest.mark.parametrize("name", ["semantic", "co_chosen", "collaborative", "buy_again", "popular_in_categories"])
 async def test_personal_sources_find_nothing_for_a_stranger_and_ask_nobody(name: str) -> None:
     store = Store()
-    source = all_sources(store, store)[name]  # type: ignore[arg-type]  # the methods that matter
+    source = all_sources(store, store, store)[name]  # type: ignore[arg-type]  # the methods that matter
     assert await source.fetch(Context("", UserSignals(), (), {}, (), {}, Version("m")), 10) == []
     assert store.calls == []
 
