@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from services.features.domain.features import Entity, Feature, OnEvent
 from services.features.domain.relative import Maximum, Relative
@@ -21,10 +22,20 @@ _KEEP_MS = 100
 _PATIENCE = 0.05
 # When the worker is further behind, the levels it keeps are not believed: the log itself is asked.
 _BEHIND_MS = 5_000
+# A look that is further back does not tell whether who was the greatest since has left at this very moment.
+_REMEMBERED_MS = 1_000
 # For so long an older maximum is better than one that may know too much for its instant.
 _UNSURE_MS = 10_000
 # The log takes up to a second; then, for so many times as long as it took, what it said is good enough.
 _REST = 20.0
+
+
+class _Seen(NamedTuple):
+    """What the levels said last, at which instant, and the instant by which they said less than before."""
+
+    level: float | None
+    seen_ms: int
+    lowered_ms: int
 
 
 class Maxima:
@@ -51,8 +62,7 @@ class Maxima:
         self._known: dict[str, Maximum] = {}
         self._looked_ms: dict[str, int] = {}
         self._unsure_since: dict[str, int] = {}
-        # The level that was found last, and the instant by which it was seen to be less than one before.
-        self._found: dict[str, tuple[float | None, int]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._not_before: dict[str, float] = {}
         # Tasks of their own: a look takes as long as it takes, its callers go on with what is known.
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -100,30 +110,41 @@ class Maxima:
             log.error("maximum failed", feature=name, exc_info=error)
 
     async def _refresh(self, entity: Entity, feature: Feature, relative: Relative) -> None:
+        seen = self._seen.get(feature.name)
+        if seen is None or not 0 <= self._clock_ms() - seen.seen_ms < _REMEMBERED_MS:
+            # Whoever leaves between the instant that is claimed and the look at the levels is missing in them, and only
+            # one that is there before can tell.
+            self._seen.pop(feature.name, None)
+            self._see(feature.name, (await self._levels.greatest(feature, None)).level)
         now_ms = self._clock_ms()
         cursor: int | None = None
         waits_since: int | None = None
         with contextlib.suppress(StoreDownError):  # then values come from the log, and so does this
             waits_since, cursor = await self._queue.pending(entity.name, now_ms)
         found = await self._levels.greatest(feature, cursor)
+        lowered_ms = self._see(feature.name, found.level)
         at_ms = _known_until(entity, now_ms, waits_since, found.since_ms)
         if cursor is not None and found.complete and now_ms - at_ms <= _BEHIND_MS:
-            self._believe(feature.name, found, at_ms, now_ms)
+            self._believe(feature.name, found, lowered_ms, at_ms, now_ms)
             return
         if found.complete:  # better than none, until the log has answered
             self._known.setdefault(feature.name, Maximum(found.level, now_ms, False, found.level))
         await self._ask_log(feature, relative, at_ms, whole=cursor is not None)
 
-    def _believe(self, name: str, found: Greatest, at_ms: int, now_ms: int) -> None:
+    def _see(self, name: str, level: float | None) -> int:
+        """The instant from which on this greatest level may be claimed: who was greater before has left by then."""
+        seen, now_ms = self._seen.get(name), self._clock_ms()
+        less = seen is None or (seen.level is not None and (level is None or level < seen.level))
+        lowered_ms = now_ms if seen is None or less else seen.lowered_ms
+        self._seen[name] = _Seen(level, now_ms, lowered_ms)
+        return lowered_ms
+
+    def _believe(self, name: str, found: Greatest, lowered_ms: int, at_ms: int, now_ms: int) -> None:
         """Takes over the greatest level; as of ``at_ms``, unless it may know what came after that.
 
         Then what was known before is right for its own instant. But where the greatest changes all the time, that has
         to end: it is large then, and what a moment adds to it does not show.
         """
-        level, lowered_ms = self._found.get(name, (found.level, 0))
-        if level is not None and (found.level is None or found.level < level):
-            lowered_ms = self._clock_ms()  # at some time before: who was greater has left, or became less
-        self._found[name] = found.level, lowered_ms
         if max(found.computed_ms, lowered_ms) <= at_ms:
             self._unsure_since.pop(name, None)
         elif now_ms - self._unsure_since.setdefault(name, now_ms) <= _UNSURE_MS:

@@ -29,8 +29,10 @@ class Stores:
         self.now_ms = NOW
         self.pending_ = Pending(None, 7)
         self.greatest_ = Greatest(True, 3.0, 0, None)
+        self.leaves: float | None = None  # the level that is left when the greatest leaves amid a look
         self.in_log = 8.0
         self.queue_down = self.log_down = self.log_hangs = False
+        self.ticking = False  # each answer takes a millisecond
         self.asked: list[int] = []
         self.looks = 0
         self.flowing = asyncio.Event()
@@ -40,14 +42,18 @@ class Stores:
     async def pending(self, entity: str, now_ms: int) -> Pending:
         self.looks += 1
         await self.flowing.wait()
+        self.now_ms += self.ticking
         if self.queue_down:
             raise StoreDownError(ONLINE_STORE, "gone")
         return self.pending_
 
     async def greatest(self, wanted: Feature, cursor: int | None) -> Greatest:
-        assert cursor == (None if self.queue_down else self.pending_.cursor)
+        assert cursor in (None, self.pending_.cursor)
         if self.log_down:
             raise StoreDownError(EVENT_LOG, "gone")
+        self.now_ms += self.ticking
+        if cursor is not None and self.leaves is not None:
+            self.greatest_ = self.greatest_._replace(level=self.leaves)
         return self.greatest_
 
     async def maximum(self, wanted: Feature, instants: Sequence[int]) -> dict[int, float]:
@@ -70,6 +76,16 @@ async def test_with_nothing_waiting_it_is_of_now() -> None:
     assert stores.asked == []
 
 
+async def test_who_asks_once_an_hour_is_told_of_now_too() -> None:
+    stores = Stores()
+    stores.ticking = True
+    for _ in range(2):
+        stores.now_ms += HOUR
+        known = await stores.known()
+        assert known is not None
+        assert (known.whole, stores.now_ms - known.at_ms) == (True, 2)  # from before the two answers
+
+
 async def test_it_is_kept_for_a_moment_and_looked_up_once_for_all() -> None:
     stores = Stores()
     first = await stores.known()
@@ -83,12 +99,14 @@ async def test_it_is_kept_for_a_moment_and_looked_up_once_for_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waits", "arrived", "at"), [(NOW + 70, None, NOW + 69), (None, NOW + 60, NOW + 59), (NOW + 70, NOW + 90, NOW + 69)]
+    ("waits", "arrived", "at"),
+    [(NOW + 170, None, NOW + 169), (None, NOW + 160, NOW + 159), (NOW + 170, NOW + 190, NOW + 169)],
 )
 async def test_it_is_of_before_what_waits_and_what_may_be_unmarked(
     waits: int | None, arrived: int | None, at: int
 ) -> None:
     stores = Stores()
+    await stores.known()
     stores.pending_ = Pending(waits, 7)
     stores.greatest_ = Greatest(True, 3.0, 0, arrived)
     assert await stores.known() == Maximum(3.0, at, True, 3.0)
@@ -96,8 +114,9 @@ async def test_it_is_of_before_what_waits_and_what_may_be_unmarked(
 
 async def test_where_marks_are_due_later_it_is_of_earlier() -> None:
     stores = Stores()
-    stores.now_ms += 100
     entity = Entity("User", 10, {FAME.name: FAME, "r": feature(3)}, "", "", None)
+    await stores.maxima.of(entity, [FAME])
+    stores.now_ms += SETTLE_MS
     known = await stores.maxima.of(entity, [FAME])
     assert known[FAME.name].at_ms == stores.now_ms - SETTLE_MS
 
@@ -153,6 +172,32 @@ async def test_that_the_greatest_has_left_is_taken_from_then_on_only() -> None:
     assert await stores.known() == Maximum(2.0, stores.now_ms, True, 2.0)
     stores.greatest_ = Greatest(True, None, 0, None)
     assert await stores.known() == Maximum(None, stores.now_ms, True, None)
+
+
+@pytest.mark.parametrize("unasked_ms", [None, HOUR])
+async def test_that_the_greatest_leaves_amid_a_look_is_noticed_by_the_first_one_too(unasked_ms: int | None) -> None:
+    """Nobody has looked before, or nobody since it became the greatest: no look tells that there was a greater one."""
+    stores = Stores()
+    before = None
+    if unasked_ms is not None:
+        stores.greatest_ = Greatest(True, 2.0, 0, None)
+        before = await stores.known()
+        stores.now_ms += unasked_ms
+    stores.greatest_, stores.leaves = Greatest(True, 3.0, 0, None), 2.0
+    stores.ticking = True
+    known = await stores.known()
+    left_ms = stores.now_ms
+    assert known is not None
+    assert known == (Maximum(2.0, known.at_ms, False, 2.0) if before is None else before)
+    known = await stores.known()
+    assert known is not None
+    assert (known.level, known.whole, known.at_ms > left_ms) == (2.0, True, True)
+
+
+async def test_of_what_was_before_the_first_look_it_knows_nothing() -> None:
+    stores = Stores()
+    stores.pending_ = Pending(NOW + 50, 7)
+    assert await stores.known() == Maximum(3.0, stores.now_ms, False, 3.0)
 
 
 async def test_where_the_greatest_changes_all_the_time_it_is_taken_in_the_end() -> None:
