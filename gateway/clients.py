@@ -13,11 +13,13 @@ from windowshop.features.v1 import features_pb2
 from windowshop.recommender.v1 import catalog_pb2, model_pb2, privacy_pb2, recommendation_pb2, serving_config_pb2
 
 from gateway.coalescing import CoalescedReads
+from gateway.routes import Timeout
 from gateway.settings import GatewaySettings
 from services.runtime.client import channel
+from services.runtime.streams import StreamedCalls
 
 FEATURES, RECOMMENDER = "features", "recommender"
-_COALESCED, _BATCH = "FeatureService.GetFeatures", "FeatureService.BatchGetFeatures"
+_BATCH, _STREAM = "FeatureService.BatchGetFeatures", "FeatureService.ReadFeatures"
 
 UnaryCall = Callable[..., Awaitable[Any]]
 StreamCall = Callable[..., "grpc.aio.StreamUnaryCall[Any, Any]"]
@@ -87,12 +89,21 @@ class Clients:
             RECOMMENDER: channel(settings.recommender_address, once=[RPCS[name].path for name in ONCE]),
         }
         self._reached: set[str] = set()
+        stream = RPCS[_STREAM]
+        self._batches: StreamedCalls[Any, Any] = StreamedCalls(
+            self._channels[stream.service].stream_stream(stream.path, **_serializers(stream)),
+            self._unary(RPCS[_BATCH]),
+            lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
+            lambda response: response.answer,
+        )
+        # Reads of single entities, together.
+        self.reads = CoalescedReads(
+            self._unary(RPCS["FeatureService.GetFeatures"]), self._batches, Timeout.READ.value or 0.0
+        )
 
     def unary(self, rpc: Rpc) -> UnaryCall:
         """The callable of a unary RPC; made once per route, not per request."""
-        if rpc.name == _COALESCED:
-            return CoalescedReads(self._unary(rpc), self._unary(RPCS[_BATCH]))
-        return self._unary(rpc)
+        return self._batches if rpc.name == _BATCH else self._unary(rpc)
 
     def _unary(self, rpc: Rpc) -> UnaryCall:
         call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))
@@ -119,5 +130,6 @@ class Clients:
 
     async def close(self) -> None:
         """Ends the channels; calls still under way are cancelled."""
+        await self._batches.close()
         for opened in self._channels.values():
             await opened.close()

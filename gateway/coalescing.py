@@ -1,123 +1,158 @@
-"""Concurrent reads of single entities share calls: what comes while others are under way goes as one batch.
+"""Concurrent reads of single entities share batches: what arrives in one turn of the event loop is asked together.
 
-A call costs the same for one entity as for some; under load it is most of what a read costs. Alone, a read is sent as
-it is, at once. Answers are those of single reads: whatever a batch cannot say in the same words is asked again alone.
+A message to the feature service costs nearly the same for one entity as for some; under load it is most of what a read
+costs. Alone, a read is asked at once. Answers are those of single reads: whatever a batch cannot say in the same words
+is asked again alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 import grpc
+import msgspec
+import structlog
 from windowshop.features.v1 import features_pb2 as pb
 
-from gateway.transcoding.rows import rows
+from gateway.transcoding.features import feature_values, rows
+from services.runtime.interceptors import current_request_id
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# Calls of one kind under way, beyond which reads wait for the next batch. Each waits for one call at most: a batch that
-# has to compute holds up what comes into its lane, not the others.
+# Batches of one kind under way, beyond which reads wait for the next one: one is at the service while another is
+# written here. A batch that has to compute holds up what comes into its lane, not the others.
 LANES = 3
-# Entities of a batch: half a millisecond of work, and few enough that a slow one keeps few waiting.
+# Entities of a batch: a millisecond of work, and few enough that a slow one keeps few waiting.
 MOST = 64
-# Seconds without batches after an answer that lacked a store: what is degraded is said of each read by itself.
+# Seconds without batches after an answer that lacked a store or did not come in time: what is degraded is said of each
+# read by itself.
 _ALONE = 1.0
-# Of a read's time, that it waits for others; then it goes alone. Behind calls that wait for a log that hangs it would
-# miss its own deadline, with all that it asks for at hand.
-_WAIT = 0.2
+# Of a read's time, that a batch has; then its reads go alone. Beside one that waits for a log that hangs the others
+# would miss their own deadline, with all that they ask for at hand.
+_SHARE = 0.4
 
 # Entity type and features.
-_Kind = tuple[str, tuple[str, ...]]
+Kind = tuple[str, tuple[str, ...]]
+# Takes the answer as JSON; None: there is none that is the same for a read alone.
+Told = Callable[[bytes | None], object]
+
+_encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     id: str
-    # None: ask alone.
-    answer: asyncio.Future[pb.GetFeaturesResponse | None]
+    told: Told
+    request_id: str | None
+
+
+class _Group:
+    """The reads of one kind."""
+
+    __slots__ = ("kind", "scheduled", "under_way", "waiting")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.waiting: list[_Waiting] = []
+        self.under_way = 0
+        self.scheduled = False
 
 
 class CoalescedReads:
-    """GetFeatures, called as the stub's callable is."""
+    """GetFeatures in the documented JSON."""
 
-    def __init__(self, one: Any, many: Any) -> None:
-        """``one`` and ``many``: the callables of GetFeatures and BatchGetFeatures."""
+    def __init__(self, one: Callable[..., Awaitable[Any]], many: Callable[..., Awaitable[Any]], seconds: float) -> None:
+        """``one`` and ``many``: the callables of GetFeatures and BatchGetFeatures; a read has ``seconds``."""
         self._one = one
         self._many = many
-        self._under_way: Counter[_Kind] = Counter()
-        self._waiting: defaultdict[_Kind, deque[_Waiting]] = defaultdict(deque)
+        self._seconds = seconds
+        self._groups: dict[Kind, _Group] = {}
         self._batches: set[asyncio.Task[None]] = set()
         self._alone_until = 0.0
 
-    async def __call__(self, request: pb.GetFeaturesRequest, *, timeout: float) -> pb.GetFeaturesResponse:
-        """The answer within ``timeout`` seconds; raises the service's error."""
-        kind = request.entity, tuple(request.features)
-        if time.monotonic() < self._alone_until:
-            return await self._alone(request, timeout)
-        if self._under_way[kind] < LANES:
-            self._under_way[kind] += 1
-            try:
-                return await self._alone(request, timeout)
-            finally:
-                self._free(kind, timeout)
-        end = time.monotonic() + timeout
-        waiting = _Waiting(request.id, asyncio.get_running_loop().create_future())
-        self._waiting[kind].append(waiting)
-        answer = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout * _WAIT):
-                answer = await waiting.answer
-        return await self._alone(request, end - time.monotonic()) if answer is None else answer
+    async def read(self, request: pb.GetFeaturesRequest, asked: float | None = None) -> bytes:
+        """The answer's JSON; raises the service's error. ``asked``: the instant (of time.perf_counter) since which a
+        batch was tried that could not tell."""
+        end = (time.perf_counter() if asked is None else asked) + self._seconds
+        if asked is None and self.together():
+            future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
-    async def _alone(self, request: pb.GetFeaturesRequest, timeout: float) -> pb.GetFeaturesResponse:
-        answer: pb.GetFeaturesResponse = await self._one(request, timeout=timeout)
+            def told(body: bytes | None) -> None:
+                if not future.done():  # else its caller has left
+                    future.set_result(body)
+
+            self.ask((request.entity, tuple(request.features)), request.id, told, current_request_id())
+            body = await future
+            if body is not None:
+                return body
+        answer: pb.GetFeaturesResponse = await self._one(request, timeout=max(0.001, end - time.perf_counter()))
         if answer.degraded:
-            self._alone_until = time.monotonic() + _ALONE
-        return answer
+            self._part()
+        return _encode(feature_values(answer, request))
 
-    def _free(self, kind: _Kind, timeout: float) -> None:
-        """A lane has become free: those who wait take it together."""
-        queue = self._waiting[kind]
-        group: list[_Waiting] = []
-        while queue and len(group) < MOST:
-            waiting = queue.popleft()
-            if not waiting.answer.done():  # else its caller has left
-                group.append(waiting)
-        if not group:
-            self._under_way[kind] -= 1
-            if not self._under_way[kind]:
-                del self._under_way[kind], self._waiting[kind]  # kinds are of the callers' making
-            return
-        # In nobody's context: the call is of all of them, and its request id not one of theirs.
-        task = contextvars.Context().run(asyncio.create_task, self._batch(kind, group, timeout))
-        self._batches.add(task)
-        task.add_done_callback(self._batches.discard)
+    def together(self) -> bool:
+        """Whether batches are tried now."""
+        return time.monotonic() >= self._alone_until
 
-    async def _batch(self, kind: _Kind, group: Sequence[_Waiting], timeout: float) -> None:
-        found: dict[str, pb.GetFeaturesResponse] = {}
+    def _part(self) -> None:
+        self._alone_until = time.monotonic() + _ALONE
+
+    def ask(self, kind: Kind, entity_id: str, told: Told, request_id: str | None) -> None:
+        """Calls ``told``, from another turn of the loop, with what a batch says of an entity."""
+        group = self._groups.get(kind)
+        if group is None:
+            group = self._groups[kind] = _Group(kind)
+        group.waiting.append(_Waiting(entity_id, told, request_id))
+        if not group.scheduled and group.under_way < LANES:
+            group.scheduled = True
+            asyncio.get_running_loop().call_soon(self._send, group)
+
+    def _send(self, group: _Group) -> None:
+        """What waits goes into the lanes that are free."""
+        group.scheduled = False
+        if not self.together():  # since they came
+            waiting, group.waiting = group.waiting, []
+            for one in waiting:
+                one.told(None)
+        while group.waiting and group.under_way < LANES:
+            batch, group.waiting = group.waiting[:MOST], group.waiting[MOST:]
+            group.under_way += 1
+            # In nobody's context: the batch is of all of them, and its request id not one of theirs.
+            context = contextvars.Context()
+            if len(batch) == 1 and batch[0].request_id:
+                context.run(structlog.contextvars.bind_contextvars, request_id=batch[0].request_id)
+            task = context.run(asyncio.create_task, self._batch(group, batch))
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+        if not group.under_way and not group.waiting:
+            self._groups.pop(group.kind, None)  # kinds are of the callers' making
+
+    async def _batch(self, group: _Group, batch: list[_Waiting]) -> None:
+        found: dict[str, dict[str, Any]] = {}
         try:
-            found = await self._ask(kind, list(dict.fromkeys(waiting.id for waiting in group)), timeout)
+            found = await self._rows(group.kind, list(dict.fromkeys([one.id for one in batch])))
         except grpc.aio.AioRpcError as error:  # whose it is shows when each asks alone
-            log.debug("batch failed", code=error.code().name, reads=len(group))
+            log.debug("batch failed", code=error.code().name, reads=len(batch))
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._part()
+        except Exception as error:
+            log.error("batch failed", reads=len(batch), exc_info=error)
         finally:
-            for waiting in group:
-                if not waiting.answer.done():
-                    waiting.answer.set_result(found.get(waiting.id))
-            self._free(kind, timeout)
+            group.under_way -= 1
+            self._send(group)  # before the answers are written: the next one is worked on meanwhile
+            for one in batch:
+                row = found.get(one.id)
+                one.told(None if row is None else _encode(row))
 
-    async def _ask(self, kind: _Kind, ids: list[str], timeout: float) -> dict[str, pb.GetFeaturesResponse]:
+    async def _rows(self, kind: Kind, ids: list[str]) -> dict[str, dict[str, Any]]:
         entity, features = kind
         request = pb.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
-        answer: pb.BatchGetFeaturesResponse = await self._many(request, timeout=timeout)
+        answer: pb.BatchGetFeaturesResponse = await self._many(request, timeout=self._seconds * _SHARE)
         if answer.degraded:
-            self._alone_until = time.monotonic() + _ALONE
+            self._part()
             return {}
-        return rows(answer, time.time_ns() // 1_000_000)
+        return rows(answer, bool(features), time.time_ns() // 1_000_000)

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -31,15 +32,30 @@ IN_FLIGHT = Gauge(
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# The instant, of time.perf_counter, since when a request has been waiting that batches of reads could not answer.
+SINCE_KEY = web.RequestKey("since", float)
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Anything can stand for a method in a request; a label must not grow with it.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
 # Asked every few seconds for ever.
 _QUIET = frozenset({"/livez", "/readyz"})
+# Reads are told of when they fail or take longer than this, in seconds: the promise. Thousands of good ones a second
+# are debug; how many there were and how long they took, the metric says.
+PROMISE = 0.05
+_READS = ("GET", "HEAD")
+_READ_VERB = ":batchGet"
 UNMATCHED = "unmatched"
-_CLIENT_LEFT = 499
+CLIENT_LEFT = 499
 
 log = get_logger(__name__)
+
+
+@runtime_checkable
+class Since(Protocol):
+    """A connection that may have had a request for a while."""
+
+    def since(self) -> float | None:
+        """See SINCE_KEY; None: not at all."""
 
 
 class Edge:
@@ -59,8 +75,11 @@ class Edge:
 
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
+        since = request.protocol.since() if isinstance(request.protocol, Since) else None
+        if since is not None:
+            request[SINCE_KEY] = started = since
         given = request.headers.get(REQUEST_ID)
-        request_id = given if given is not None and _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if given is not None and SANE_ID.fullmatch(given) else uuid.uuid4().hex
         request[REQUEST_ID_KEY] = request_id
         # Each request is a task of its own: the binding ends with it.
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -70,7 +89,7 @@ class Edge:
         try:
             response = await handler(request)
         except asyncio.CancelledError:
-            _record(request, _CLIENT_LEFT, started, None, None)
+            _record(request, CLIENT_LEFT, started, None, None)
             raise
         except Exception as error:
             raised, problem = error, problems.from_exception(error)
@@ -116,6 +135,11 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
     return response
 
 
+def _is_good_read(request: web.Request, status: int, seconds: float) -> bool:
+    read = request.method in _READS or request.path.endswith(_READ_VERB)
+    return read and status < 400 and seconds < PROMISE
+
+
 def _record(
     request: web.Request,
     status: int,
@@ -129,7 +153,7 @@ def _record(
     method = request.method if request.method in _METHODS else "OTHER"
     SECONDS.labels(method, route, status).observe(seconds)
     if problem is None:
-        write = log.debug if route in _QUIET else log.info
+        write = log.debug if route in _QUIET or _is_good_read(request, status, seconds) else log.info
         write("http", method=method, route=route, path=request.path[:200], status=status, seconds=round(seconds, 6))
         return
     bug = problem.error_hash is not None

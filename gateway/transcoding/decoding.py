@@ -31,6 +31,7 @@ _RANGES = {
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+_NO_TEXT = "must be a text"
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -105,6 +106,15 @@ def _scalar_setter(field: FieldDescriptor) -> Setter:
 
 def _repeated_scalar_setter(field: FieldDescriptor) -> Setter:
     name, convert = field.name, _converter(field)
+    if convert is _string:  # ids by the hundred
+
+        def set_texts(message: Message, value: Json, path: str) -> None:
+            for index, item in enumerate(_list(value, path)):
+                if type(item) is not str:
+                    raise invalid_value(f"{path}[{index}]", _NO_TEXT)
+            getattr(message, name).extend(value)
+
+        return set_texts
 
     def set_scalars(message: Message, value: Json, path: str) -> None:
         items = _list(value, path)
@@ -191,7 +201,7 @@ def _converter(field: FieldDescriptor) -> Convert:
 
 def _string(value: Json, path: str) -> str:
     if type(value) is not str:
-        raise invalid_value(path, "must be a text")
+        raise invalid_value(path, _NO_TEXT)
     return value
 
 

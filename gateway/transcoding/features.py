@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from windowshop.features.v1 import features_pb2 as pb
@@ -13,6 +14,8 @@ _STATUSES = {value.number: value.name for value in pb.FeatureStatus.DESCRIPTOR.v
 _TYPES = {value.number: value.name for value in pb.FeatureType.DESCRIPTOR.values}
 # The statuses under which a value is served; under any other one the value is null.
 _SERVED = frozenset({pb.PRESENT, pb.STALE, pb.DEFAULT})
+# A single read is an error then, in the service's words.
+_ERRORS = frozenset({pb.NOT_FOUND, pb.UNAVAILABLE})
 _COLUMNS = {
     pb.INT: "int_values",
     pb.DOUBLE: "double_values",
@@ -66,15 +69,59 @@ def feature_columns(response: pb.BatchGetFeaturesResponse, _: pb.BatchGetFeature
 def _column(column: pb.FeatureColumn) -> dict[str, Any]:
     # The numbers are the same few again and again.
     statuses = list(column.statuses)
-    values: Iterable[Any] = getattr(column, _COLUMNS[column.type])
-    if column.type not in _PLAIN:
-        values = [_structured(value) for value in values]
     return {
         "type": _TYPES[column.type],
-        "values": [value if status in _SERVED else None for value, status in zip(values, statuses, strict=True)],
+        "values": _values(column, statuses),
         "statuses": [_STATUSES.get(status, status) for status in statuses],
         "computedAt": [format_millis(millis) if millis else None for millis in column.computed_at_ms],
         "refreshSeconds": column.refresh_seconds,
+    }
+
+
+def _values(column: pb.FeatureColumn, statuses: list[Any]) -> list[Any]:
+    values: Iterable[Any] = getattr(column, _COLUMNS[column.type])
+    if column.type not in _PLAIN:
+        values = [_structured(value) for value in values]
+    return [value if status in _SERVED else None for value, status in zip(values, statuses, strict=True)]
+
+
+def rows(batch: pb.BatchGetFeaturesResponse, asked: bool, now_ms: int) -> dict[str, dict[str, Any]]:
+    """By id, what :func:`feature_values` says of a single answer given at ``now_ms`` (since 1970).
+
+    Without the ids of which a single read is an error; without columns nobody can tell which these are. ``asked``:
+    features were named, else they are all.
+    """
+    if not batch.columns:
+        return {}
+    wrong: set[int] = set()
+    columns = []
+    for column in batch.columns:
+        statuses = list(column.statuses)
+        if not _ERRORS.isdisjoint(statuses):
+            wrong.update(place for place, status in enumerate(statuses) if status in _ERRORS)
+        refresh = column.refresh_seconds
+        metadata = [
+            {
+                "status": _STATUSES.get(status, status),
+                "computedAt": format_millis(millis) if millis else None,
+                "ageSeconds": max(0, now_ms - millis) / 1_000 if millis else None,
+                "refreshSeconds": refresh,
+            }
+            for status, millis in zip(statuses, column.computed_at_ms, strict=True)
+        ]
+        columns.append((column.feature, _values(column, statuses), metadata))
+    if not asked:
+        columns.sort(key=itemgetter(0))
+    entity = batch.entity
+    return {
+        entity_id: {
+            "entity": entity,
+            "id": entity_id,
+            "features": {name: values[place] for name, values, _ in columns},
+            "metadata": {name: metadata[place] for name, _, metadata in columns},
+        }
+        for place, entity_id in enumerate(batch.ids)
+        if place not in wrong
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -27,7 +28,7 @@ def parse_instant(text: str) -> tuple[int, int]:
 
 def format_instant(seconds: int, nanos: int) -> str:
     """The instant in UTC with ``Z`` and 0, 3, 6 or 9 digits of a second, as proto3 JSON has it."""
-    text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    text = _to_the_second(seconds)
     if nanos == 0:
         return text + "Z"
     digits = f"{nanos:09d}"
@@ -39,4 +40,10 @@ def format_instant(seconds: int, nanos: int) -> str:
 def format_millis(millis: int) -> str:
     """:func:`format_instant` of milliseconds since 1970."""
     seconds, rest = divmod(millis, 1000)
-    return format_instant(seconds, rest * 1_000_000)
+    return f"{_to_the_second(seconds)}.{rest:03d}Z" if rest else _to_the_second(seconds) + "Z"
+
+
+# Values are of the last minutes, some hundreds of them to a second.
+@lru_cache(4096)
+def _to_the_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]

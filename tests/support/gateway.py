@@ -14,11 +14,15 @@ import grpc
 import structlog
 from aiohttp import web
 from google.protobuf.message_factory import GetMessageClass
+from windowshop.features.v1 import features_pb2 as features
 
 from gateway.app import Readiness, application, new_runner
 from gateway.clients import FEATURES, RECOMMENDER, RPCS, Clients, Rpc
 from gateway.settings import GatewaySettings
+from services.runtime import exchanges
+from services.runtime.errors import ServiceError
 from services.runtime.server import Server
+from tests.support.columns import batch_of
 from tests.support.waiting import eventually
 
 Answer = Callable[[Any], Any]
@@ -57,7 +61,7 @@ class Backend:
         async def unary(request: Any, context: Any) -> Any:
             self._note(request, context)
             with self._noting_cancellation(name):
-                return await self._answer(name, request)
+                return await (self._batch(request) if name == "BatchGetFeatures" else self._answer(name, request))
 
         async def stream(requests: AsyncIterator[Any], context: Any) -> Any:
             received = []
@@ -74,9 +78,40 @@ class Backend:
                 self.completed.append(received)
                 return await self._answer(name, received)
 
+        async def read(request: features.ReadFeaturesRequest, _: float) -> features.ReadFeaturesResponse:
+            self.requests.append(request.read)
+            self.request_ids.append(request.request_id or None)
+            with self._noting_cancellation(name):
+                batch = await self._batch(request.read)
+            return features.ReadFeaturesResponse(number=request.number, answer=batch)
+
+        async def connection(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async for response in exchanges.answers(
+                requests, read, lambda request, error: features.ReadFeaturesResponse(number=request.number, error=error)
+            ):
+                yield response
+
+        if name == "ReadFeatures":
+            return grpc.stream_stream_rpc_method_handler(connection, **serializers)
         if name.startswith("Import"):
             return grpc.stream_unary_rpc_method_handler(stream, **serializers)
         return grpc.unary_unary_rpc_method_handler(unary, **serializers)
+
+    async def _batch(self, request: features.BatchGetFeaturesRequest) -> features.BatchGetFeaturesResponse:
+        """Of users what GetFeatures says of each: the gateway asks for them together."""
+        if request.entity != "User":
+            answer: features.BatchGetFeaturesResponse = await self._answer("BatchGetFeatures", request)
+            return answer
+        singles: list[features.GetFeaturesResponse | None] = []
+        for entity_id in request.ids:
+            one = features.GetFeaturesRequest(entity=request.entity, id=entity_id, features=request.features)
+            try:
+                singles.append(await self._answer("GetFeatures", one))
+            except ServiceError as error:
+                if error.reason != "ENTITY_NOT_FOUND":
+                    raise
+                singles.append(None)
+        return batch_of(request, singles)
 
     async def _answer(self, name: str, request: Any) -> Any:
         answer = self.answers[name](request)

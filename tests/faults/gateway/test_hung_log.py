@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from urllib.parse import urlsplit
 
 import grpc
@@ -25,13 +26,12 @@ async def test_nobody_misses_the_deadline_behind_others(postgres: PostgresServer
         # As it is set in production: a statement has ten seconds.
         running_server(dsn.replace(f":{target}/", f":{proxy.port}/"), valkey.url) as server,
     ):
-        reads = CoalescedReads(server.stub.GetFeatures, server.stub.BatchGetFeatures)
+        reads = CoalescedReads(server.stub.GetFeatures, server.stub.BatchGetFeatures, 1.0)
 
         async def read(user: str) -> tuple[int, str, list[str]]:
             request = pb.GetFeaturesRequest(entity="User", id=user, features=[COUNT])
-            answer = await reads(request, timeout=1.0)
-            value = answer.features[COUNT]
-            return value.int_value, pb.FeatureStatus.Name(value.status), list(answer.degraded)
+            answer = json.loads(await reads.read(request))
+            return answer["features"][COUNT], answer["metadata"][COUNT]["status"], answer.get("degraded", [])
 
         dirty = [f"dirty{n}" for n in range(LANES + 5)]
         good = [f"good{n}" for n in range(5)]

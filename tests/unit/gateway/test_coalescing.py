@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
+import structlog
 from windowshop.features.v1 import features_pb2 as pb
 
-from gateway.coalescing import LANES, CoalescedReads
-from gateway.transcoding.rows import rows
+from gateway.coalescing import LANES, MOST, CoalescedReads
+from gateway.transcoding.features import feature_values, rows
 from services.features import transcoding
 from services.features.definitions import load
 from services.features.domain.features import Feature, FeatureType, Reading, Status, Table
+from services.runtime.interceptors import current_request_id
+from tests.support.columns import batch_of
 from tests.support.waiting import eventually
 from tests.unit.features.test_values import feature
 
@@ -27,6 +32,7 @@ class Service:
         self.alone: list[str] = []
         self.timeouts: list[float] = []
         self.together: list[list[str]] = []
+        self.request_ids: list[str | None] = []
         self.gate = asyncio.Event()
         self.degraded: list[str] = []
 
@@ -44,7 +50,12 @@ class Service:
 
     async def many(self, request: pb.BatchGetFeaturesRequest, *, timeout: float) -> pb.BatchGetFeaturesResponse:
         self.together.append(list(request.ids))
-        await self.gate.wait()
+        self.request_ids.append(current_request_id())
+        try:
+            async with asyncio.timeout(timeout):
+                await self.gate.wait()
+        except TimeoutError:
+            raise failure(grpc.StatusCode.DEADLINE_EXCEEDED, "late") from None
         if any(i.startswith("bad") for i in request.ids):
             raise failure(grpc.StatusCode.INVALID_ARGUMENT, "ids[0]")
         statuses = [pb.NOT_FOUND if i.startswith("no") else pb.PRESENT for i in request.ids]
@@ -61,7 +72,7 @@ def failure(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
     return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
-Read = Callable[..., "asyncio.Task[pb.GetFeaturesResponse]"]
+Read = Callable[..., "asyncio.Task[bytes]"]
 
 
 async def turns() -> None:
@@ -74,92 +85,113 @@ def service() -> Service:
     return Service()
 
 
-@pytest.fixture
-def read(service: Service) -> Read:
-    reads = CoalescedReads(service.one, service.many)
+def reader(service: Service, seconds: float = 5.0) -> Read:
+    reads = CoalescedReads(service.one, service.many, seconds)
 
-    def start(entity_id: str, *features: str, timeout: float = 5.0) -> asyncio.Task[pb.GetFeaturesResponse]:
-        request = pb.GetFeaturesRequest(entity="User", id=entity_id, features=features)
-        return asyncio.create_task(reads(request, timeout=timeout))
+    def start(entity_id: str, *features: str) -> asyncio.Task[bytes]:
+        return asyncio.create_task(reads.read(pb.GetFeaturesRequest(entity="User", id=entity_id, features=features)))
 
     return start
 
 
-async def fill(read: Read) -> list[asyncio.Task[pb.GetFeaturesResponse]]:
-    """Every lane has a read of its own."""
-    started = [read(f"first{n}") for n in range(LANES)]
-    await turns()
+@pytest.fixture
+def read(service: Service) -> Read:
+    return reader(service)
+
+
+async def fill(read: Read) -> list[asyncio.Task[bytes]]:
+    """Every lane has a batch."""
+    started = []
+    for n in range(LANES):
+        started.append(read(f"first{n}"))
+        await turns()
     return started
 
 
-def ids(answers: list[pb.GetFeaturesResponse]) -> list[str]:
-    return [answer.features["f"].string_value for answer in answers]
+def ids(answers: list[bytes]) -> list[str]:
+    return [json.loads(answer)["features"]["f"] for answer in answers]
 
 
-async def test_a_read_alone_is_sent_as_it_is_and_at_once(service: Service, read: Read) -> None:
+async def test_what_comes_in_one_turn_goes_together_and_at_once(service: Service, read: Read) -> None:
     service.gate.set()
-    assert ids([await read("a"), await read("b")]) == ["a", "b"]
-    assert (service.alone, service.together) == (["a", "b"], [])
+    assert ids(await asyncio.gather(*(read(i) for i in ("a", "b", "a", "c")))) == ["a", "b", "a", "c"]
+    assert (service.alone, service.together) == ([], [["a", "b", "c"]])
 
 
-async def test_what_comes_meanwhile_goes_together(service: Service, read: Read) -> None:
+async def test_what_comes_in_another_turn_does_not_wait_for_it(service: Service, read: Read) -> None:
     first = await fill(read)
-    more = [read(i) for i in ("a", "b", "a", "c")]
-    await turns()
-    assert len(service.alone) == LANES
+    assert service.together == [[f"first{n}"] for n in range(LANES)]
+    service.gate.set()
+    await asyncio.gather(*first)
+
+
+async def test_with_every_lane_taken_reads_wait_for_the_next_batch(service: Service, read: Read) -> None:
+    first = await fill(read)
+    more = []
+    for i in ("a", "b", "a", "c"):
+        more.append(read(i))
+        await turns()
+    assert len(service.together) == LANES
     service.gate.set()
     assert ids(await asyncio.gather(*first, *more)) == [*(f"first{n}" for n in range(LANES)), "a", "b", "a", "c"]
-    assert (len(service.alone), service.together) == (LANES, [["a", "b", "c"]])
+    assert service.together[LANES:] == [["a", "b", "c"]]
 
 
-async def test_other_features_are_other_calls(service: Service, read: Read) -> None:
-    first = await fill(read)
-    more = [read("a", "f"), read("b")]
-    await turns()
-    assert service.alone[LANES:] == ["a"]
+async def test_a_batch_has_its_bounds(service: Service, read: Read) -> None:
     service.gate.set()
-    await asyncio.gather(*first, *more)
-    assert service.together == [["b"]]
+    await asyncio.gather(*(read(f"{n}") for n in range(MOST + 10)))
+    assert [len(batch) for batch in service.together] == [MOST, 10]
+
+
+async def test_other_features_are_other_batches(service: Service, read: Read) -> None:
+    service.gate.set()
+    await asyncio.gather(read("a", "f"), read("b"), read("c"))
+    assert sorted(service.together) == [["a"], ["b", "c"]]
 
 
 async def test_one_that_is_not_found_touches_no_other(service: Service, read: Read) -> None:
-    first = await fill(read)
-    more = [read(i) for i in ("a", "nobody", "b")]
-    await turns()
     service.gate.set()
-    a, nobody, b = await asyncio.gather(*more, return_exceptions=True)
-    await asyncio.gather(*first)
-    assert isinstance(a, pb.GetFeaturesResponse)
-    assert isinstance(b, pb.GetFeaturesResponse)
+    a, nobody, b = await asyncio.gather(*(read(i) for i in ("a", "nobody", "b")), return_exceptions=True)
+    assert isinstance(a, bytes)
+    assert isinstance(b, bytes)
     assert isinstance(nobody, grpc.aio.AioRpcError)
     assert (nobody.code(), nobody.details()) == (grpc.StatusCode.NOT_FOUND, "nobody")  # the single read's words
-    assert service.alone[LANES:] == ["nobody"]
+    assert service.alone == ["nobody"]
 
 
 async def test_a_batch_that_fails_is_asked_one_by_one(service: Service, read: Read) -> None:
-    first = await fill(read)
-    more = [read(i) for i in ("a", "bad", "b")]
-    await turns()
     service.gate.set()
-    a, bad, b = await asyncio.gather(*more, return_exceptions=True)
-    await asyncio.gather(*first)
-    assert isinstance(a, pb.GetFeaturesResponse)
-    assert isinstance(b, pb.GetFeaturesResponse)
+    a, bad, b = await asyncio.gather(*(read(i) for i in ("a", "bad", "b")), return_exceptions=True)
+    assert isinstance(a, bytes)
+    assert isinstance(b, bytes)
     assert isinstance(bad, grpc.aio.AioRpcError)
     assert bad.details() == "bad"
 
 
 async def test_what_lacks_a_store_is_asked_one_by_one(service: Service, read: Read) -> None:
-    first = await fill(read)
     service.degraded = ["online-store"]
-    more = [read(i) for i in ("a", "b")]
-    await turns()
     service.gate.set()
-    assert [list(answer.degraded) for answer in await asyncio.gather(*more)] == [["online-store"]] * 2
-    await asyncio.gather(*first)
-    again = [read(f"again{n}") for n in range(2 * LANES)]
-    await asyncio.gather(*again)
+    answers = await asyncio.gather(read("a"), read("b"))
+    assert [json.loads(answer)["degraded"] for answer in answers] == [["online-store"]] * 2
+    await asyncio.gather(*(read(f"again{n}") for n in range(2 * LANES)))
     assert len(service.together) == 1
+
+
+async def test_after_a_degraded_answer_nobody_waits_for_others(service: Service, read: Read) -> None:
+    first = await fill(read)
+    waiting = read("waits")
+    await turns()
+    service.degraded = ["event-log"]
+    service.gate.set()
+    await asyncio.gather(*first, waiting)
+    assert len(service.together) == LANES  # the one that waited went alone
+    service.gate.clear()
+    more = [read(f"more{n}") for n in range(2 * LANES)]
+    await turns()
+    assert len(service.alone) == LANES + 1 + 2 * LANES
+    service.gate.set()
+    await asyncio.gather(*more)
+    assert len(service.together) == LANES
 
 
 async def test_who_leaves_takes_no_lane_along(service: Service, read: Read) -> None:
@@ -170,37 +202,36 @@ async def test_who_leaves_takes_no_lane_along(service: Service, read: Read) -> N
     for task in first:
         task.cancel()
     await turns()
-    assert service.together == [["stays"]]
     service.gate.set()
     assert ids([await stays]) == ["stays"]
     assert ids([await read("later")]) == ["later"]
-    assert service.alone[-1] == "later"
+    assert service.together[-1] == ["later"]
 
 
-async def test_after_a_degraded_answer_nobody_waits_for_others(service: Service, read: Read) -> None:
-    first = await fill(read)
-    service.degraded = ["event-log"]
+async def test_a_batch_that_hangs_leaves_its_reads_time_to_go_alone(service: Service) -> None:
+    read = reader(service, seconds=0.2)
+    waits = read("a")
+    await eventually(lambda: service.alone == ["a"])
+    assert 0 < service.timeouts[0] < 0.15  # what the batch took counts
     service.gate.set()
-    await asyncio.gather(*first)
-    service.gate.clear()
-    more = [read(f"more{n}") for n in range(2 * LANES)]
-    await turns()
-    assert len(service.alone) == 3 * LANES
-    service.gate.set()
-    await asyncio.gather(*more)
-    assert service.together == []
+    assert ids([await waits]) == ["a"]
+    await read("b")
+    assert service.together == [["a"]]  # for a while, nobody waits for others
 
 
-async def test_who_waits_for_long_goes_alone_in_time(service: Service, read: Read) -> None:
-    first = await fill(read)
-    waits = read("a", timeout=0.05)
-    await eventually(lambda: len(service.alone) > LANES)
-    assert service.alone[LANES:] == ["a"]
-    assert service.timeouts[LANES] < 0.05  # waiting counts
+async def test_one_alone_in_a_batch_keeps_its_request_id(service: Service, read: Read) -> None:
     service.gate.set()
-    assert ids(await asyncio.gather(*first, waits))[-1] == "a"
-    await turns()
-    assert service.together == []
+    with structlog.contextvars.bound_contextvars(request_id="abc"):
+        await read("a")
+        await asyncio.gather(read("a"), read("b"))
+    assert service.request_ids == ["abc", None]
+
+
+async def test_kinds_leave_nothing_behind(service: Service) -> None:
+    reads = CoalescedReads(service.one, service.many, 5.0)
+    service.gate.set()
+    await asyncio.gather(*(reads.read(pb.GetFeaturesRequest(entity=f"E{n}", id="a")) for n in range(10)))
+    assert not reads._groups
 
 
 def declared(kind: FeatureType, default: Any = None) -> Feature:
@@ -222,15 +253,22 @@ VALUES: list[tuple[FeatureType, Any]] = [
 
 @pytest.mark.parametrize(("kind", "value"), VALUES)
 @pytest.mark.parametrize("status", [Status.PRESENT, Status.STALE, Status.DEFAULT, Status.NULL])
-def test_a_row_of_a_batch_is_the_single_answer(kind: FeatureType, value: Any, status: Status) -> None:
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_row_of_a_batch_is_the_single_answer(kind: FeatureType, value: Any, status: Status, asked: bool) -> None:
     one, now_ms = declared(kind), 1_700_000_001_000
-    answers = [Reading(None if status is Status.NULL else value, status, 1_699_999_999_877)] * 2
-    batch = pb.BatchGetFeaturesResponse(
-        entity="User", ids=["a", "b"], columns=[transcoding.feature_column(one, answers)], degraded=[]
-    )
-    single = pb.GetFeaturesResponse(entity="User", id="b")
-    single.features[one.name].CopyFrom(transcoding.feature_value(one, answers[1], now_ms))
-    assert rows(batch, now_ms)["b"] == single
+    two = dataclasses.replace(one, name="a" + one.name)
+    answer = Reading(None if status is Status.NULL else value, status, 1_699_999_999_877)
+    singles = [pb.GetFeaturesResponse(entity="User", id=entity_id) for entity_id in ("a", "b")]
+    for single in singles:
+        for each in (one, two):
+            single.features[each.name].CopyFrom(transcoding.feature_value(each, answer, now_ms))
+    names = [one.name, two.name] if asked else []
+    # A service's columns come in the order of its definitions when none were named.
+    whole = pb.BatchGetFeaturesRequest(entity="User", ids=["a", "b"], features=[one.name, two.name])
+    batch = batch_of(whole, singles)
+    request = pb.GetFeaturesRequest(entity="User", id="b", features=names)
+    row = rows(batch, asked, now_ms)["b"]
+    assert msgspec.json.encode(row) == msgspec.json.encode(feature_values(singles[1], request))
 
 
 def test_every_type_is_covered() -> None:
