@@ -129,7 +129,7 @@ def encode(ranker: Logistic | Forest) -> bytes:
     return file.getvalue()
 
 
-def decode(content: bytes) -> Ranker:
+def decode(content: bytes) -> Logistic | Forest:
     """What :func:`encode` wrote. Raises ValueError or KeyError for anything else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         features = tuple(str(name) for name in arrays["features"].tolist())

@@ -6,6 +6,7 @@ A version is loaded before it serves. What a request began with goes on living u
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from services.recommender.domain import learned, ranker, ranker_features
@@ -21,6 +22,9 @@ log = get_logger(__name__)
 # How long another replica's activation may go unnoticed here.
 _POLL_SECONDS = 1.0
 
+# A version that could not be read is tried again after so long: what was in its way may have been for a moment.
+_RETRY_SECONDS = 60.0
+
 # The rankers' artifacts by the objective that they serve.
 _RANKERS = {"anything": "ranker_anything", "never_bought": "ranker_new"}
 
@@ -28,10 +32,17 @@ _RANKERS = {"anything": "ranker_anything", "never_bought": "ranker_new"}
 class ActiveModel:
     """Follows the store; this process's own activations are told directly."""
 
-    def __init__(self, store: ModelStore, prepared: Callable[[Learned], Awaitable[None]]) -> None:
-        """``prepared`` is awaited for each version before it serves."""
+    def __init__(
+        self,
+        store: ModelStore,
+        prepared: Callable[[Learned], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``prepared`` is awaited for each version before it serves; ``clock`` counts seconds."""
         self._store = store
         self._get_ready = prepared
+        self._clock = clock
+        self._tried_at = 0.0
         self._version = Version()
         # Loaded, and about to serve.
         self._next = Version()
@@ -60,8 +71,10 @@ class ActiveModel:
         active = await self._store.active()
         if active is None:
             self._serve(Version())
-        elif active.id != self._version.id:
-            self._serve(self._next if active.id == self._next.id else await self._load(active))
+        elif active.id == self._next.id:
+            self._serve(self._next)
+        elif active.id != self._version.id or self._worth_another_try():
+            self._serve(await self._load(active))
 
     async def follow(self) -> None:
         """Refreshes for ever."""
@@ -77,19 +90,24 @@ class ActiveModel:
             except TimeoutError:
                 continue
 
+    def _worth_another_try(self) -> bool:
+        return self._version.broken and self._clock() >= self._tried_at + _RETRY_SECONDS
+
     def _serve(self, version: Version) -> None:
-        if version.id != self._version.id:
+        if version.id != self._version.id or version.broken != self._version.broken:
             log.info("model_active", model=version.id, before=self._version.id, rankers=sorted(version.rankers))
             self._version = version
             self._next = Version()
 
     async def _load(self, model: ModelVersion) -> Version:
+        self._tried_at = self._clock()
         artifacts = await self._store.artifacts(model.id)
         try:
             version = await asyncio.to_thread(_decode, model, artifacts)
         except Exception as error:  # an archive can be broken in many ways
             # Its searches in the store are better than nothing of it.
-            log.error("model_unreadable", model=model.id, error=f"{type(error).__name__}: {error}")
+            if not (self._version.broken and self._version.id == model.id):
+                log.error("model_unreadable", model=model.id, error=f"{type(error).__name__}: {error}")
             return Version(model.id, broken=True, whole=False)
         if version.learned is not None:
             await self._get_ready(version.learned)

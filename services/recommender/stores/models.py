@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -42,8 +42,9 @@ _BUILD_MEMORY = "256MB"
 _COPY_ROWS = 1_000
 # Tens of megabytes from a busy disk.
 _LOAD_SECONDS = 60.0
-# Failed and rejected versions are history only.
+# Failed and rejected versions are history only: so many of them, and for so long.
 _HISTORY = 20
+_HISTORY_AGE = timedelta(days=90)
 
 
 class PostgresModels:
@@ -73,6 +74,8 @@ class PostgresModels:
         try:
             async with self._database.transaction() as connection:
                 await _fail_left_over(connection)
+                # Here, not only when a run succeeds: where all fail, they pile up.
+                await _forget_history(connection)
                 row = await connection.fetchrow(
                     f"INSERT INTO models (id, state) VALUES ($1, 'TRAINING') RETURNING {_COLUMNS}",  # noqa: S608
                     model_id,
@@ -175,11 +178,7 @@ class PostgresModels:
                     gone = "DELETE FROM models WHERE id = $1 AND state = 'READY' RETURNING id"
                     if await connection.fetchval(gone, row["id"]):
                         await connection.execute("SELECT drop_model_storage($1)", row["id"])
-            await connection.execute(
-                "DELETE FROM models WHERE id IN (SELECT id FROM models WHERE state IN ('FAILED', 'REJECTED')"
-                " ORDER BY create_time DESC OFFSET $1)",
-                _HISTORY,
-            )
+            await _forget_history(connection)
 
     async def _lock_for_run(self) -> Connection:
         for _ in range(_RELEASE_TRIES):
@@ -239,6 +238,15 @@ async def _fail_left_over(connection: Connection) -> None:
     )
     for row in rows:
         await connection.execute("SELECT drop_model_storage($1)", row["id"])
+
+
+async def _forget_history(connection: Connection) -> None:
+    await connection.execute(
+        "DELETE FROM models WHERE state IN ('FAILED', 'REJECTED') AND (create_time < now() - $2::interval OR id IN"
+        " (SELECT id FROM models WHERE state IN ('FAILED', 'REJECTED') ORDER BY create_time DESC OFFSET $1))",
+        _HISTORY,
+        _HISTORY_AGE,
+    )
 
 
 async def _copy(

@@ -107,6 +107,27 @@ async def test_pruning_forgets_what_could_be_activated(database: Database) -> No
     assert (await vectors_of(database, "als-1"), await vectors_of(database, "als-2")) == (0, 1)
 
 
+async def test_where_every_run_fails_history_does_not_pile_up(database: Database) -> None:
+    store = PostgresModels(database)
+    await trained(store, "als-1")
+    async with database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO models (id, state, create_time)"
+            " SELECT 'new-' || n, 'FAILED', now() + n * interval '1 second' FROM generate_series(1, 25) n"
+            " UNION ALL SELECT 'old', 'REJECTED', now() - interval '100 days'"
+        )
+    await store.begin("als-2")
+    await store.end()
+    left = {model.id for model in await store.list(50, None)}
+    assert left == {"als-1", "als-2", *(f"new-{number}" for number in range(6, 26))}
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE models SET create_time = create_time - interval '100 days' WHERE id LIKE 'new%'"
+        )
+    await store.prune()
+    assert {model.id for model in await store.list(50, None)} == {"als-1", "als-2"}
+
+
 async def test_a_lock_that_cannot_be_asked_for_is_an_outage_and_leaves_no_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

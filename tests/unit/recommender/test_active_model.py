@@ -144,6 +144,28 @@ async def test_a_version_that_cannot_be_read_serves_without_what_it_learned(stor
     assert prepared == []
 
 
+async def test_a_version_that_could_not_be_read_is_tried_again_after_a_minute(store: Store) -> None:
+    now = 1_000.0
+
+    async def ready(_: Learned) -> None:
+        """At once."""
+
+    model = ActiveModel(store, ready, lambda: now)  # type: ignore[arg-type]  # the methods that matter
+    store.put("v-3", learned=b"no archive")
+    store.serving = "v-3"
+    await model.refresh()
+    store.put("v-3", learned=KNOWLEDGE)
+    now += 59.0
+    await model.refresh()
+    assert model.version.broken
+    now += 1.0
+    await model.refresh()
+    assert (model.version.id, model.version.broken, model.version.learned is None) == ("v-3", False, False)
+    now += 1_000.0
+    await model.refresh()
+    assert store.loads == ["v-3", "v-3"], "not again what was read"
+
+
 async def test_a_ranker_of_other_features_is_left_out(store: Store) -> None:
     other = ranker.encode(linear(("price", "colour"), price=1.0))
     store.put("v-7", learned=KNOWLEDGE, ranker_anything=other, ranker_new=ranker.encode(linear(own=1.0)))

@@ -169,7 +169,9 @@ def good() -> job.Outcome:
     return ran(shop()[0])
 
 
-def ran(log: Log, active: dict[str, rankers.Ranker] | None = None, seen_until: float = 0.0) -> job.Outcome:
+def ran(
+    log: Log, active: dict[str, rankers.Logistic | rankers.Forest] | None = None, seen_until: float = 0.0
+) -> job.Outcome:
     _, products = shop()
     progress: list[float] = []
     outcome = job.run(log, products, NOW, active or {}, progress.append, seen_until)
@@ -189,20 +191,53 @@ def test_a_run_makes_a_version_whose_order_is_not_worse_than_reciprocal_ranks() 
     assert outcome.lineage["labels"] == "purchase-complete"
 
 
+def only(feature: str, sign: float) -> job.Fit:
+    """A fit that looks at one column."""
+
+    def fit(rows: Rows, features: object) -> rankers.Logistic:
+        known = fit_logistic(rows, FEATURES)
+        chosen = np.array([name == feature for name in FEATURES])
+        return dataclasses.replace(known, weights=np.where(chosen, sign, 0.0))
+
+    return fit
+
+
 def test_a_run_that_is_worse_than_what_serves_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     log, _ = shop()
     serving = {ANYTHING: rankers.decode(good().artifacts["ranker_anything"])}
-
-    def bad(rows: Rows, features: object) -> rankers.Logistic:
-        good = fit_logistic(rows, FEATURES)
-        return dataclasses.replace(good, weights=-good.weights)
-
-    monkeypatch.setattr(job, "_FITS", {"bad": bad})
+    monkeypatch.setattr(job, "_FITS", {"bad": only("own_decayed", 1.0)})
+    monkeypatch.setattr(gate, "fused", lambda case: -case.fused)
     outcome = ran(log, serving)
     assert "active version" in outcome.rejected
+    assert outcome.lineage["ranker_anything"] == "bad"
     assert outcome.metrics["ndcg_anything"] < outcome.metrics["ndcg_anything_active"]
-    # Nothing that serves: reciprocal ranks are better than the bad one, and serve.
+
+
+def test_reciprocal_ranks_do_not_replace_a_ranker_that_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, _ = shop()
+    serving = {ANYTHING: rankers.decode(good().artifacts["ranker_anything"])}
+    monkeypatch.setattr(job, "_FITS", {"bad": only("own_decayed", -1.0)})
     assert ran(log).lineage["ranker_anything"] == job.RECIPROCAL
+    outcome = ran(log, serving)
+    assert not outcome.rejected
+    assert outcome.lineage["ranker_anything"].startswith("as before")
+    assert outcome.artifacts["ranker_anything"] == good().artifacts["ranker_anything"]
+    assert outcome.metrics["ndcg_anything"] == outcome.metrics["ndcg_anything_active"]
+    # One that is no better goes.
+    some = Rows(np.eye(99, len(FEATURES), dtype=np.float32), np.arange(99) > 9, 1.0)
+    worst = only("own_decayed", -1.0)(some, FEATURES)
+    assert ran(log, {ANYTHING: worst}).lineage["ranker_anything"] == job.RECIPROCAL
+
+
+@pytest.mark.parametrize(("users", "days"), [(80, 4.0), (2, 60.0)])
+def test_a_quiet_shop_keeps_the_rankers_that_it_has(users: int, days: float) -> None:
+    log, _ = shop(users=users, days=days)
+    serving = {name: rankers.decode(good().artifacts[f"ranker_{name}"]) for name in OBJECTIVES}
+    outcome = ran(log, serving, seen_until=5.0)
+    assert not outcome.rejected
+    for name in OBJECTIVES:
+        assert outcome.artifacts[f"ranker_{name}"] == good().artifacts[f"ranker_{name}"]
+    assert outcome.metrics["labels_until"] == 5.0
 
 
 def test_nothing_is_rejected_because_what_serves_has_seen_the_newest_window() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from services.recommender.domain import ranker as rankers
-from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.ranker import Forest, Logistic
 from services.recommender.domain.retrieving import OBJECTIVES
 from services.recommender.training.learning import log as logs
 from services.recommender.training.learning.job import finite, run
@@ -35,10 +35,10 @@ def _report(progress: float) -> None:
     print(f"{progress:.3f}", flush=True)  # noqa: T201 - the parent reads it
 
 
-def serving(folder: Path) -> dict[str, Ranker]:
+def serving(folder: Path) -> dict[str, Logistic | Forest]:
     """The active version's rankers, by objective."""
     files = {objective: folder / f"active_{objective}" for objective in OBJECTIVES}
-    found: dict[str, Ranker] = {}
+    found: dict[str, Logistic | Forest] = {}
     for objective, file in files.items():
         # One that cannot be read is nothing to be worse than: the next version must come to replace it.
         with contextlib.suppress(Exception):

@@ -10,7 +10,7 @@ import numpy as np
 from services.recommender.domain import learned as knowledge
 from services.recommender.domain import ranker as rankers
 from services.recommender.domain.learned import Floats, Learned
-from services.recommender.domain.ranker import Ranker
+from services.recommender.domain.ranker import Forest, Logistic, Ranker
 from services.recommender.domain.ranker_features import FEATURES
 from services.recommender.domain.retrieving import OBJECTIVES
 from services.recommender.training.learning import gate
@@ -28,7 +28,8 @@ _ROWS = 400_000
 _FEWEST_LABELS = 100
 
 RECIPROCAL = "reciprocal ranks"
-_FITS: Mapping[str, Callable[[Rows, Sequence[str]], rankers.Logistic | rankers.Forest]] = {
+Fit = Callable[[Rows, Sequence[str]], Logistic | Forest]
+_FITS: Mapping[str, Fit] = {
     "logistic": fit_logistic,
     "forest": fit_forest,
 }
@@ -48,18 +49,19 @@ def run(
     log: Log,
     catalogue: Catalogue,
     now: float,
-    active: Mapping[str, Ranker],
+    active: Mapping[str, Logistic | Forest],
     report: Report,
     seen_until: float = 0.0,
 ) -> Outcome:
     """``now`` is in seconds since 1970, ``active`` are the rankers that serve, by objective, and ``seen_until`` is when
     the labels end that they were trained on."""
     outcome = Outcome()
+    # Those made for other columns cannot read these.
+    active = {name: ranker for name, ranker in active.items() if tuple(ranker.features) == FEATURES}
     windows = label_windows(log)
     outcome.lineage["features"] = str(len(FEATURES))
     if windows:
         found = _cases(log, catalogue, windows, outcome, report)
-        outcome.metrics["labels_until"] = windows[0].end
         seen = seen_until > windows[0].start
         for objective in OBJECTIVES:
             own = [[case for case in part if case.objective == objective] for part in found]
@@ -67,6 +69,10 @@ def run(
             report(0.8 if objective == OBJECTIVES[0] else 0.9)
     else:
         outcome.lineage["ranker"] = "none: the log spans less than six days"
+        for objective, ranker in active.items():
+            _keep(objective, ranker, "the log spans less than six days", outcome)
+    trained = any(outcome.lineage.get(f"ranker_{objective}") in _FITS for objective in OBJECTIVES)
+    outcome.metrics["labels_until"] = windows[0].end if trained else seen_until
     known: Learned = learn(log, now, catalogue)
     outcome.artifacts[knowledge.ARTIFACT] = knowledge.encode(known)
     return outcome
@@ -91,7 +97,9 @@ def _cases(
 _TYPES = {PURCHASE: "purchase-complete", VIEW: "detail-page-view", 1: "add-to-cart"}
 
 
-def _rank(objective: str, found: list[list[Case]], active: Ranker | None, seen: bool, outcome: Outcome) -> None:
+def _rank(
+    objective: str, found: list[list[Case]], active: Logistic | Forest | None, seen: bool, outcome: Outcome
+) -> None:
     """Chooses the order on the held-out newest window, trains it on the newest ones, and compares it with ``active``.
 
     ``seen``: whether that was trained on labels of the held-out window. Then what is to serve, which was as well, is
@@ -101,6 +109,8 @@ def _rank(objective: str, found: list[list[Case]], active: Ranker | None, seen: 
     key = f"ranker_{objective}"
     if len(held_out) < gate.FEWEST_CASES or _labels(older) < _FEWEST_LABELS:
         outcome.lineage[key] = f"{RECIPROCAL}: too little was taken to learn from"
+        if active is not None:
+            _keep(objective, active, "too little was taken to learn from", outcome)
         return
     rows = sample(older, _ROWS, seed=1)
     scores: dict[str, Floats] = {RECIPROCAL: gate.ndcg(held_out, gate.fused)}
@@ -118,15 +128,26 @@ def _rank(objective: str, found: list[list[Case]], active: Ranker | None, seen: 
         made = _FITS[chosen](final, FEATURES)
         outcome.artifacts[key] = rankers.encode(made)
         own = gate.ndcg(held_out, _scorer(made)) if seen else own
-    if active is not None and tuple(active.features) == FEATURES:
+    if active is not None:
         before = gate.ndcg(held_out, _scorer(active))
         outcome.metrics[f"ndcg_{objective}_active"] = float(before.mean())
         difference = gate.compare(own, before)
-        if difference.worse:
+        if chosen == RECIPROCAL and difference.mean < 0:
+            _keep(objective, active, "better than what was learned anew and than reciprocal ranks", outcome)
+            outcome.metrics[f"ndcg_{objective}"] = float(before.mean())
+        elif difference.worse:
             outcome.rejected = (
                 f"{objective}: nDCG@10 {own.mean():.4f} on the newest window against {before.mean():.4f}"
                 f" of the active version (difference {difference.mean:.4f}, standard error {difference.error:.4f})"
             )
+
+
+def _keep(objective: str, active: Logistic | Forest, why: str, outcome: Outcome) -> None:
+    """The ranker that serves goes on in the new version: it reads columns, whose meaning no version changes, and a shop
+    that is quiet for a while must not lose what it has learned."""
+    key = f"ranker_{objective}"
+    outcome.artifacts[key] = rankers.encode(active)
+    outcome.lineage[key] = f"as before: {why}"
 
 
 def _flat(found: list[list[Case]]) -> list[Case]:
