@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain import learned
+from services.recommender.domain.everyone import GROUPS
 from services.recommender.domain.folding import FoldIn
-from services.recommender.domain.learned import COLUMNS, GROUPS, NEIGHBOURS, Learned, Neighbours
+from services.recommender.domain.learned import COLUMNS, NEIGHBOURS, Learned, Neighbours
 from services.recommender.domain.ranker import Logistic
 from services.recommender.domain.ranker_features import FEATURES
 

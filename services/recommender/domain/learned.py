@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.everyone import GROUPS, Everyone, everyone
 from services.recommender.domain.folding import FoldIn
-from services.recommender.domain.nearest import Nearest
-from services.recommender.domain.ordering import Order, Shelves
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 
-# Groupings of products, from the catalogue: the levels of a product's first category path, and its brand.
-GROUPS = ("department", "category", "kind", "brand")
 
 # Neighbours by what they are made of: what the same people take (alike: by cosine, taste: by regression, which sees
 # through popularity), and what goes into one basket.
@@ -70,17 +67,9 @@ class Learned:
     columns: Mapping[str, Floats]
     # Code 0: the product has none.
     groups: Mapping[str, Codes]
-    places: Mapping[str, int] = field(default_factory=dict)
-    # Derived: by grouping, the order lines and first purchases of 28 days and the number of products of each code.
-    group_sold: Mapping[str, Floats] = field(default_factory=dict)
-    group_new: Mapping[str, Floats] = field(default_factory=dict)
-    group_products: Mapping[str, Floats] = field(default_factory=dict)
-    # Derived, because for every shopper the same: products by how much they are wanted these days, by how much more
-    # than before, by how much of each kind, dampened; and their vectors by length.
-    best_sellers: Order = field(default_factory=lambda: Order.of(np.zeros(0)))
-    rising: Order = field(default_factory=lambda: Order.of(np.zeros(0)))
-    popular_in_kinds: Shelves = field(default_factory=lambda: Shelves.of(np.zeros(0, dtype=np.int32), np.zeros(0), 1))
-    nearest: Nearest = field(default_factory=lambda: Nearest.of(np.zeros((0, 1), dtype=np.float32)))
+    # What follows from them.
+    places: Mapping[str, int]
+    everyone: Everyone
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,15 +97,10 @@ def build(
     """A version from arrays of n rows: adds the row of the unknown, and what follows from the arrays."""
     padded = {name: np.append(columns[name].astype(np.float64), _UNKNOWN.get(name, 0.0)) for name in COLUMNS}
     codes = {name: np.append(groups[name].astype(np.int32), np.int32(0)) for name in GROUPS}
-
-    def totals(name: str, values: Floats) -> Floats:
-        return sums(codes[name], values, int(codes[name].max()) + 1)
-
-    known = np.append(np.ones(len(ids)), 0.0)
-    week, month, kinds = padded["wanted_7d"][:-1], padded["wanted_28d"][:-1], codes["kind"]
+    singles = np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32)
     return Learned(
         ids=tuple(ids),
-        vectors=np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32),
+        vectors=singles,
         fold=fold,
         neighbours={
             name: Neighbours(
@@ -128,13 +112,7 @@ def build(
         columns=padded,
         groups=codes,
         places={id_: place for place, id_ in enumerate(ids)},
-        group_sold={name: totals(name, padded["sold_28d"]) for name in GROUPS},
-        group_new={name: totals(name, padded["new_buyers_28d"]) for name in GROUPS},
-        group_products={name: totals(name, known) for name in GROUPS},
-        best_sellers=Order.of(month),
-        rising=Order.of((week + 0.5) / (month / 4 + 2) * np.log1p(week)),
-        popular_in_kinds=Shelves.of(kinds[:-1], np.log1p(month), int(kinds.max()) + 1),
-        nearest=Nearest.of(vectors),
+        everyone=everyone(singles, padded, codes),
     )
 
 

@@ -58,5 +58,9 @@ class Nearest:
 
     def largest(self, vector: Singles) -> float:
         """The largest inner product, 0 at least."""
-        _, scores = self.search(vector, 1)
-        return float(scores[0]) if len(scores) else 0.0
+        length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
+        start, size, largest = 0, _FIRST, 0.0
+        while start < len(self.places) and float(self.lengths[start]) * length > largest:
+            largest = max(largest, float((self.vectors[start : start + size] @ vector).max()))
+            start, size = start + size, 2 * size
+        return largest

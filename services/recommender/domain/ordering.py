@@ -72,6 +72,11 @@ class Shelves:
         places = places[np.lexsort((places, -scores[places], codes[places]))]
         return cls(places, scores[places], np.searchsorted(codes[places], np.arange(size + 1)).astype(np.int64))
 
+    @property
+    def size(self) -> int:
+        """How many codes there are."""
+        return len(self.starts) - 1
+
     def best(self, shares: Floats, limit: int, allowed: Allowed | None = None) -> tuple[Places, Floats]:
         """The largest of score x the share of its code, as :func:`best`; ``shares`` has an element per code, of which
         few are above 0."""

@@ -71,8 +71,7 @@ def personal(learned: Learned, state: ShopperState) -> Personal:
     strength = np.log1p(interest)
     together, recency = _strongest((bought, np.exp2(-last / BASKET_DAYS)), (carts, _faded(carts)))
     vector = fold_in(learned.fold, learned.vectors[places], interest)
-    kind = learned.groups["kind"]
-    shares = sums(kind[bought], decayed, len(learned.group_sold["kind"]))
+    shares = sums(learned.groups["kind"][bought], decayed, learned.everyone.popular_in_kinds.size)
     shares[0] = 0.0  # those without a kind have nothing in common
     return Personal(
         learned=learned,
@@ -116,23 +115,23 @@ SOURCES = (
 def hits(person: Personal, source: str, limit: int, allowed: Allowed | None = None) -> tuple[Places, Floats]:
     """Places and scores above 0 of a source's best ``limit`` products among those ``allowed`` (None: all), the best
     first, ties by place, which is the order of ids."""
-    learned = person.learned
+    everyone = person.learned.everyone
     match source:
         case "buy_again":
             return best(person.bought, person.decayed, limit, allowed)
         case "collaborative":
             if person.vector is None:
                 return np.zeros(0, dtype=np.int64), np.zeros(0)
-            return learned.nearest.search(person.vector, limit, allowed)
+            return everyone.nearest.search(person.vector, limit, allowed)
         case "taste" | "alike" | "basket":
             scores: Scores = getattr(person, source)
             return best(scores.places, scores.values, limit, allowed)
         case "popular_in_kinds":
-            return learned.popular_in_kinds.best(person.kinds, limit, allowed)
+            return everyone.popular_in_kinds.best(person.kinds, limit, allowed)
         case "best_sellers":
-            return learned.best_sellers.best(limit, allowed)
+            return everyone.best_sellers.best(limit, allowed)
         case "rising":
-            return learned.rising.best(limit, allowed)
+            return everyone.rising.best(limit, allowed)
     message = f"no source {source}"
     raise ValueError(message)
 

@@ -10,183 +10,172 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from services.recommender.domain.learned import GROUPS, Floats, Places, Singles, sums
+from services.recommender.domain.everyone import FEATURES as PRODUCT_FEATURES
+from services.recommender.domain.everyone import GROUPS
+from services.recommender.domain.learned import NEIGHBOURS, Floats, Places, Singles, sums
 from services.recommender.domain.personal import FADING, Personal, collaborative
 
 # Longer than any purchase is remembered, in days: "never".
 _NEVER_DAYS = 400.0
 _TINY = 1e-9
+# Of groups that sell little, shares are accidents.
+_SMOOTH = np.array([0.002, 0.002, 0.002, 0.005])
+# Groupings that are fine enough for what was bought or looked at last.
+_FINE = slice(GROUPS.index("category"), GROUPS.index("kind") + 1)
 
 
 def assemble(person: Personal, places: Places) -> Singles:
     """The matrix, places x FEATURES; a place of -1 is a product that the version does not know."""
-    columns = features(person, places)
-    return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
-
-
-def features(person: Personal, places: Places) -> dict[str, Floats]:
-    """The columns by name."""
-    own = _own_decayed(person, places)
-    return {
+    everyone = person.learned.everyone
+    columns = {
         **_own(person, places),
-        **_product(person, places),
         **_price(person, places),
-        **_affinities(person, places, own),
+        **_affinities(person, places),
         **_scores(person, places),
         **_session(person, places),
     }
+    matrix = np.empty((len(places), len(FEATURES)), dtype=np.float32)
+    matrix[:, _PRODUCT_COLUMNS] = everyone.features[places]
+    matrix[:, _SHOPPER_COLUMNS] = np.array([columns[name] for name in _SHOPPER_FEATURES]).T
+    return matrix
 
 
 def _own(person: Personal, places: Places) -> dict[str, Floats]:
-    """What the shopper did with the product itself: how often, how long ago, and whether it is due again."""
-    size = len(person.learned) + 1
-    rows = np.full(size, -1)
-    rows[person.bought] = np.arange(len(person.bought))
-    row = rows[places]
-    mine = row >= 0
-    # One element more, which the row -1 finds: what was never bought.
+    """What the shopper did with the product itself: how often, how long ago, and whether it is due again; 0 for what
+    was never bought."""
+    repeats = person.learned.everyone.repeat_rate[places]
+    rows, own = _bought(person, places)
+    mine = np.zeros(len(places), dtype=np.bool_)
+    mine[rows] = True
+    columns = dict.fromkeys(_OWN, np.zeros(len(places)))
+    if len(rows):
+        found = np.zeros((len(_OWN), len(places)))
+        found[:, rows] = list(_habit(person, places[rows], own).values())
+        columns = dict(zip(_OWN, found, strict=True))
+    return columns | {"own_repeat_rate": mine * repeats, "others_repeat_rate": ~mine * repeats}
+
+
+def _habit(person: Personal, places: Places, own: Places) -> dict[str, Floats]:
+    """Of products that were bought: ``own`` are their rows in the shopper's arrays."""
     orders, first, last, decayed = (
-        np.append(values, 0.0)[row] for values in (person.orders, person.first_days, person.last_days, person.decayed)
+        values[own] for values in (person.orders, person.first_days, person.last_days, person.decayed)
     )
-    columns = person.learned.columns
     repeated = orders > 1
-    gap = np.where(repeated, (first - last) / np.maximum(orders - 1, 1.0), columns["gap_days"][places])
-    due = np.where(mine, last / np.maximum(gap, 1.0), 0.0)
-    repeats = (columns["repeaters"][places] + 1) / (columns["buyers"][places] + 4)
-    total = max(float(person.decayed.sum()), _TINY)
+    gap = np.where(repeated, (first - last) / np.maximum(orders - 1, 1.0), person.learned.everyone.gap_days[places])
+    due = last / np.maximum(gap, 1.0)
     return {
-        "own": mine.astype(np.float64),
+        "own": np.ones(len(places)),
         "own_orders": np.log1p(orders),
         "own_repeated": repeated.astype(np.float64),
         "own_decayed": np.log1p(decayed),
-        "own_share": np.log1p(100 * decayed / total),
-        "own_place": np.append(_places_by(person.decayed, person.bought), 0.0)[row],
-        "own_last_7d": mine * np.exp2(-last / 7),
-        "own_last_30d": mine * np.exp2(-last / 30),
-        "own_last_90d": mine * np.exp2(-last / 90),
-        "own_rate": np.where(mine, np.log1p(28 * orders / np.maximum(first, 7.0)), 0.0),
-        "own_gap": mine * np.log1p(gap),
+        "own_share": np.log1p(100 * decayed / _total(person)),
+        "own_place": _places_by(person.decayed, person.bought)[own],
+        "own_last_7d": np.exp2(-last / 7),
+        "own_last_30d": np.exp2(-last / 30),
+        "own_last_90d": np.exp2(-last / 90),
+        "own_rate": np.log1p(28 * orders / np.maximum(first, 7.0)),
+        "own_gap": np.log1p(gap),
         "own_due": np.minimum(due, 5.0),
         "own_due_log": np.log1p(due),
-        "own_on_time": np.where(mine, np.exp2(-np.abs(np.log2(np.maximum(due, 0.02)))), 0.0),
-        "own_repeat_rate": mine * repeats,
-        "others_repeat_rate": ~mine * repeats,
-    }
-
-
-def _product(person: Personal, places: Places) -> dict[str, Floats]:
-    """What everybody did with the product lately."""
-    columns = {name: values[places] for name, values in person.learned.columns.items()}
-    counts = (
-        "sold_7d", "sold_28d", "sold_91d", "sold_ever", "new_buyers_7d", "new_buyers_28d", "new_buyers_91d",
-        "buyers", "wanted_28d", "gap_days", "age_days",
-    )  # fmt: skip
-    week, month, quarter = columns["sold_7d"], columns["sold_28d"], columns["sold_91d"]
-    return {
-        **{f"log_{name}": np.log1p(columns[name]) for name in counts},
-        "trend_week": np.log((4 * week + 4) / (month + 4)),
-        "trend_month": np.log((month + 2) / (columns["sold_before_28d"] + 2)),
-        "trend_quarter": np.log((3.25 * month + 4) / (quarter + 4)),
-        "new_buyer_share": np.log((columns["new_buyers_28d"] + 1) / (month + 2)),
+        "own_on_time": np.exp2(-np.abs(np.log2(np.maximum(due, 0.02)))),
     }
 
 
 def _price(person: Personal, places: Places) -> dict[str, Floats]:
-    """The price, and how far it is from what the shopper pays."""
-    price, rank = person.learned.columns["log_price"], person.learned.columns["price_rank"]
+    """How far the price is from what the shopper pays."""
+    everyone = person.learned.everyone
+    price, rank = everyone.price, everyone.price_rank
     total = float(person.decayed.sum())
+    usual_price, usual_rank = everyone.mean_price, 0.5
     if total > 0:
         usual_price = float((person.decayed * price[person.bought]).sum()) / total
         usual_rank = float((person.decayed * rank[person.bought]).sum()) / total
-    else:
-        usual_price, usual_rank = float(price[:-1].mean()) if len(price) > 1 else 0.0, 0.5
     return {
-        "price": price[places],
-        "price_rank": rank[places],
         "price_distance": np.abs(price[places] - usual_price),
         "price_rank_distance": np.abs(rank[places] - usual_rank),
     }
 
 
-def _affinities(person: Personal, places: Places, own: Floats) -> dict[str, Floats]:
+def _affinities(person: Personal, places: Places) -> dict[str, Floats]:
     """How much of the shopper's purchases goes to the product's groups, beside the product itself."""
-    learned = person.learned
-    total = max(float(person.decayed.sum()), _TINY)
-    sold = learned.columns["sold_28d"]
-    everything = max(float(sold.sum()), _TINY)
-    result: dict[str, Floats] = {}
-    for name in GROUPS:
-        codes = learned.groups[name]
-        code, bought = codes[places], codes[person.bought]
-        size = len(learned.group_sold[name])
-        spent = sums(bought, person.decayed, size)
-        spent[0] = 0.0
-        share = spent[code] / total
-        smooth = 0.005 if name == "brand" else 0.002
-        grouped = (code > 0).astype(np.float64)
-        result[f"affinity_{name}"] = grouped * np.log1p(100 * np.maximum(spent[code] - own, 0.0) / total)
-        result[f"lift_{name}"] = np.log((share + smooth) / (learned.group_sold[name][code] / everything + smooth))
-        result[f"log_sold_{name}"] = grouped * np.log1p(learned.group_sold[name][code])
-        result[f"log_new_{name}"] = grouped * np.log1p(learned.group_new[name][code])
-        if name in ("category", "kind"):
-            last = np.full(size, _NEVER_DAYS)
-            np.minimum.at(last, bought, person.last_days)
-            last[0] = _NEVER_DAYS
-            variety = np.bincount(bought, minlength=size)
-            result[f"log_last_{name}"] = np.log1p(last[code])
-            result[f"log_variety_{name}"] = grouped * np.log1p(np.maximum(variety[code] - (own > 0), 0))
-    kind = learned.groups["kind"][places]
-    result["share_of_kind"] = np.log((sold[places] + 0.5) / (learned.group_sold["kind"][kind] + 5))
-    result["log_products_kind"] = np.log1p(learned.group_products["kind"][kind])
-    return result
+    everyone = person.learned.everyone
+    size, total = everyone.starts[-1], _total(person)
+    rows, bought = _bought(person, places)
+    own = np.zeros((len(places), 1))
+    own[rows, 0] = person.decayed[bought]
+    # All groupings at once: a column each.
+    code, spent_on = everyone.codes[places], everyone.codes[person.bought]
+    spent = sums(spent_on.ravel(), np.repeat(person.decayed, len(GROUPS)), size)
+    spent[everyone.none] = 0.0
+    grouped, of_group = code != everyone.none, spent[code]
+    affinity = grouped * np.log1p(100 * np.maximum(of_group - own, 0.0) / total)
+    lift = np.log((of_group / total + _SMOOTH) / (everyone.sold[code] + _SMOOTH))
+    last = np.full(size, _NEVER_DAYS)
+    np.minimum.at(last, spent_on[:, _FINE].ravel(), np.repeat(person.last_days, 2))
+    last[everyone.none] = _NEVER_DAYS
+    variety = np.bincount(spent_on.ravel(), minlength=size)
+    code, grouped = code[:, _FINE], grouped[:, _FINE]
+    ago = np.log1p(last[code])
+    others = grouped * np.log1p(np.maximum(variety[code] - (own > 0), 0))
+    return {
+        **{f"affinity_{group}": affinity[:, number] for number, group in enumerate(GROUPS)},
+        **{f"lift_{group}": lift[:, number] for number, group in enumerate(GROUPS)},
+        **{f"log_last_{group}": ago[:, number] for number, group in enumerate(GROUPS[_FINE])},
+        **{f"log_variety_{group}": others[:, number] for number, group in enumerate(GROUPS[_FINE])},
+    }
 
 
 def _scores(person: Personal, places: Places) -> dict[str, Floats]:
     """What the version's vectors and neighbours say of shopper and product."""
+    everyone = person.learned.everyone
     inner = collaborative(person, places)
-    length = np.linalg.norm(person.learned.vectors[places], axis=1) + _TINY
     strength, strongest = _TINY, 0.0
     if person.vector is not None:
         strength += float(np.linalg.norm(person.vector.astype(np.float64)))
-        strongest = person.learned.nearest.largest(person.vector)
-    result = {
-        "collaborative": inner,
-        "collaborative_cosine": inner / (length * strength),
-        "collaborative_relative": _relative(inner, strongest),
+        strongest = everyone.nearest.largest(person.vector)
+    sparse = (person.taste, person.alike, person.basket)
+    scores = np.array([inner, *(one.of(places) for one in sparse)])
+    # To the strongest of all products: how strong the scores are depends on how much the shopper bought.
+    most = np.array([strongest, *(one.strongest for one in sparse)])[:, None]
+    relative = np.log1p(20 * np.maximum(scores, 0.0) / (most + _TINY))
+    names = ("collaborative", *NEIGHBOURS)
+    return {
+        **dict(zip(names, scores, strict=True)),
+        **{f"{name}_relative": row for name, row in zip(names, relative, strict=True)},
+        "collaborative_cosine": inner / ((everyone.length[places] + _TINY) * strength),
     }
-    for name, scores in (("taste", person.taste), ("alike", person.alike), ("basket", person.basket)):
-        result[name] = scores.of(places)
-        result[f"{name}_relative"] = _relative(result[name], scores.strongest)
-    return result
-
-
-def _relative(scores: Floats, strongest: float) -> Floats:
-    """To the strongest of all products: how strong the scores are depends on how much the shopper bought."""
-    relative: Floats = np.log1p(20 * np.maximum(scores, 0.0) / (strongest + _TINY))
-    return relative
 
 
 def _session(person: Personal, places: Places) -> dict[str, Floats]:
     """What was looked at and put into the cart, the newest most, and what is of the same kind or category."""
-    size = len(person.learned) + 1
+    everyone = person.learned.everyone
     result: dict[str, Floats] = {}
     for name, chosen in (("viewed", person.views), ("carted", person.carts)):
+        if not len(chosen):
+            names = (name, *(f"{name}_{group}" for group in GROUPS[_FINE]))
+            result |= dict.fromkeys(names, np.zeros(len(places)))
+            continue
         fresh = FADING ** np.arange(len(chosen), dtype=np.float64)
-        direct = np.zeros(size)
-        direct[chosen] = fresh
-        result[name] = direct[places]
-        for group in ("category", "kind"):
-            codes = person.learned.groups[group]
-            seen = sums(codes[chosen], fresh, len(person.learned.group_sold[group]))
-            seen[0] = 0.0
-            result[f"{name}_{group}"] = seen[codes[places]]
+        result[name] = ((places[:, None] == chosen) * fresh).sum(axis=1)
+        seen = sums(everyone.codes[chosen][:, _FINE].ravel(), np.repeat(fresh, 2), everyone.starts[-1])
+        seen[everyone.none] = 0.0
+        like = seen[everyone.codes[places][:, _FINE]]
+        result |= {f"{name}_{group}": like[:, number] for number, group in enumerate(GROUPS[_FINE])}
     return result
 
 
-def _own_decayed(person: Personal, places: Places) -> Floats:
-    values = np.zeros(len(person.learned) + 1)
-    values[person.bought] = person.decayed
-    return values[places]
+def _bought(person: Personal, places: Places) -> tuple[Places, Places]:
+    """Which of ``places`` the shopper bought, and their rows in the shopper's arrays, which are in the order of
+    places."""
+    if not len(person.bought):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    own = np.minimum(np.searchsorted(person.bought, places), len(person.bought) - 1)
+    rows = np.flatnonzero(person.bought[own] == places)
+    return rows, own[rows]
+
+
+def _total(person: Personal) -> float:
+    return max(float(person.decayed.sum()), _TINY)
 
 
 def _places_by(values: Floats, ids: Places) -> Floats:
@@ -195,6 +184,11 @@ def _places_by(values: Floats, ids: Places) -> Floats:
     order[np.lexsort((ids, -values))] = np.arange(len(values))
     return 1 / (1 + order / 10)
 
+
+_OWN = (
+    "own", "own_orders", "own_repeated", "own_decayed", "own_share", "own_place", "own_last_7d", "own_last_30d",
+    "own_last_90d", "own_rate", "own_gap", "own_due", "own_due_log", "own_on_time",
+)  # fmt: skip
 
 _GROUP_FEATURES: Mapping[str, tuple[str, ...]] = {
     name: (
@@ -208,9 +202,7 @@ _GROUP_FEATURES: Mapping[str, tuple[str, ...]] = {
 }
 
 FEATURES: tuple[str, ...] = (
-    "own", "own_orders", "own_repeated", "own_decayed", "own_share", "own_place", "own_last_7d", "own_last_30d",
-    "own_last_90d", "own_rate", "own_gap", "own_due", "own_due_log", "own_on_time", "own_repeat_rate",
-    "others_repeat_rate",
+    *_OWN, "own_repeat_rate", "others_repeat_rate",
     "log_sold_7d", "log_sold_28d", "log_sold_91d", "log_sold_ever", "log_new_buyers_7d", "log_new_buyers_28d",
     "log_new_buyers_91d", "log_buyers", "log_wanted_28d", "log_gap_days", "log_age_days",
     "trend_week", "trend_month", "trend_quarter", "new_buyer_share",
@@ -221,3 +213,7 @@ FEATURES: tuple[str, ...] = (
     "taste", "taste_relative", "alike", "alike_relative", "basket", "basket_relative",
     "viewed", "viewed_category", "viewed_kind", "carted", "carted_category", "carted_kind",
 )  # fmt: skip
+
+_PRODUCT_COLUMNS = [FEATURES.index(name) for name in PRODUCT_FEATURES]
+_SHOPPER_FEATURES = tuple(name for name in FEATURES if name not in PRODUCT_FEATURES)
+_SHOPPER_COLUMNS = [FEATURES.index(name) for name in _SHOPPER_FEATURES]

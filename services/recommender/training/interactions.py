@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.everyone import GROUPS
 from services.recommender.domain.interactions import EVENT_WEIGHTS
-from services.recommender.domain.learned import GROUPS, Codes
+from services.recommender.domain.learned import Codes
 from services.recommender.domain.product import Product
 from services.recommender.ranking_ports import InteractionChunk
 from services.recommender.training.learning.log import DAY, HALF_LIFE_DAYS, WEIGHTS, Catalogue, Log

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.learned import GROUPS, Codes, Floats
+from services.recommender.domain.everyone import GROUPS
+from services.recommender.domain.learned import Codes, Floats
 
 Ints = npt.NDArray[np.int64]
 
