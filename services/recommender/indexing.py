@@ -12,6 +12,7 @@ from services.recommender.domain.text import embedding_text, text_digest
 from services.recommender.ports import Embedder, EmbeddingStore, TextEmbedding
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
+from services.runtime.turns import mapped
 
 log = get_logger(__name__)
 
@@ -51,7 +52,7 @@ class TextIndexer:
             await asyncio.sleep(REPAIR_SECONDS)
 
     async def _embed(self, products: Sequence[Product]) -> None:
-        texts = {text_digest(product): embedding_text(product) for product in products}
+        texts = dict(await mapped(lambda product: (text_digest(product), embedding_text(product)), products))
         if not texts:
             return
         vectors = await self._embedder.embed(list(texts.values()))

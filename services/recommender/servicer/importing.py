@@ -15,6 +15,7 @@ from services.recommender.indexing import TextIndexer
 from services.recommender.ports import CatalogStore, Clock
 from services.recommender.servicer.products import read_product
 from services.runtime.identifiers import is_id
+from services.runtime.turns import pieces
 
 IMPORTED = Counter(
     "windowshop_products_imported_total",
@@ -47,18 +48,11 @@ class ImportSession:
 
     async def add(self, messages: Sequence[catalog_pb2.Product]) -> None:
         """Takes the next lines; stores a batch when one is full."""
-        for message in messages:
-            product, problems = read_product(message)
-            if problems:
-                # It stays named when its id can be read: a typing error must not make FULL delete a product.
-                if is_id(message.id):
-                    self._named.add(message.id)
-                self._reject(message.id, problems)
-            else:
-                self._accept(product)
-            self._lines += 1
-            if len(self._batch) >= BATCH:
-                await self._flush()
+        async for piece in pieces(messages):
+            for message in piece:
+                self._take(message)
+                if len(self._batch) >= BATCH:
+                    await self._flush()
 
     async def finish(self, full: bool) -> catalog_pb2.ImportProductsResponse:
         """Stores the rest, with ``full`` deletes what no line named, and sums up.
@@ -83,6 +77,17 @@ class ImportSession:
     def lines(self) -> int:
         """How many lines were taken, good and bad."""
         return self._lines
+
+    def _take(self, message: catalog_pb2.Product) -> None:
+        product, problems = read_product(message)
+        if problems:
+            # It stays named when its id can be read: a typing error must not make FULL delete a product.
+            if is_id(message.id):
+                self._named.add(message.id)
+            self._reject(message.id, problems)
+        else:
+            self._accept(product)
+        self._lines += 1
 
     def _accept(self, product: Product) -> None:
         self._accepted += 1

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from services.recommender.domain.product import Product
 from services.recommender.domain.text import text_digest
-from services.recommender.ports import StockOutcome, UpsertOutcome
+from services.recommender.ports import CurrentProduct, StockOutcome, UpsertOutcome
 from services.recommender.stores.postgres import Connection, Database
+from services.runtime.turns import mapped
 
 # Columns and attributes have the same names.
 _FIELDS = [field.name for field in fields(Product)]
+
+_DETAILS = [name for name in _FIELDS if name != "id"]
 
 PRODUCT_COLUMNS = ", ".join(f"p.{name}" for name in _FIELDS)
 
@@ -76,6 +80,15 @@ WHERE is_available(p.available_quantity, p.available_time, p.expire_time, $2)
 ORDER BY wanted.place
 """  # noqa: S608 - built from the constants above
 
+# The same for whoever knows most of the details already: columns of a known version stay empty.
+_CURRENT = f"""
+SELECT {", ".join(f"CASE WHEN p.change_seq <> wanted.change_seq THEN p.{name} END AS {name}" for name in _DETAILS)},
+    p.id, p.change_seq, p.change_seq <> wanted.change_seq AS told
+FROM unnest($1::text[], $2::bigint[]) AS wanted(id, change_seq)
+JOIN products p ON p.id = wanted.id
+WHERE is_available(p.available_quantity, p.available_time, p.expire_time, $3)
+"""  # noqa: S608 - built from the constants above
+
 # So many deletions hold the catalogue's lock for well under a second.
 _DELETE_BATCH = 1_000
 
@@ -104,10 +117,17 @@ class PostgresCatalog:
         async with self._database.connection() as connection:
             return [product_of(row) for row in await connection.fetch(_AVAILABLE, ids, now)]
 
+    async def current(self, ids: Sequence[str], known: Sequence[int], now: datetime) -> list[CurrentProduct]:
+        """As ``available``, in no order, without the details of those whose ``change_seq`` is the one ``known``."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_CURRENT, ids, known, now)
+        return [CurrentProduct(row["id"], row["change_seq"], product_of(row) if row["told"] else None) for row in rows]
+
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         """Stores products with distinct ids, in one transaction; of equal ones only the time of the count is new."""
+        rows = await mapped(partial(_row, counted=counted), products)  # before anybody waits for the catalogue's lock
         async with self._database.transaction() as connection:
-            written = await _write(connection, products, counted, now)
+            written = await _write(connection, rows, counted, now)
         created = sum(written)
         return UpsertOutcome(created, len(written) - created, len(products) - len(written))
 
@@ -121,7 +141,8 @@ class PostgresCatalog:
             row = await connection.fetchrow(query, product_id)
             product, counted = decide(product_of(row) if row else None)
             last_count = row["inventory_set_time"] if row else now
-            await _write(connection, [product], max(now, last_count) if counted else last_count, now)
+            counted_at = max(now, last_count) if counted else last_count
+            await _write(connection, [_row(product, counted_at)], counted_at, now)
             return product_of(await connection.fetchrow(query, product_id))
 
     async def delete(self, product_id: str) -> bool:
@@ -168,12 +189,14 @@ class PostgresCatalog:
         return None if stored is None else StockOutcome(stored, applied=False)
 
 
-async def _write(connection: Connection, products: Sequence[Product], counted: datetime, now: datetime) -> list[bool]:
+async def _write(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], counted: datetime, now: datetime
+) -> list[bool]:
     """Upserts products counted at ``counted``; for each one that was not equal already, whether it is new."""
-    rows = msgspec.json.encode([_row(product, counted) for product in products]).decode()
-    written = [row["created"] for row in await connection.fetch(_UPSERT, rows, now)]
-    if len(written) < len(products):
-        await connection.execute(_CONFIRM, [product.id for product in products], counted)
+    document = msgspec.json.encode(rows).decode()
+    written = [row["created"] for row in await connection.fetch(_UPSERT, document, now)]
+    if len(written) < len(rows):
+        await connection.execute(_CONFIRM, [row["id"] for row in rows], counted)
     return written
 
 

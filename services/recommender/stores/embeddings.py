@@ -10,6 +10,7 @@ from services.recommender.domain.product import Product
 from services.recommender.ports import TextEmbedding
 from services.recommender.stores.catalog import PRODUCT_COLUMNS, product_of
 from services.recommender.stores.postgres import Database
+from services.runtime.turns import mapped
 
 _MISSING = f"""
 SELECT {PRODUCT_COLUMNS} FROM products p
@@ -43,20 +44,22 @@ class PostgresEmbeddings:
         """Those of ``ids`` whose present text has no embedding."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_MISSING + " AND p.id = ANY($1::text[])", ids)
-        return [product_of(row) for row in rows]
+        return await mapped(product_of, rows)
 
     async def any_missing(self, limit: int) -> list[Product]:
         """Up to ``limit`` products, whichever, whose present text has no embedding."""
         async with self._database.connection() as connection:
-            return [product_of(row) for row in await connection.fetch(_MISSING + " LIMIT $1", limit)]
+            rows = await connection.fetch(_MISSING + " LIMIT $1", limit)
+        return await mapped(product_of, rows)
 
     async def put(self, embeddings: Sequence[TextEmbedding]) -> None:
         """Stores embeddings; one that is there already stays."""
+        vectors = await mapped(lambda made: HalfVector(made.vector), embeddings)
         async with self._database.connection() as connection:
             await connection.execute(
                 _PUT,
                 [made.text_digest for made in embeddings],
-                [HalfVector(made.vector) for made in embeddings],
+                vectors,
                 timeout=_LONG_SECONDS,
             )
 

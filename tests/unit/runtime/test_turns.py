@@ -1,0 +1,24 @@
+"""Others are served between the pieces of long work."""
+
+import asyncio
+
+import pytest
+
+from services.runtime.turns import mapped, pieces
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
+async def test_the_pieces_are_all_there_is(count: int) -> None:
+    items = list(range(count))
+
+    assert [piece async for piece in pieces(items, 3)] == [items[0:3], items[3:6], items[6:7]][: -(-count // 3)]
+    assert await mapped(str, items, 3) == [str(item) for item in items]
+
+
+async def test_others_have_a_turn_after_each_piece() -> None:
+    order: list[str] = []
+    work = asyncio.create_task(mapped(lambda item: order.append(f"work {item}"), range(4), 2))
+    other = asyncio.create_task(mapped(lambda item: order.append(f"other {item}"), range(2), 1))
+    await asyncio.gather(work, other)
+
+    assert order == ["work 0", "work 1", "other 0", "work 2", "work 3", "other 1"]
