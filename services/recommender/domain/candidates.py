@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.recommender.domain.learned import sums
+from services.recommender.domain.showing import Hidden
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
 # The constant of reciprocal rank fusion (Cormack et al. 2009 use 60 for lists of 1,000; our lists have
 # tens of products, where 60 would make the 1st and the 50th nearly equal).
@@ -22,6 +31,32 @@ class Hit(NamedTuple):
     score: float
     # The product it is a neighbour of, where the source looks around products.
     anchor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What a source found in a model version: places there, each once, the best first, ties by place; their scores; and
+    for each the product it is a neighbour of, or nothing at all."""
+
+    places: Places
+    scores: Floats
+    anchors: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+Found = Sequence[Hit] | Located
+
+
+class Known(Protocol):
+    """The products of a model version: by place, and their places."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def places(self) -> Mapping[str, int]: ...
 
 
 class Trace(NamedTuple):
@@ -43,53 +78,153 @@ class Candidate:
     fusion: float
     traces: tuple[Trace, ...]
 
-    def came_from(self, anchor: str) -> bool:
-        """Whether a source found it as a neighbour of that product."""
-        return any(trace.anchor == anchor for trace in self.traces)
+
+@dataclass(frozen=True, slots=True)
+class _Trail:
+    """How candidates were found, an element per hit: whose it is (a number of the pool's), the source's number in
+    ``sources``, its rank there, its part of the fused score and its own score."""
+
+    sources: Sequence[str]
+    owners: Places
+    source: Places
+    ranks: Places
+    shares: Floats
+    scores: Floats
+    anchors: Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The merged candidates in columns, the best first; an object of each is made for those that are shown.
+
+    ``places`` are those in the model version, -1 for what it does not know.
+    """
+
+    ids: Sequence[str]
+    places: Places
+    fusion: Floats
+    _numbers: Places
+    _trail: _Trail
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Places) -> Pool:
+        """Those in ``rows``, in their order."""
+        ids = [self.ids[row] for row in rows.tolist()]
+        return Pool(ids, self.places[rows], self.fusion[rows], self._numbers[rows], self._trail)
+
+    def candidate(self, row: int) -> Candidate:
+        """One of them with its traces."""
+        trail = self._trail
+        hits = np.flatnonzero(trail.owners == self._numbers[row])
+        traces = [
+            Trace(trail.sources[source], rank, share, trail.anchors[hit], score)
+            for hit, source, rank, share, score in zip(
+                hits.tolist(),
+                trail.source[hits].tolist(),
+                trail.ranks[hits].tolist(),
+                trail.shares[hits].tolist(),
+                trail.scores[hits].tolist(),
+                strict=True,
+            )
+        ]
+        traces.sort(key=lambda trace: (-trace.share, trace.source))
+        return Candidate(self.ids[row], float(self.fusion[row]), tuple(traces))
+
+    def around(self, anchor: str) -> npt.NDArray[np.bool_]:
+        """Of each whether a source found it as a neighbour of that product."""
+        trail = self._trail
+        hits = [hit for hit, name in enumerate(trail.anchors) if name == anchor]
+        flags: npt.NDArray[np.bool_] = np.isin(self._numbers, trail.owners[hits])
+        return flags
 
 
 def merge(
-    found: Mapping[str, Sequence[Hit]],
+    found: Mapping[str, Found],
     weights: Mapping[str, float],
-    excluded: Container[str] = (),
+    excluded: Hidden | None = None,
     limit: int = CANDIDATES,
-) -> list[Candidate]:
+    known: Known | None = None,
+) -> Pool:
     """One candidate per product, best fused score first, ties by id; at most ``limit``.
 
     The fused score is sum over sources of weight / (RANK_CONSTANT + rank), scaled so that being first everywhere
-    gives 1. Excluded products leave before ranks are counted. A source's repeated hits count once.
+    gives 1. Excluded products leave before ranks are counted. A source's repeated hits count once. ``known`` is the
+    version that places are of.
     """
-    ceiling = sum(weights.get(source, 1.0) for source in found) / (RANK_CONSTANT + 1) or 1.0
-    fused: dict[str, float] = {}
-    ranked: list[tuple[str, float, list[Hit]]] = []
-    for source, hits in found.items():
-        worth = weights.get(source, 1.0) / ceiling
-        distinct = _distinct(hits, excluded)
-        ranked.append((source, worth, distinct))
-        for rank, hit in enumerate(distinct, start=1):
-            fused[hit.id] = fused.get(hit.id, 0.0) + worth / (RANK_CONSTANT + rank)
-    chosen = sorted(fused.items(), key=lambda item: (-item[1], item[0]))[:limit]
-    # How each was found: of those that go on only.
-    traces: dict[str, list[Trace]] = {product_id: [] for product_id, _ in chosen}
-    for source, worth, distinct in ranked:
-        for rank, hit in enumerate(distinct, start=1):
-            own = traces.get(hit.id)
-            if own is not None:
-                own.append(Trace(source, rank, worth / (RANK_CONSTANT + rank), hit.anchor, hit.score))
-    return [
-        Candidate(product_id, fusion, tuple(sorted(traces[product_id], key=lambda trace: (-trace.share, trace.source))))
-        for product_id, fusion in chosen
-    ]
+    names = _Names(known)
+    columns = [names.columns(hits) for hits in found.values()]
+    counts = [len(places) for places, _, _ in columns]
+    codes = np.concatenate([np.zeros(0, dtype=np.int64), *(places for places, _, _ in columns)])
+    distinct, owners = np.unique(codes, return_inverse=True)
+    ids = names.of(distinct.tolist())
+    source = np.repeat(np.arange(len(counts)), counts)
+    hidden = np.array(excluded.among(ids), dtype=np.bool_) if excluded else np.zeros(len(ids), dtype=np.bool_)
+    shown = ~hidden[owners]
+    # Of those that are not excluded, how many of the same source stand before it.
+    passed = np.cumsum(shown)
+    starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
+    ranks = passed - np.append(0, passed)[starts][source]
+    ceiling = sum(weights.get(name, 1.0) for name in found) / (RANK_CONSTANT + 1) or 1.0
+    worth = np.array([weights.get(name, 1.0) / ceiling for name in found])
+    shares = np.where(shown, worth[source] / (RANK_CONSTANT + ranks), 0.0)
+    fused = sums(owners, shares, len(ids))
+    rows = _first(fused, ids, ~hidden, limit)
+    places = distinct[rows]
+    places[places >= names.size] = -1
+    trail = _Trail(
+        sources=tuple(found),
+        owners=owners,
+        source=source,
+        ranks=ranks,
+        shares=shares,
+        scores=np.concatenate([np.zeros(0), *(scores for _, scores, _ in columns)]),
+        anchors=[anchor for _, _, anchors in columns for anchor in anchors],
+    )
+    return Pool([ids[row] for row in rows.tolist()], places, fused[rows], rows, trail)
 
 
-def _distinct(hits: Sequence[Hit], excluded: Container[str]) -> list[Hit]:
-    seen: set[str] = set()
-    distinct: list[Hit] = []
-    for hit in sorted(hits, key=_by_score):
-        if hit.id not in seen and hit.id not in excluded:
-            seen.add(hit.id)
-            distinct.append(hit)
-    return distinct
+class _Names:
+    """Numbers for ids: the place in the version, for others what comes after its last one."""
+
+    def __init__(self, known: Known | None) -> None:
+        self._ids: Sequence[str] = () if known is None else known.ids
+        self._places: Mapping[str, int] = {} if known is None else known.places
+        self.size = len(self._ids)
+        self._others: dict[str, int] = {}
+
+    def columns(self, hits: Found) -> tuple[Places, Floats, Sequence[str | None]]:
+        """Numbers, scores and anchors of a source's distinct hits, the best first."""
+        if isinstance(hits, Located):
+            return hits.places, hits.scores, hits.anchors or [None] * len(hits)
+        distinct: dict[str, Hit] = {}
+        for hit in sorted(hits, key=_by_score):
+            distinct.setdefault(hit.id, hit)
+        numbers = np.array([self._number(id_) for id_ in distinct], dtype=np.int64)
+        kept = distinct.values()
+        return numbers, np.array([hit.score for hit in kept], dtype=np.float64), [hit.anchor for hit in kept]
+
+    def of(self, numbers: Sequence[int]) -> list[str]:
+        """Their ids."""
+        others = tuple(self._others)
+        return [self._ids[number] if number < self.size else others[number - self.size] for number in numbers]
+
+    def _number(self, id_: str) -> int:
+        place = self._places.get(id_)
+        return self._others.setdefault(id_, self.size + len(self._others)) if place is None else place
+
+
+def _first(fused: Floats, ids: Sequence[str], allowed: npt.NDArray[np.bool_], limit: int) -> Places:
+    """Rows of the ``limit`` largest that are ``allowed``, the largest first, ties by id."""
+    rows = np.flatnonzero(allowed)
+    if len(rows) > limit:
+        least = np.partition(fused[rows], len(rows) - limit)[len(rows) - limit]
+        rows = rows[fused[rows] >= least]
+    rows = rows[np.argsort(-fused[rows], kind="stable")]
+    # Nearly in order: what is left are ties.
+    keys = sorted(zip((-fused[rows]).tolist(), [ids[row] for row in rows.tolist()], rows.tolist(), strict=True))
+    return np.array([row for _, _, row in keys[:limit]], dtype=np.int64)
 
 
 def _by_score(hit: Hit) -> tuple[float, str]:

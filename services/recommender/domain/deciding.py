@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from services.recommender.domain import ranker_features
-from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.candidates import Candidate, Pool
 from services.recommender.domain.explaining import Explanation, contributions, learnt_contributions, movements
 from services.recommender.domain.personal import Personal
 from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.scoring import Facts, assemble, effective_weights, score
-from services.recommender.domain.selection import Scored, select
+from services.recommender.domain.selection import Scored, arrange
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import UserSignals
 
@@ -37,44 +38,70 @@ class Trained:
     person: Personal
 
 
+class Ranking(Sequence[Choice]):
+    """The choices in their order; those that are looked at are made."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        facts: Facts,
+        scores: Sequence[float],
+        rows: Sequence[int],
+        explanations: Mapping[str, Explanation],
+    ) -> None:
+        """``rows`` are those of the pool, of ``facts`` and of ``scores`` in the order to show."""
+        self._pool = pool
+        self._facts = facts
+        self._scores = scores
+        self._rows = rows
+        self._explanations = explanations
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Choice: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Choice]: ...
+    def __getitem__(self, place: int | slice) -> Choice | list[Choice]:
+        if isinstance(place, slice):
+            return [self._choice(row) for row in self._rows[place]]
+        return self._choice(self._rows[place])
+
+    def _choice(self, row: int) -> Choice:
+        candidate = self._pool.candidate(row)
+        explanation = self._explanations.get(candidate.id)
+        return Choice(candidate, self._scores[row], self._facts.top_categories[row], explanation)
+
+
 def decide(
     config: ServingConfig,
-    candidates: Sequence[Candidate],
+    pool: Pool,
     facts: Facts,
     signals: UserSignals,
     tastes: Mapping[str, float],
     page_size: int,
     explain: bool = False,
     trained: Trained | None = None,
-) -> list[Choice]:
+) -> Sequence[Choice]:
     """The candidates in the order to show: a page of ``page_size``, then its reserves.
 
-    ``facts`` are aligned with ``candidates``, which are available, distinct and not excluded already. Without
+    ``facts`` are aligned with ``pool``, whose candidates are available, distinct and not excluded already. Without
     ``trained`` the weights order.
     """
-    if not candidates:
-        return []
+    if not len(pool):
+        return ()
     weights = effective_weights(config.weights, ranked=trained is not None, in_session=signals.in_session)
-    matrix = assemble(candidates, facts, signals, tastes)
+    matrix = assemble(pool, facts, signals, tastes)
     opinion = None
     exact = score(matrix, weights)
     if trained is not None and facts.places is not None:
         opinion = ranker_features.assemble(trained.person, facts.places)
         exact = exact + trained.ranker.score(opinion)
     scores = np.round(exact, 6).tolist()
-    newest_view = signals.recent_views[0] if signals.in_session else None
-    scored = [
-        Scored(
-            candidate.id,
-            scores[row],
-            facts.top_categories[row],
-            facts.brands[row],
-            newest_view is not None and candidate.came_from(newest_view),
-        )
-        for row, candidate in enumerate(candidates)
-    ]
-    by_id = {candidate.id: candidate for candidate in candidates}
-    ordered = select(scored, page_size, config.diversity, facts.vectors)
+    # What a session reserves its share for.
+    fresh = pool.around(signals.recent_views[0]).tolist() if signals.in_session else [False] * len(pool)
+    scored = list(map(Scored._make, zip(pool.ids, scores, facts.top_categories, facts.brands, fresh, strict=True)))
     explanations: dict[str, Explanation] = {}
     if explain:
         moved = movements(scored, page_size, config.diversity, facts.vectors)
@@ -82,4 +109,4 @@ def decide(
         if trained is not None and opinion is not None:
             parts = learnt_contributions(trained.ranker, opinion, parts)
         explanations = {item.id: Explanation(part, moved[item.id]) for item, part in zip(scored, parts, strict=True)}
-    return [Choice(by_id[item.id], item.score, item.top_category, explanations.get(item.id)) for item in ordered]
+    return Ranking(pool, facts, scores, arrange(scored, page_size, config.diversity, facts.vectors), explanations)

@@ -11,7 +11,9 @@ import numpy as np
 
 from services.recommender.domain.candidates import RANK_CONSTANT
 from services.recommender.domain.learned import Floats, Places
+from services.recommender.domain.ordering import best
 from services.recommender.domain.personal import Personal, hits
+from services.recommender.domain.scores import Scores
 
 # What a ranker is for: anything that the shopper may take next, or only what they never bought.
 ANYTHING = "anything"
@@ -57,14 +59,15 @@ CANDIDATES = 150
 
 def retrieve(person: Personal, objective: str, limit: int = CANDIDATES) -> tuple[Places, Floats]:
     """The best candidates for the objective and their fused scores, best first, ties by place."""
-    fused = np.zeros(len(person.learned))
     allowed = None
     if objective == NEW:
         allowed = np.ones(len(person.learned), dtype=np.bool_)
         allowed[person.bought] = False
-    for source, weight in WEIGHTS[objective].items():
-        places, _ = hits(person, source, LIMITS[source], allowed)
-        fused[places] += weight / (RANK_CONSTANT + 1 + np.arange(len(places)))
-    found = np.flatnonzero(fused)
-    found = found[np.lexsort((found, -fused[found]))][:limit]
-    return found.astype(np.int64), fused[found]
+    weights = WEIGHTS[objective]
+    found = [hits(person, source, LIMITS[source], allowed)[0] for source in weights]
+    parts = [
+        weight / (RANK_CONSTANT + 1 + np.arange(len(places)))
+        for weight, places in zip(weights.values(), found, strict=True)
+    ]
+    fused = Scores.add_up(np.concatenate(found), np.concatenate(parts), len(person.learned) + 1)
+    return best(fused.places, fused.values, limit)

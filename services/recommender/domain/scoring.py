@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.candidates import Pool
 from services.recommender.domain.signals import UserSignals
 
 Floats = npt.NDArray[np.float64]
@@ -37,9 +37,11 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "low_stock": -0.05,
 }
 COLUMNS = tuple(DEFAULT_WEIGHTS)
+_NUMBERS: Mapping[str, int] = {name: number for number, name in enumerate(COLUMNS)}
 
 # Text embeddings of unrelated products still have a cosine of about .2: that is no likeness.
 UNRELATED_SIMILARITY = 0.2
+_RELATED = 1 - UNRELATED_SIMILARITY
 
 # The middle of each price segment, as a percentile within the category; the limits 1/3 and 2/3 are those of
 # user_price_sensitivity: a highly sensitive shopper buys cheap.
@@ -68,38 +70,35 @@ class Facts:
     places: npt.NDArray[np.int64] | None = None
 
 
-def assemble(
-    candidates: Sequence[Candidate], facts: Facts, signals: UserSignals, tastes: Mapping[str, float]
-) -> Floats:
+def assemble(pool: Pool, facts: Facts, signals: UserSignals, tastes: Mapping[str, float]) -> Floats:
     """The feature matrix, candidates x COLUMNS; every element within 0..1, except rating within -1..1."""
     strongest = max(tastes.values(), default=1.0)
-    repeat_place = {product_id: place for place, product_id in enumerate(signals.purchases)}
+    affinities = {category: share / strongest for category, share in tastes.items()}
+    repeats = {product_id: 1.0 / (1.0 + place / 10.0) for place, product_id in enumerate(signals.purchases)}
     carts = set(signals.recent_carts)
     preferred = PREFERRED_PERCENTILE.get(signals.price_sensitivity, 0.5)
-    columns: dict[str, Floats | list[float]] = {
-        "fusion": [candidate.fusion for candidate in candidates],
-        "collaborative": _relative(np.maximum(_known(facts.collaborative, 0.0), 0.0)),
-        "session_similarity": np.clip(
-            (_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / (1 - UNRELATED_SIMILARITY), 0.0, 1.0
-        ),
-        "browsing_category": [
-            float(bool(category) and category == signals.browsing_category) for category in facts.top_categories
-        ],
-        "category_affinity": [tastes.get(category, 0.0) / strongest for category in facts.top_categories],
-        # An unknown price fits half.
-        "price_fit": 1.0 - np.abs(_known(facts.price_percentile, preferred - 0.5) - preferred),
-        "popularity": np.clip(_known(facts.popularity, 0.0) / 100.0, 0.0, 1.0),
-        # 3 stars say nothing, as no rating does.
-        "rating": np.clip((_known(facts.rating, 3.0) - 3.0) / 2.0, -1.0, 1.0),
-        # The most habitual purchase 1, the tenth about a half.
-        "repeat": [
-            1.0 / (1.0 + repeat_place[candidate.id] / 10.0) if candidate.id in repeat_place else 0.0
-            for candidate in candidates
-        ],
-        "in_cart": [float(candidate.id in carts) for candidate in candidates],
-        "low_stock": facts.low_stock.astype(np.float64),
-    }
-    return np.column_stack([np.asarray(columns[name], dtype=np.float64) for name in COLUMNS])
+    matrix = np.zeros((len(pool), len(COLUMNS)))
+
+    def put(name: str, values: Floats | Sequence[float]) -> None:
+        matrix[:, _NUMBERS[name]] = values
+
+    put("fusion", pool.fusion)
+    put("collaborative", _relative(np.maximum(_known(facts.collaborative, 0.0), 0.0)))
+    put("session_similarity", _limited((_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / _RELATED, 0.0, 1.0))
+    if signals.browsing_category:
+        put("browsing_category", [float(category == signals.browsing_category) for category in facts.top_categories])
+    put("category_affinity", [affinities.get(category, 0.0) for category in facts.top_categories])
+    # An unknown price fits half.
+    put("price_fit", 1.0 - np.abs(_known(facts.price_percentile, preferred - 0.5) - preferred))
+    put("popularity", _limited(_known(facts.popularity, 0.0) / 100.0, 0.0, 1.0))
+    # 3 stars say nothing, as no rating does.
+    put("rating", _limited((_known(facts.rating, 3.0) - 3.0) / 2.0, -1.0, 1.0))
+    # The most habitual purchase 1, the tenth about a half.
+    put("repeat", [repeats.get(id_, 0.0) for id_ in pool.ids])
+    if carts:
+        put("in_cart", [float(id_ in carts) for id_ in pool.ids])
+    put("low_stock", facts.low_stock.astype(np.float64))
+    return matrix
 
 
 # What a trained ranker's log-odds are moved by, on the same columns. A ranker learns what shoppers take in the end;
@@ -137,6 +136,10 @@ def _relative(values: Floats) -> Floats:
     # To the strongest candidate: the level of the inner products says how active the user is, not what fits.
     strongest = values.max(initial=0.0)
     return values / strongest if strongest > 0 else values
+
+
+def _limited(values: Floats, least: float, most: float) -> Floats:
+    return np.minimum(np.maximum(values, least), most)
 
 
 def _known(values: Floats, otherwise: float) -> Floats:

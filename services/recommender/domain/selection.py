@@ -29,14 +29,23 @@ class Scored(NamedTuple):
 def select(
     scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
 ) -> list[Scored]:
-    """All candidates, the page first: its ``page_size`` by falling score, then the reserves by falling score.
+    """As :func:`arrange`, the candidates themselves."""
+    return [scored[row] for row in arrange(scored, page_size, diversity, vectors)]
+
+
+def arrange(
+    scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
+) -> list[int]:
+    """The rows of all candidates, the page first: its ``page_size`` by falling score, then the reserves by falling
+    score.
 
     Caps and shares count on the page; where they leave it short, the best of the others fill it: a full page is
     worth more than a diverse one. ``vectors`` (one row per candidate, of length 1, or zeros for one that is like
     nothing) are what maximal marginal relevance goes by; with it, a page stands in the order of its choices.
     """
-    order = sorted(range(len(scored)), key=lambda place: (-scored[place].score, scored[place].id))
-    ranked = [scored[place] for place in order]
+    keys = [(-item.score, item.id) for item in scored]
+    order = sorted(range(len(scored)), key=keys.__getitem__)
+    ranked = [scored[row] for row in order]
     caps = _Caps(
         # At least two, so that a small page of one taste is possible.
         category=max(2, math.ceil(diversity.category_cap * page_size)),
@@ -47,12 +56,13 @@ def select(
         pick = _Marginal(ranked, vectors[order], diversity.mmr_lambda)
     page: list[int] = []
     reserved = math.ceil(diversity.session_share * page_size) if diversity.session_share else 0
-    _take(ranked, [place for place, item in enumerate(ranked) if item.fresh], reserved, page, caps, pick)
+    if reserved:
+        _take(ranked, [place for place, item in enumerate(ranked) if item.fresh], reserved, page, caps, pick)
     _take(ranked, range(len(ranked)), page_size, page, caps, pick)
     _take(ranked, range(len(ranked)), page_size, page, None, pick)
     chosen = set(page)
     page = _in_order(page, pick)
-    return [ranked[place] for place in page] + [item for place, item in enumerate(ranked) if place not in chosen]
+    return [order[place] for place in page] + [row for place, row in enumerate(order) if place not in chosen]
 
 
 class _Caps:
@@ -124,6 +134,8 @@ def _take(
     ranked: Sequence[Scored], places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None, pick: _Pick
 ) -> None:
     """Adds to ``page`` from ``places`` (ascending) until it has ``up_to``."""
+    if len(page) >= up_to:
+        return
     chosen = set(page)
     left = [place for place in places if place not in chosen]
     while left and len(page) < up_to:

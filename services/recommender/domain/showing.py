@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 # Over all pages. Nobody scrolls further, and a page token names them all.
@@ -30,6 +30,13 @@ class Hidden:
         if product_id in self.ids:
             return True
         return bool(self.shown) and isinstance(product_id, str) and fingerprint(product_id) in self.shown
+
+    def __bool__(self) -> bool:
+        return bool(self.ids or self.shown)
+
+    def among(self, ids: Sequence[str]) -> list[bool]:
+        """Of each of ``ids`` whether it is one of these."""
+        return [id_ in self for id_ in ids] if self.shown else [id_ in self.ids for id_ in ids]
 
     def and_also(self, ids: Collection[str]) -> Hidden:
         """These and ``ids``."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter, Histogram
 
-from services.recommender.domain.candidates import Hit
+from services.recommender.domain.candidates import Found
 from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.deadline import within
@@ -28,12 +28,12 @@ async def gather(
     page_size: int,
     degraded: Degraded,
     hidden: int = 0,
-) -> dict[str, list[Hit]]:
+) -> dict[str, Found]:
     """The hits of each source that answered; the others are in ``degraded`` as candidates:NAME.
 
     ``hidden``: how many of them may fall out, because pages before showed them for example.
     """
-    found: dict[str, list[Hit]] = {}
+    found: dict[str, Found] = {}
 
     def at_once(spec: SourceSpec) -> bool:
         """Whether that was all."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.candidates import Candidate
+from services.recommender.domain.candidates import Pool
 from services.recommender.domain.personal import collaborative
 from services.recommender.domain.scoring import Facts, Floats
 from services.recommender.domain.signals import Anchor
@@ -32,7 +32,7 @@ Vector = npt.NDArray[np.float32]
 class Hydrated:
     """The candidates that are available at this moment, and their facts, aligned."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: Pool
     facts: Facts
 
 
@@ -74,14 +74,14 @@ class Hydrator:
 
     async def hydrate(
         self,
-        candidates: Sequence[Candidate],
+        candidates: Pool,
         context: Context,
         bands: Mapping[str, Sequence[float]],
         wants: Wants,
         degraded: Degraded,
     ) -> Hydrated:
         """Raises when the store does not answer. Without the feature service, the copied scores stand in."""
-        ids = [candidate.id for candidate in candidates]
+        ids = candidates.ids
         anchors = context.anchors if wants.similarity else ()
         missing = self._missing(ids, anchors, wants)
         rows: Sequence[FactRow] = ()
@@ -96,7 +96,7 @@ class Hydrator:
                 reading.cancel()
         elif missing:
             rows = await self._retrieval.facts(missing, anchors, wants.vectors == "text")
-        return self._align(candidates, ids, rows, missing, features, context, bands, wants)
+        return self._align(candidates, rows, missing, features, context, bands, wants)
 
     def _missing(self, ids: Sequence[str], anchors: Sequence[Anchor], wants: Wants) -> list[str]:
         """Those of which the store has to be asked: all where the likeness to an anchor can be found only there."""
@@ -129,8 +129,7 @@ class Hydrator:
 
     def _align(
         self,
-        candidates: Sequence[Candidate],
-        ids: Sequence[str],
+        candidates: Pool,
         rows: Sequence[FactRow],
         asked: Sequence[str],
         features: ProductReading | None,
@@ -139,11 +138,11 @@ class Hydrator:
         wants: Wants,
     ) -> Hydrated:
         """What the store said of those ``asked``, what is in memory of the others."""
-        columns = Columns(self._mirror.assortment, ids, asked, rows, self._now())
+        columns = Columns(self._mirror.assortment, candidates.ids, asked, rows, self._now())
         kept = columns.kept
         person = context.person
-        own = tuple(candidates[row] for row in kept.tolist())
-        known = None if person is None else person.learned.find([candidate.id for candidate in own])
+        own = candidates.take(kept)
+        known = None if person is None else own.places
         popularity, rating, low_stock = columns.popularity(), columns.rating(), columns.low_stock()
         if features is not None:
             popularity = _prefer(features.popularity[kept], popularity)

@@ -170,7 +170,8 @@ class Recommender:
             found = await gather(config, stages.sources, context, ask.page_size, degraded, beyond)
         hidden = _hidden(ask).and_also(bought)
         weights = {spec.name: spec.weight for spec in config.sources}
-        candidates = merge(found, weights, hidden, max(CANDIDATES, 3 * ask.page_size))
+        limit = max(CANDIDATES, 3 * ask.page_size)
+        candidates = merge(found, weights, hidden, limit, context.version.learned)
         with _timed("features"):
             trained = trained_for(config, context)
             wanted_facts = wants(config, ranked=trained is not None, in_session=context.signals.in_session)

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain import personal
-from services.recommender.domain.candidates import Hit
+from services.recommender.domain.candidates import Found, Hit, Located
 from services.recommender.domain.learned import Learned
+from services.recommender.domain.ordering import best
+from services.recommender.domain.scores import Scores
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.pipeline.context import Context
 from services.recommender.ranking_ports import KeptLists, Retrieval, TextSearch
@@ -39,12 +41,12 @@ class CandidateSource(Protocol):
         """Whether ``at_once`` always answers."""
         ...
 
-    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+    def at_once(self, context: Context, limit: int) -> Found | None:
         """At most ``limit`` hits worth showing, or none when the context has nothing to go by; None where somebody has
         to be asked: what is in memory is worth no task and no deadline."""
         ...
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    async def fetch(self, context: Context, limit: int) -> Found:
         """The same, whoever has to be asked."""
         ...
 
@@ -57,9 +59,9 @@ class _InMemory(abc.ABC):
     asks_nobody: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def at_once(self, context: Context, limit: int) -> list[Hit]: ...
+    def at_once(self, context: Context, limit: int) -> Found: ...
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    async def fetch(self, context: Context, limit: int) -> Found:
         return self.at_once(context, limit)
 
 
@@ -92,7 +94,7 @@ class Around(_InMemory):
     name: str
     kind: str
 
-    def at_once(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> Found:
         if context.version.learned is None:
             return []
         limit = _around_habits(context, limit)
@@ -105,13 +107,11 @@ class Learnt(_InMemory):
 
     name: str
 
-    def at_once(self, context: Context, limit: int) -> list[Hit]:
+    def at_once(self, context: Context, limit: int) -> Found:
         person = context.person
         if person is None:
             return []
-        places, scores = personal.hits(person, self.name, limit, context.allowed)
-        ids = person.learned.ids
-        return [Hit(ids[place], score) for place, score in zip(places.tolist(), scores.tolist(), strict=True)]
+        return Located(*personal.hits(person, self.name, limit, context.allowed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +125,19 @@ class Collaborative:
     asks_nobody: ClassVar[bool] = False
     retrieval: Retrieval
 
-    def at_once(self, context: Context, limit: int) -> list[Hit] | None:
+    def at_once(self, context: Context, limit: int) -> Found | None:
         person = context.person
         if person is None or person.vector is None:
             return []
         return Learnt(self.name).at_once(context, limit) if context.version.whole else None
 
-    async def fetch(self, context: Context, limit: int) -> list[Hit]:
+    async def fetch(self, context: Context, limit: int) -> Found:
         person = context.person
-        if person is None or person.vector is None or context.version.whole:
-            return self.at_once(context, limit) or []
-        return await self.retrieval.collaborative(context.version.id, person.vector.astype("float32"), limit)
+        if person is None or person.vector is None:
+            return []
+        if context.version.whole:
+            return Learnt(self.name).at_once(context, limit)
+        return await self.retrieval.collaborative(context.version.id, person.vector, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,31 +267,23 @@ def _around_habits(context: Context, limit: int) -> int:
 
 def _around(
     learned: Learned, kind: str, anchors: Sequence[Anchor], limit: int, allowed: npt.NDArray[np.bool_] | None
-) -> list[Hit]:
+) -> Found:
     """The best neighbours of the anchors among those ``allowed`` (None: all), each product once: its scores added up,
     its anchor who gives most."""
-    own = learned.find([anchor.id for anchor in anchors])
-    known = np.flatnonzero(own >= 0)
-    if not len(known):
+    places = learned.find([anchor.id for anchor in anchors])
+    known = [(anchor, place) for anchor, place in zip(anchors, places.tolist(), strict=True) if place >= 0]
+    if not known:
         return []
-    table, asked = learned.neighbours[kind], own[known]
-    weights = np.array([anchors[row].weight for row in known.tolist()])
-    near = table.places[asked]
-    wanted = (near >= 0) & ~np.isin(near, asked)
-    if allowed is not None:
-        wanted &= allowed[near]
-    parts = np.where(wanted, table.weights[asked] * weights[:, None], 0.0)
-    places, inverse = np.unique(near, return_inverse=True)
-    # Anchors x products; an anchor names each of its neighbours once.
-    shares = np.zeros((len(asked), len(places)))
-    shares[np.arange(len(asked))[:, None], inverse.reshape(near.shape)] = parts
-    totals, givers = shares.sum(axis=0), shares.argmax(axis=0)
-    order = np.lexsort((places, -totals))[:limit]
-    return [
-        Hit(learned.ids[places[at]], float(totals[at]), anchors[known[givers[at]]].id)
-        for at in order.tolist()
-        if totals[at] > 0
-    ]
+    table, asked = learned.neighbours[kind], [place for _, place in known]
+    near = table.places[asked].astype(np.int64)
+    parts = table.weights[asked] * np.array([[anchor.weight] for anchor, _ in known])
+    totals = Scores.add_up(near.ravel(), parts.ravel(), len(learned) + 1)
+    others = ~np.isin(totals.places, asked)
+    chosen, scores = best(totals.places[others], totals.values[others], limit, allowed)
+    # Of each anchor what it gives to the chosen ones; an anchor names each of its neighbours once.
+    given = ((near[:, :, None] == chosen) * parts[:, :, None]).sum(axis=1)
+    givers = given.argmax(axis=0).tolist()
+    return Located(chosen, scores, [known[giver][0].id for giver in givers])
 
 
 def _in_order(ids: Sequence[str]) -> list[Hit]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.recommender.domain.candidates import Candidate, Trace
 from services.recommender.domain.deciding import Choice, Trained, decide
 from services.recommender.domain.personal import personal
 from services.recommender.domain.scoring import Facts
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import UserSignals
+from tests.support.candidates import pool
 from tests.support.learned import ranker, small
 
 IDS = ("bought", "wanted", "neither", "new")
@@ -38,7 +38,7 @@ def facts(similarity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.9)) -> Facts:
 def chosen(config: ServingConfig = CONFIG, *, session: bool = False, **weights: float) -> dict[str, Choice]:
     signals = UserSignals("Audio" if session else None, recent_views=("v",), **HISTORY)  # type: ignore[arg-type]  # named as the fields
     trained = Trained(ranker(**weights), personal(VERSION, signals.state(1_000_000.0)))
-    candidates = [Candidate(id_, 0.1, (Trace("popular", 1, 0.1, None),)) for id_ in IDS]
+    candidates = pool(*((id_, 0.1, None) for id_ in IDS))
     choices = decide(config, candidates, facts(), signals, {}, 4, explain=True, trained=trained)
     return {choice.candidate.id: choice for choice in choices}
 

@@ -20,6 +20,7 @@ from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.seeing import candidates_of, see
 from services.recommender.pipeline.sources import CandidateSource, all_sources
 from services.recommender.pipeline.stock import Stock
+from tests.support.candidates import hits as hits_of
 from tests.support.learned import Near, small
 
 IDS = tuple("abcdefgh")
@@ -68,7 +69,8 @@ async def test_neighbours_of_anchors_add_up(near: Near, anchors: list[Anchor], l
             if weight and other not in {one.id for one in anchors}:
                 totals[other] = totals.get(other, 0.0) + anchor.weight * weight
                 most[other] = max(most.get(other, 0.0), anchor.weight * weight)
-    hits = await sources()["bought_together"].fetch(context(version, anchors=tuple(anchors)), limit)
+    found = await sources()["bought_together"].fetch(context(version, anchors=tuple(anchors)), limit)
+    hits = hits_of(found, version.learned)
     expected = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:limit]
     assert [(hit.id, hit.score) for hit in hits] == expected
     for hit in hits:
@@ -89,14 +91,15 @@ async def test_neighbours_that_are_sold_out_leave_their_places_to_others() -> No
     near = {"a": {"b": 0.9, "c": 0.8, "d": 0.7}}
     version = Version("v", small(IDS[:4], neighbours={"basket": near}))
     asking = context(version, anchors=(Anchor("a", 1.0, "page"),), allowed=np.array([True, False, True, True]))
-    hits = await sources()["bought_together"].fetch(asking, 2)
+    hits = hits_of(await sources()["bought_together"].fetch(asking, 2), version.learned)
     assert [hit.id for hit in hits] == ["c", "d"]
 
 
 async def test_a_guest_has_a_vector_from_one_view() -> None:
     vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.5, 0.5]], dtype=np.float32)
     version = Version("v", small(IDS[:4], vectors))
-    hits = await sources()["collaborative"].fetch(context(version, UserSignals(recent_views=("a",))), 2)
+    asking = context(version, UserSignals(recent_views=("a",)))
+    hits = hits_of(await sources()["collaborative"].fetch(asking, 2), version.learned)
     assert [hit.id for hit in hits] == ["a", "b"]
     assert await sources()["collaborative"].fetch(context(version), 2) == []
 
@@ -115,7 +118,7 @@ async def test_what_is_too_large_for_memory_is_searched_in_the_store_with_the_fo
 async def test_what_is_not_allowed_leaves_its_place_to_others(allowed: list[bool] | None, expected: list[str]) -> None:
     version = Version("v", small(IDS[:4], wanted=(1.0, 2.0, 3.0, 0.0)))
     mask = None if allowed is None else np.array(allowed)
-    hits = await sources()["best_sellers"].fetch(context(version, allowed=mask), 2)
+    hits = hits_of(await sources()["best_sellers"].fetch(context(version, allowed=mask), 2), version.learned)
     assert [hit.id for hit in hits] == expected
 
 
@@ -124,7 +127,7 @@ async def test_what_is_not_allowed_leaves_its_place_to_others(allowed: list[bool
 )
 async def test_without_a_version_they_find_nothing(name: str) -> None:
     asking = context(Version(), UserSignals(recent_views=("a",)), anchors=(Anchor("a", 1.0, "view"),))
-    assert await sources()[name].fetch(asking, 5) == []
+    assert hits_of(await sources()[name].fetch(asking, 5)) == []
 
 
 async def test_a_version_that_cannot_be_used_costs_its_part_of_the_page_alone() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.domain.attribution import Attribution, encode
-from services.recommender.domain.candidates import RANK_CONSTANT, Candidate, Hit, Trace, merge
+from services.recommender.domain.candidates import RANK_CONSTANT, Candidate, Found, Hit, Located, Pool, Trace, merge
 from services.recommender.domain.deciding import decide
 from services.recommender.domain.interactions import confidences
 from services.recommender.domain.prices import percentile
@@ -19,6 +19,7 @@ from services.recommender.domain.reasons import MAX_REASONS, reasons
 from services.recommender.domain.scoring import COLUMNS, DEFAULT_WEIGHTS, Facts, assemble, effective_weights, score
 from services.recommender.domain.selection import Scored, select
 from services.recommender.domain.serving import Diversity, ServingConfig
+from services.recommender.domain.showing import Hidden
 from services.recommender.domain.signals import (
     Anchor,
     Card,
@@ -28,13 +29,19 @@ from services.recommender.domain.signals import (
     page_anchors,
     session_anchors,
 )
+from tests.support.candidates import Row, pool
+from tests.support.learned import small
 
 IDS = [f"p{number:02d}" for number in range(40)]
 BAND = {"Audio": [0.0, 10.0, 20.0, 30.0, 40.0]}
 
 
-def candidate(product_id: str, fusion: float = 0.5, anchor: str | None = None) -> Candidate:
-    return Candidate(product_id, fusion, (Trace("semantic" if anchor else "popular", 1, fusion, anchor),))
+def candidate(product_id: str, fusion: float = 0.5, anchor: str | None = None) -> Row:
+    return product_id, fusion, anchor
+
+
+def all_of(merged: Pool) -> list[Candidate]:
+    return [merged.candidate(row) for row in range(len(merged))]
 
 
 def facts(count: int, **columns: object) -> Facts:
@@ -58,7 +65,7 @@ def column(matrix: np.ndarray, name: str) -> list[float]:
 
 def test_merge_adds_the_shares_of_reciprocal_ranks() -> None:
     found = {"a": [Hit("x", 9.0), Hit("y", 5.0)], "b": [Hit("y", 0.9), Hit("z", 0.1)]}
-    merged = merge(found, {"a": 1.0, "b": 2.0})
+    merged = all_of(merge(found, {"a": 1.0, "b": 2.0}))
     ceiling = 3.0 / (RANK_CONSTANT + 1)
     expected = {
         "y": (1 / (RANK_CONSTANT + 2) + 2 / (RANK_CONSTANT + 1)) / ceiling,
@@ -71,12 +78,13 @@ def test_merge_adds_the_shares_of_reciprocal_ranks() -> None:
 
 
 def test_first_everywhere_scores_one() -> None:
-    assert merge({"a": [Hit("x", 1)], "b": [Hit("x", 1)]}, {"a": 0.3, "b": 2.0})[0].fusion == pytest.approx(1.0)
+    merged = merge({"a": [Hit("x", 1)], "b": [Hit("x", 1)]}, {"a": 0.3, "b": 2.0})
+    assert merged.fusion.tolist() == pytest.approx([1.0])
 
 
 def test_merge_counts_repeats_once_and_leaves_out_the_excluded_before_ranking() -> None:
     found = {"a": [Hit("gone", 9), Hit("x", 8, "v"), Hit("x", 7, "w"), Hit("y", 6)]}
-    merged = merge(found, {}, excluded={"gone"})
+    merged = all_of(merge(found, {}, excluded=Hidden(frozenset({"gone"}))))
     assert [(c.id, c.traces[0].rank, c.traces[0].anchor) for c in merged] == [("x", 1, "v"), ("y", 2, None)]
 
 
@@ -84,7 +92,8 @@ def test_merge_counts_repeats_once_and_leaves_out_the_excluded_before_ranking() 
     st.dictionaries(st.sampled_from("abc"), st.lists(st.tuples(st.sampled_from(IDS), st.floats(-5, 5)), max_size=20))
 )
 def test_merge_has_each_product_once_within_zero_and_one(found: dict[str, list[tuple[str, float]]]) -> None:
-    merged = merge({source: [Hit(*hit) for hit in hits] for source, hits in found.items()}, {}, {"p00"}, limit=7)
+    hits = {source: [Hit(*hit) for hit in rows] for source, rows in found.items()}
+    merged = all_of(merge(hits, {}, Hidden(frozenset({"p00"})), limit=7))
     named = [c.id for c in merged]
     assert len(named) == len(set(named)) <= 7
     assert "p00" not in named
@@ -94,15 +103,61 @@ def test_merge_has_each_product_once_within_zero_and_one(found: dict[str, list[t
 
 def test_merge_does_not_depend_on_the_order_of_hits() -> None:
     hits = [Hit("b", 1.0), Hit("a", 1.0), Hit("c", 2.0)]
-    assert merge({"s": hits}, {}) == merge({"s": hits[::-1]}, {})
-    assert [c.id for c in merge({"s": hits}, {})] == ["c", "a", "b"]
+    assert all_of(merge({"s": hits}, {})) == all_of(merge({"s": hits[::-1]}, {}))
+    assert merge({"s": hits}, {}).ids == ["c", "a", "b"]
+
+
+sources = st.sampled_from(["p", "q", "r"])
+by_source = st.dictionaries(
+    sources,
+    st.tuples(st.booleans(), st.lists(st.sampled_from(IDS[:12]), unique=True, max_size=9)),
+    max_size=3,
+)
+
+
+@given(
+    by_source,
+    st.dictionaries(sources, st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3),
+    st.frozensets(st.sampled_from(IDS[:12])),
+    st.integers(1, 9),
+)
+def test_merge_is_what_its_definition_says_whoever_found_it(
+    found: dict[str, tuple[bool, list[str]]], weights: dict[str, float], gone: frozenset[str], limit: int
+) -> None:
+    """Sources of the version name places, others ids, of which the version does not know all."""
+    version = small(IDS[:12:2])
+    given: dict[str, Found] = {}
+    ranks: dict[str, dict[str, int]] = {}
+    for source, (located, listed) in found.items():
+        ids = [id_ for id_ in listed if not located or id_ in version.places]
+        scores = -np.arange(len(ids), dtype=np.float64)
+        given[source] = (
+            Located(version.find(ids), scores)
+            if located
+            else [Hit(id_, score) for id_, score in zip(ids, scores.tolist(), strict=True)]
+        )
+        ranks[source] = {id_: rank for rank, id_ in enumerate((id_ for id_ in ids if id_ not in gone), start=1)}
+    ceiling = sum(weights[source] for source in found) / (RANK_CONSTANT + 1) or 1.0
+    fused: dict[str, float] = {}
+    for source, own in ranks.items():
+        for id_, rank in own.items():
+            fused[id_] = fused.get(id_, 0.0) + weights[source] / ceiling / (RANK_CONSTANT + rank)
+    expected = sorted(fused.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    merged = merge(given, weights, Hidden(gone), limit, version)
+    assert list(zip(merged.ids, merged.fusion.tolist(), strict=True)) == expected
+    assert merged.places.tolist() == version.find(merged.ids).tolist()
+    for one in all_of(merged):
+        assert {trace.source: trace.rank for trace in one.traces} == {
+            source: own[one.id] for source, own in ranks.items() if one.id in own
+        }
+        assert sum(trace.share for trace in one.traces) == pytest.approx(one.fusion)
 
 
 def test_each_column_of_the_scorer_says_what_it_means() -> None:
     candidates = [candidate("own", 0.9), candidate("cart", 0.1)]
     signals = UserSignals("Audio", price_sensitivity="high", recent_carts=("cart",), purchases=("z", "own"))
     matrix = assemble(
-        candidates,
+        pool(*candidates),
         facts(
             2,
             top_categories=["Audio", "Garden"],
@@ -132,13 +187,13 @@ def test_each_column_of_the_scorer_says_what_it_means() -> None:
 @pytest.mark.parametrize(("segment", "cheap_first"), [("high", True), ("low", False)])
 def test_price_fit_follows_the_segment(segment: str, cheap_first: bool) -> None:
     prices = facts(2, price_percentile=np.array([0.05, 0.95]))
-    matrix = assemble([candidate("cheap"), candidate("dear")], prices, UserSignals(price_sensitivity=segment), {})
+    matrix = assemble(pool(candidate("cheap"), candidate("dear")), prices, UserSignals(price_sensitivity=segment), {})
     cheap, dear = column(matrix, "price_fit")
     assert (cheap > dear) is cheap_first
 
 
 def test_what_is_unknown_is_neutral() -> None:
-    matrix = assemble([candidate("x")], facts(1), UserSignals(), {})
+    matrix = assemble(pool(candidate("x")), facts(1), UserSignals(), {})
     assert column(matrix, "price_fit") == [0.5]
     assert column(matrix, "rating") == [0.0]
     assert not np.isnan(matrix).any()
@@ -203,7 +258,7 @@ def test_decide_marks_neighbours_of_the_last_view_only_in_a_session() -> None:
     idle = UserSignals(None, recent_views=("seen",))
     busy = UserSignals("Audio", recent_views=("seen",))
     chosen = {
-        signals: [choice.candidate.id for choice in decide(config, candidates, facts(11), signals, {}, 5)][:5]
+        signals: [choice.candidate.id for choice in decide(config, pool(*candidates), facts(11), signals, {}, 5)][:5]
         for signals in (idle, busy)
     }
     assert "near" not in chosen[idle]
@@ -211,7 +266,7 @@ def test_decide_marks_neighbours_of_the_last_view_only_in_a_session() -> None:
 
 
 def test_nothing_to_decide() -> None:
-    assert decide(ServingConfig("test", ()), [], facts(0), UserSignals(), {}, 10) == []
+    assert not decide(ServingConfig("test", ()), pool(), facts(0), UserSignals(), {}, 10)
 
 
 def card(product_id: str, category: str = "Audio") -> Card:

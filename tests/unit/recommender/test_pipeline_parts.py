@@ -29,6 +29,7 @@ from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
 from services.recommender.ranking_ports import UserReading
 from services.runtime.errors import unavailable
+from tests.support.candidates import hits as hits_of
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -217,7 +218,7 @@ async def test_categories_take_turns() -> None:
     store = Store()
     source = all_sources(store, store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
     context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, Version())
-    assert [hit.id for hit in await source.fetch(context, 5)] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
+    assert [hit.id for hit in hits_of(await source.fetch(context, 5))] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
 
 
 @pytest.mark.parametrize("name", ["semantic", "co_chosen", "collaborative", "buy_again", "popular_in_categories"])
