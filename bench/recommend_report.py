@@ -28,9 +28,9 @@ def print_tables(result: Mapping[str, Any]) -> None:
     table.add_row("one connection", "", f"{alone['p50_ms']:.1f}", low)
     _console.print(table)
     cost = Table(title="processor time of a page, and memory")
-    for heading in ("process", "CPU ms at the most", "CPU ms at half", "MB"):
+    for heading in ("process", "CPU ms at the most", "CPU ms at half", "CPU ms a second at rest", "MB"):
         cost.add_column(heading, justify="right" if heading != "process" else "left")
-    half = result["half"]["cpu_ms_per_request"]
+    half, rest = result["half"]["cpu_ms_per_request"], result["cpu_ms_per_second_at_rest"]
     for name in sorted(
         {*result["cpu_ms_per_request"], *half, *result["memory_mb"]}, key=lambda one: (one == "all", one)
     ):
@@ -38,6 +38,7 @@ def print_tables(result: Mapping[str, Any]) -> None:
             name,
             f"{result['cpu_ms_per_request'].get(name, 0.0):.3f}",
             f"{half.get(name, 0.0):.3f}",
+            f"{rest.get(name, 0.0):.1f}",
             f"{result['memory_mb'].get(name, 0.0):.0f}",
         )
     _console.print(cost)

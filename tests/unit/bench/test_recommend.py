@@ -14,8 +14,8 @@ from aiohttp import web
 
 from bench import recommend_driver, wrk
 from bench.processes import Usage, cpu_between, memory, name_of, usage_of
-from bench.recommend import SCRIPT, cost_of_page, request_lines
 from bench.recommend_driver import Task, measure
+from bench.recommend_runs import SCRIPT, cost_of_page, request_lines
 from bench.shopping_day import BLOCK, PAGE, Judge, blocks, body
 from bench.soak import Lags, samples, since
 from bench.synthetic import World, product_id
