@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -190,6 +190,12 @@ class OnlineStore(Protocol):
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """The record of each id; an empty one where there is none. RecordsMissedError when only some can be had."""
+
+    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
+        """The same as they are stored, empty where there is none; None: the server that has it does not answer."""
+
+    def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
+        """A record from what is stored; with ``only``, of its entries at least those of these numbers."""
 
     async def begin(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """Makes a record with a token where there is none, before anything is computed for it; returns all.

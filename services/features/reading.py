@@ -1,55 +1,30 @@
-"""The read: gather records, compute what they lack, decide what each value is worth, report."""
+"""The read: what is stored and good is served as it is, what is not is completed from the log."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from services.features.domain.features import (
-    EMPTY,
-    KNOWN,
-    NO_TOKEN,
-    NOT_FOUND,
-    UNAVAILABLE,
-    Entity,
-    Entry,
-    Feature,
-    Reading,
-    Record,
-    Worth,
-    next_due_ms,
-    reading,
-    worth,
-)
+from prometheus_client import Counter
+
+from services.features.completing import Completer, Missing
+from services.features.domain.features import Entity, Feature, OnEvent, Status
 from services.features.domain.relative import Maximum
+from services.features.domain.settled import UNSETTLED, Column, Row, columns, row_of
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.metrics import READINGS
-from services.features.ports import (
-    EVENT_LOG,
-    DueQueue,
-    FeatureComputer,
-    OnlineStore,
-    RecordsMissedError,
-    StoreDownError,
-)
-from services.features.sharing import READ, REFRESH, SharedComputations
+from services.features.ports import ONLINE_STORE, DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.features.remembering import SettledRows
 
 
 class Answer(NamedTuple):
-    """For each feature the reading of each id, in the order asked; the stores that were missed."""
+    """For each feature, in the order asked, its column of the ids, in the order asked; the stores that were missed."""
 
-    readings: Mapping[str, Sequence[Reading]]
+    columns: Mapping[str, Column]
     degraded: Sequence[str]
-
-
-class _Plan(NamedTuple):
-    """What a read has to do: ids to compute by feature, ids whose existence is open, ids to refresh soon."""
-
-    compute: dict[str, list[str]]
-    unsure: list[str]
-    aged: list[str]
 
 
 class Reader:
@@ -66,15 +41,11 @@ class Reader:
         jitter: Callable[[], float],
     ) -> None:
         self._online = online
-        self._queue = queue
-        self._computer = computer
         self._maxima = maxima
         self._marker = marker
         self._clock_ms = clock_ms
-        self._jitter = jitter
-        self._computations = SharedComputations(computer, maxima, clock_ms)
-        # Computations that took longer than their callers had time for.
-        self._late: set[asyncio.Task[dict[str, dict[int, Entry]]]] = set()
+        self._rows = SettledRows(online.unpack)
+        self._completer = Completer(online, queue, computer, maxima, marker, clock_ms, jitter)
 
     async def read(
         self,
@@ -92,199 +63,67 @@ class Reader:
         unique = list(dict.fromkeys(ids))
         maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
         owed = self._owed(entity, unique)  # also those that are marked while their records are on their way
-        records, unreachable, degraded = await self._records(entity, unique)
+        packed, degraded = await self._packed(entity, unique)
         owed |= self._owed(entity, unique)
-        now_ms = self._clock_ms()
-        plan = self._plan(unique, records, features, now_ms, set(unique) if fresh else owed)
-        computed: dict[str, dict[int, Entry]] = {}
-        if plan.compute or plan.unsure:
-            try:
-                cause = REFRESH if fresh else READ
-                work = self._compute(entity, plan, records, unreachable, degraded, cause)
-                computed = await self._within(until, work)
-            except StoreDownError as error:
-                degraded.add(error.store)
-            now_ms = self._clock_ms()
-        kept = {i: entries for i, entries in computed.items() if i not in unreachable}
-        if kept or plan.aged:
-            try:
-                await self._write_back(entity, records, kept, plan.aged, now_ms)
-            except StoreDownError as error:
-                degraded.add(error.store)
+        rows = self._settled(unique, features, packed, owed, maxima, fresh)
+        unsettled = [place for place, row in enumerate(rows) if row is UNSETTLED]
+        if unsettled:
+            missing = Missing(
+                {unique[place]: self._online.unpack(packed[place]) for place in unsettled},
+                {unique[place] for place in unsettled if packed[place] is None},
+                owed,
+                degraded,
+            )
+            completed = await self._completer.complete(entity, features, missing, maxima, fresh, until)
+            for place in unsettled:
+                rows[place] = row_of(completed[unique[place]])
         if self._marker.in_debt:
             maxima = {}  # what is stored may miss an event that we know of
-        missed = EVENT_LOG in degraded
-        by_id = {i: _decide(features, records[i], computed.get(i), now_ms, missed, i in owed, maxima) for i in unique}
-        readings = {f.name: [by_id[i][place] for i in ids] for place, f in enumerate(features)}
-        _report(readings)
-        return Answer(readings, sorted(degraded))
+        if len(unique) < len(ids):
+            of_id = dict(zip(unique, rows, strict=True))
+            rows = [of_id[i] for i in ids]
+        answer = dict(zip([f.name for f in features], columns(features, rows, maxima), strict=True))
+        _report(answer)
+        return Answer(answer, sorted(degraded))
 
     def _owed(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         return {i for i in ids if self._marker.owes(entity.name, i)} if self._marker.in_debt else set()
 
-    async def _records(self, entity: Entity, ids: Sequence[str]) -> tuple[dict[str, Record], set[str], set[str]]:
-        """The records, the ids of those that could not be read (empty then), the stores that were missed."""
+    async def _packed(self, entity: Entity, ids: Sequence[str]) -> tuple[Sequence[bytes | None], set[str]]:
+        """The records as they are stored, None where they could not be read; the stores that were missed."""
         try:
-            return dict(zip(ids, await self._online.read(entity.name, ids), strict=True)), set(), set()
-        except RecordsMissedError as error:
-            found = dict(zip(ids, error.records, strict=True))
-            unreachable = {i for i, record in found.items() if record is None}
-            return {i: record or EMPTY for i, record in found.items()}, unreachable, {error.store}
+            packed = await self._online.packed(entity.name, ids)
         except StoreDownError as error:
-            return dict.fromkeys(ids, EMPTY), set(ids), {error.store}
+            return [None] * len(ids), {error.store}
+        return packed, {ONLINE_STORE} if None in packed else set()
 
-    def _plan(
+    def _settled(
         self,
         ids: Sequence[str],
-        records: Mapping[str, Record],
         features: Sequence[Feature],
-        now_ms: int,
-        dirty: Collection[str],
-    ) -> _Plan:
-        compute: dict[str, list[str]] = {}
-        unsure, aged = [], []
-        for entity_id in ids:
-            record = records[entity_id]
-            if KNOWN not in record.entries:
-                unsure.append(entity_id)
-            late = False
-            for feature in features:
-                value = Worth.DIRTY if entity_id in dirty else worth(feature, record, now_ms)
-                if value is Worth.GOOD:
-                    continue
-                if value is Worth.AGED and feature.materialize:
-                    late = True  # the worker's turn
-                else:
-                    compute.setdefault(feature.name, []).append(entity_id)
-            if late:
-                aged.append(entity_id)
-        return _Plan(compute, unsure, aged)
-
-    async def _compute(
-        self,
-        entity: Entity,
-        plan: _Plan,
-        records: dict[str, Record],
-        unreachable: set[str],
-        degraded: set[str],
-        cause: str,
-    ) -> dict[str, dict[int, Entry]]:
-        """New entries by id. Ids that nobody names get none, and cost one look at the log, no feature's statement."""
-        unknown = set[str]()
-        if plan.unsure:
-            unknown = set(plan.unsure) - await self._computer.known(entity, plan.unsure)
-        entries: dict[str, dict[int, Entry]] = {
-            i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in plan.unsure if i not in unknown
-        }
-        todo = {name: [i for i in ids if i not in unknown] for name, ids in plan.compute.items()}
-        todo = {name: ids for name, ids in todo.items() if ids}
-        missing = {i: None for ids in todo.values() for i in ids if records[i] == EMPTY and i not in unreachable}
-        if missing:
-            await self._begin(entity, list(missing), records, unreachable, degraded)
-        # Without tokens only the count of marks tells whether a running computation may miss the caller's event.
-        state = self._marker.generation if degraded or self._marker.in_debt else 0
-        for entity_id, new in (await self._computations.entries(entity, todo, records, state, cause)).items():
-            entries.setdefault(entity_id, {}).update(new)
-        return entries
-
-    async def _begin(
-        self, entity: Entity, ids: Sequence[str], records: dict[str, Record], unreachable: set[str], degraded: set[str]
-    ) -> None:
-        """Puts records in the place of those that are missing; what cannot be reached now is not kept later."""
-        try:
-            found: Sequence[Record | None] = await self._online.begin(entity.name, ids)
-        except StoreDownError as error:
-            degraded.add(error.store)
-            found = error.records if isinstance(error, RecordsMissedError) else [None] * len(ids)
-        unreachable.update(i for i, record in zip(ids, found, strict=True) if record is None)
-        records.update((i, record) for i, record in zip(ids, found, strict=True) if record is not None)
-
-    async def _within(
-        self, until: float | None, work: Coroutine[Any, Any, dict[str, dict[int, Entry]]]
-    ) -> dict[str, dict[int, Entry]]:
-        """The result, or StoreDownError when it is not there in time.
-
-        Then the work goes on: its failure tells the store's breaker of an outage, and who asks again shares it.
-        """
-        task = asyncio.ensure_future(work)
-        try:
-            left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
-            await asyncio.wait((task,), timeout=left)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if task.done():
-            return task.result()
-        self._late.add(task)
-        task.add_done_callback(self._forget)
-        raise StoreDownError(EVENT_LOG, "no answer in the caller's time")
-
-    def _forget(self, task: asyncio.Task[dict[str, dict[int, Entry]]]) -> None:
-        self._late.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved: nobody waits for it any more
-
-    async def _write_back(
-        self,
-        entity: Entity,
-        records: Mapping[str, Record],
-        computed: Mapping[str, Mapping[int, Entry]],
-        aged: Sequence[str],
-        now_ms: int,
-    ) -> None:
-        kept = entity.materialized
-        due = dict.fromkeys(aged, now_ms)
-        for entity_id, entries in computed.items():
-            when = next_due_ms(kept, entries, self._jitter())
-            if when is not None:
-                due.setdefault(entity_id, when)
-        ttl_ms = max(f.ttl_ms for f in entity.features.values())
-        # Queued first: an erasure in between empties the queue too, and one before shows in the write.
-        if due:
-            await self._queue.enqueue(entity.name, due)
-        if computed:
-            erased = await self._online.write(
-                entity.name, ttl_ms, {i: (records[i], entries) for i, entries in computed.items()}
-            )
-            # At once: the worker drops what no event names.
-            await self._queue.enqueue(entity.name, dict.fromkeys(erased, now_ms))
+        packed: Sequence[bytes | None],
+        owed: set[str],
+        maxima: Mapping[str, Maximum],
+        fresh: bool,
+    ) -> list[Row]:
+        """What can be answered with what is stored, as it is."""
+        now_ms = self._clock_ms()
+        if fresh or any(f.on_event is OnEvent.ALWAYS for f in features):
+            return [UNSETTLED] * len(ids)
+        if any(maximum.at_ms > now_ms for maximum in maxima.values()):  # the clock was put back
+            return [UNSETTLED] * len(ids)
+        rows = self._rows.of(features, packed, now_ms)
+        if owed:
+            rows = [UNSETTLED if i in owed else row for i, row in zip(ids, rows, strict=True)]
+        return rows
 
 
-def _decide(
-    features: Sequence[Feature],
-    record: Record,
-    computed: Mapping[int, Entry] | None,
-    now_ms: int,
-    log_missed: bool,
-    owed: bool,
-    maxima: Mapping[str, Maximum],
-) -> list[Reading]:
-    """The reading of each feature of one entity, from what was computed now and what was stored.
-
-    ``owed``: a mark of the entity is missing in what was stored.
-    """
-    if computed is None and KNOWN not in record.entries:
-        return [UNAVAILABLE if log_missed else NOT_FOUND] * len(features)
-    result = []
-    for feature in features:
-        entry = computed.get(feature.number) if computed else None
-        if entry is not None:
-            result.append(reading(feature, entry, now_ms))
-            continue
-        value = worth(feature, record, now_ms)
-        if value is Worth.MISSING:
-            result.append(UNAVAILABLE)
-        else:
-            outdated = owed or value is Worth.DIRTY
-            stored = record.entries[feature.number]
-            result.append(reading(feature, stored, now_ms, outdated, maxima.get(feature.name)))
-    return result
+def _report(answer: Mapping[str, Column]) -> None:
+    for name, column in answer.items():
+        for status in set(column.statuses):
+            _counter(name, status).inc(column.statuses.count(status))
 
 
-def _report(readings: Mapping[str, Sequence[Reading]]) -> None:
-    for name, column in readings.items():
-        counts: dict[str, int] = {}
-        for value in column:
-            counts[value.status] = counts.get(value.status, 0) + 1
-        for status, count in counts.items():
-            READINGS.labels(name, status).inc(count)
+@functools.cache
+def _counter(feature: str, status: Status) -> Counter:
+    return READINGS.labels(feature, status)

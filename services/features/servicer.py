@@ -14,7 +14,7 @@ from windowshop.features.v1 import features_pb2_grpc as rpc
 from services.features import transcoding
 from services.features.definitions import Definitions
 from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE, guest
-from services.features.domain.features import Entity, Feature, Reading, Status
+from services.features.domain.features import Entity, Feature, Status
 from services.features.erasing import Eraser
 from services.features.marking import USER
 from services.features.merging import Merger
@@ -24,7 +24,7 @@ from services.features.training import TrainingReader
 from services.features.writing import Writer
 from services.runtime import exchanges
 from services.runtime.errors import ServiceError, aborted, invalid_argument, invalid_field, not_found, unavailable
-from services.runtime.identifiers import check_id
+from services.runtime.identifiers import check_id, check_ids
 
 MAX_FEATURES = 100
 MAX_IDS = 1_000
@@ -102,16 +102,15 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     async def batch(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """The answer to a request, however it came. ``patience``: seconds for the log; see Reader.read."""
         entity, features = self._asked(request.entity, request.features)
-        ids = request.ids
+        ids = list(request.ids)
         if not 1 <= len(ids) <= MAX_IDS:
             raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
-        for place, entity_id in enumerate(ids):
-            check_id(entity_id, f"ids[{place}]")
+        check_ids(ids, "ids")
         answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=patience)
         return pb.BatchGetFeaturesResponse(
             entity=request.entity,
             ids=ids,
-            columns=[transcoding.feature_column(f, answer.readings[f.name]) for f in features],
+            columns=[transcoding.feature_column(f, answer.columns[f.name]) for f in features],
             degraded=answer.degraded,
         )
 
@@ -269,7 +268,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     ) -> None:
         """Fills the answer about one entity, or raises what it is instead."""
         now_ms = self._clock_ms()
-        readings: dict[str, Reading] = {f.name: answer.readings[f.name][0] for f in features}
+        readings = {f.name: answer.columns[f.name].readings()[0] for f in features}
         statuses = {reading.status for reading in readings.values()}
         if Status.NOT_FOUND in statuses:
             raise not_found(

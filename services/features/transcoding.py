@@ -10,6 +10,7 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from services.features.domain.events import Event, Line, Rejection
 from services.features.domain.features import Feature, FeatureType, Reading, Status, Table, Value
+from services.features.domain.settled import Column
 from services.features.domain.training import TrainingChunk
 
 _STATUSES = {status: pb.FeatureStatus.Value(status.name) for status in Status}
@@ -108,17 +109,17 @@ _COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
 }
 
 
-def feature_column(feature: Feature, readings: Sequence[Reading]) -> pb.FeatureColumn:
+def feature_column(feature: Feature, answers: Column) -> pb.FeatureColumn:
     """One feature of many entities."""
     name, convert, null = _COLUMNS[feature.type]
     column = pb.FeatureColumn(
         feature=feature.name,
         type=_TYPES[feature.type],
-        statuses=[_STATUSES[answer.status] for answer in readings],
-        computed_at_ms=[answer.computed_ms for answer in readings],
+        statuses=[_STATUSES[status] for status in answers.statuses],
+        computed_at_ms=answers.computed_ms,
         refresh_seconds=feature.refresh_ms // 1_000,
     )
-    getattr(column, name).extend([null if a.value is None else convert(a.value) for a in readings])
+    getattr(column, name).extend([null if value is None else convert(value) for value in answers.values])
     return column
 
 
@@ -154,7 +155,9 @@ def training_rows(chunk: TrainingChunk, features: Sequence[Feature]) -> Iterator
         event_times_ms=rows.event_times_ms,
         quantities=rows.quantities,
         event_numbers=rows.event_numbers,
-        columns=[feature_column(feature, column) for feature, column in zip(features, chunk.readings, strict=True)],
+        columns=[
+            feature_column(feature, Column.of(column)) for feature, column in zip(features, chunk.readings, strict=True)
+        ],
     )
     length = len(rows.user_ids)
     if message.ByteSize() <= _MESSAGE or length == 1:

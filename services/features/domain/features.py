@@ -217,24 +217,13 @@ def reading(
     status = Status.STALE if stale else Status.PRESENT
     if feature.relative is None:
         return Reading(entry.value, status, entry.computed_ms)
-    value, at_ms = _of_greatest(feature.relative, entry, None if stale else maximum)
-    return Reading(value, status, at_ms)
-
-
-def _of_greatest(relative: Relative, entry: Entry, maximum: Maximum | None) -> tuple[float, int]:
-    """A relative value and the instant that it is of.
-
-    That of the maximum, where the stored magnitude still holds; else that of the computation, with the greatest that
-    was known then. Value and instant belong together: from the log as of that instant, the same would come out.
-    """
     if not isinstance(entry.value, Sequence):
         raise TypeError("a relative value is a pair")
+    if stale or (maximum is not None and entry.slid(maximum.at_ms)):
+        maximum = None
     magnitude, greatest = map(float, entry.value)
-    at_ms = entry.computed_ms
-    if maximum is not None and maximum.holds(at_ms) and not entry.slid(maximum.at_ms) and maximum.level is not None:
-        magnitude = relative.decayed(magnitude, at_ms, maximum.at_ms)
-        greatest, at_ms = relative.magnitude(maximum.level, maximum.at_ms), maximum.at_ms
-    return relative.score(magnitude, greatest), at_ms
+    value, at_ms = feature.relative.of_greatest(magnitude, greatest, entry.computed_ms, maximum)
+    return Reading(value, status, at_ms)
 
 
 def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entry]:

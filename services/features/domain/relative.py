@@ -9,7 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,39 @@ class Relative:
         share = math.log1p(magnitude) / math.log1p(max(magnitude, greatest))
         return _rounded(self.scale * share, self.digits)
 
+    def of_greatest(
+        self, magnitude: float, greatest: float, computed_ms: int, maximum: Maximum | None
+    ) -> tuple[float, int]:
+        """The value from a stored pair, and the instant that it is of.
+
+        That of the maximum, where the pair still holds there; else that of its computation, with the greatest that was
+        known then. Value and instant belong together: from the log as of that instant, the same would come out.
+        """
+        if maximum is None or maximum.level is None or not maximum.holds(computed_ms):
+            return self.score(magnitude, greatest), computed_ms
+        magnitude = self.decayed(magnitude, computed_ms, maximum.at_ms)
+        return self.score(magnitude, self.magnitude(maximum.level, maximum.at_ms)), maximum.at_ms
+
+    def all_of_greatest(
+        self, magnitudes: Floats, greatest: Floats, computed_ms: Integers, maximum: Maximum | None
+    ) -> tuple[list[float], list[int]]:
+        """`of_greatest` of n: arrays of that length, and lists."""
+        if maximum is not None and maximum.level is not None and maximum.whole:
+            held = computed_ms <= maximum.at_ms
+            decayed = magnitudes * np.exp2((computed_ms - maximum.at_ms) / self.half_life_ms)
+            magnitudes = np.where(held, decayed, magnitudes)
+            greatest = np.where(held, self.magnitude(maximum.level, maximum.at_ms), greatest)
+            computed_ms = np.where(held, maximum.at_ms, computed_ms)
+        places = 10**self.digits
+        with np.errstate(invalid="ignore"):  # 0 / 0, see score
+            scaled = self.scale * (np.log1p(magnitudes) / np.log1p(np.maximum(magnitudes, greatest))) * places
+            scores = np.where(magnitudes == 0, 0.0, np.rint(scaled) / places)
+            unclear = np.flatnonzero(~_is_clear(scaled) & (magnitudes != 0))
+        result = scores.tolist()
+        for place in unclear.tolist():
+            result[place] = self.score(float(magnitudes[place]), float(greatest[place]))
+        return result, computed_ms.tolist()
+
     def pair(self, magnitude: float, maximum: float | None, at_ms: int) -> list[float | str]:
         """What is stored: a magnitude at an instant, and beside it the greatest, known by its level then."""
         greatest = magnitude if maximum is None else max(magnitude, self.magnitude(maximum, at_ms))
@@ -69,6 +108,11 @@ class Maximum(NamedTuple):
 def _rounded(value: float, digits: int) -> float:
     """Half-even on the shortest decimal that is the double."""
     places = value * 10**digits
-    if abs(places - math.floor(places) - 0.5) > 1e-6:  # far from a tie: binary and decimal agree
+    if _is_clear(places):
         return round(value, digits)
     return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN))
+
+
+def _is_clear(places: Any) -> Any:
+    """Whether a number, or each of an array, is so far from a tie that binary and decimal round it alike."""
+    return abs(places % 1.0 - 0.5) > 1e-6

@@ -7,7 +7,7 @@ many and are read one by one. Either is read wherever it is found; what is neith
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from itertools import repeat, takewhile
 from typing import Any, Final, NamedTuple, TypeGuard
@@ -52,8 +52,11 @@ def pack(entries: Mapping[int, Entry], tight: bool) -> bytes:
     return _encode(entries)
 
 
-def unpack(raw: bytes | None) -> Record:
-    """A record as it is stored; what cannot be read (another version's, a foreign value) counts as missing."""
+def unpack(raw: bytes | None, only: Collection[int] | None = None) -> Record:
+    """A record as it is stored; what cannot be read (another version's, a foreign value) counts as missing.
+
+    ``only``: the numbers of the entries that are wanted; the record may have more.
+    """
     if raw is None or len(raw) < TOKEN_LENGTH:
         return EMPTY
     token, body = raw[:TOKEN_LENGTH], raw[TOKEN_LENGTH:]

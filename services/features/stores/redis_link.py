@@ -53,7 +53,8 @@ class Link(asyncio.Protocol):
         patience = self._loop.call_later(seconds, self._overdue, asked)
         self._questions.append(_Question(len(commands), [], asked, patience))
         if self._transport is not None:
-            self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+            packed = list(map(hiredis.pack_command, commands))
+            self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
         return asked
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -63,7 +63,7 @@ class Process:
 
     async def read(self, name: str, user: str = "u") -> Reading:
         answer = await self.reader.read(self.user, [user], [self.user.features[name]])
-        return answer.readings[name][0]
+        return answer.columns[name].readings()[0]
 
     async def refresh(self) -> int:
         """What the worker finds due now; how many entities."""

@@ -83,7 +83,7 @@ class Driver:
         )
         answer = await self.world.servers[server].reader.read(entity, ids, features, fresh)
         if fresh:
-            computed = {r.computed_ms for column in answer.readings.values() for r in column if r.computed_ms}
+            computed = {at_ms for column in answer.columns.values() for at_ms in column.computed_ms if at_ms}
             assert all(instant >= asked.began_ms for instant in computed)
         await self.judge.check(asked, answer)
 

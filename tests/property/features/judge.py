@@ -72,7 +72,7 @@ class Judge:
             self.once_known.add((asked.entity.name, entity_id))
         here = self._here(asked, log)
         for feature in asked.features:
-            readings = dict(zip(asked.ids, answer.readings[feature.name], strict=True))
+            readings = dict(zip(asked.ids, answer.columns[feature.name].readings(), strict=True))
             found = {i: r for i, r in readings.items() if self._exists(asked, feature, i, r)}
             for entity_id, reading in found.items():
                 self._check_status(asked, feature, entity_id, reading, entity_id in here)

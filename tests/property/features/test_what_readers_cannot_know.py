@@ -37,7 +37,7 @@ async def check(world: World, *, moved: bool) -> None:
     product = world.entities["Product"]
     feature = product.features[popularity.NAME]
     answer = await world.servers[1].reader.read(product, PRODUCTS, [feature])
-    for name, reading in zip(PRODUCTS, answer.readings[popularity.NAME], strict=True):
+    for name, reading in zip(PRODUCTS, answer.columns[popularity.NAME].readings(), strict=True):
         truth = await world.truth.values(feature, [name], reading.computed_ms, world.clock.ms)
         assert reading.value == truth[name]
         assert (reading.computed_ms == world.clock.ms) == moved

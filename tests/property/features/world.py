@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
@@ -102,6 +102,12 @@ class HookedOnline:
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return await self._inner.read(entity, ids)
+
+    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
+        return await self._inner.packed(entity, ids)
+
+    def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
+        return self._inner.unpack(packed, only)
 
     async def begin(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return await self._inner.begin(entity, ids)

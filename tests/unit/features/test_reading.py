@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from services.features.domain.features import KNOWN, NO_TOKEN, Entity, Entry, Fe
 from services.features.domain.relative import Maximum
 from services.features.ports import EVENT_LOG, StoreDownError, Touched
 from services.features.reading import Answer, Reader
+from services.features.stores.packing import pack, unpack
 from tests.unit.features.test_values import feature
 
 ONE, TWO = feature(1, materialize=False), feature(2, materialize=False)
@@ -45,9 +46,12 @@ class Stores:
     async def of(self, entity: Entity, features: Sequence[Feature]) -> dict[str, Maximum]:
         return {}
 
-    async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
+    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         self.owed.clear()
-        return [Record(self.token, self.kept)] * len(ids)
+        return [self.token + pack(self.kept, tight=True)] * len(ids)
+
+    def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
+        return unpack(packed, only)
 
     async def write(
         self, entity: str, ttl_ms: int, entries: Mapping[str, tuple[Record, Mapping[int, Entry]]]
@@ -83,6 +87,11 @@ class Stores:
         assert len(self.statements) == statements
 
 
+def values(answer: Answer, name: str = ONE.name) -> list[tuple[object, Status]]:
+    column = answer.columns[name]
+    return list(zip(column.values, column.statuses, strict=True))
+
+
 async def test_each_entity_is_in_one_statement_of_each_feature() -> None:
     stores = Stores()
     batches = [["a"], ["a", "bb"], ["bb", "a", "ccc"], ["ccc"], ["a", "ccc", "a"]]
@@ -92,7 +101,7 @@ async def test_each_entity_is_in_one_statement_of_each_feature() -> None:
     for batch, read in zip(batches, reads, strict=True):
         answer = await read
         for name in (ONE.name, TWO.name):
-            assert [(r.value, r.status) for r in answer.readings[name]] == [(len(i), Status.PRESENT) for i in batch]
+            assert values(answer, name) == [(len(i), Status.PRESENT) for i in batch]
     for name in (ONE.name, TWO.name):
         assert [ids for asked, ids in stores.statements if asked == name] == [["a"], ["bb"], ["ccc"]]
 
@@ -116,7 +125,7 @@ async def test_a_caller_that_gives_up_fails_nobody() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     stores.release.set()
-    assert (await second).readings[ONE.name][0].value == 2
+    assert values(await second) == [(2, Status.PRESENT)]
     assert (stores.statements, stores.cancelled) == ([(ONE.name, ["a", "bb"])], 0)
 
 
@@ -140,9 +149,9 @@ async def test_a_failure_is_everybodys_and_not_kept() -> None:
     stores.release.set()
     for read in reads:
         answer = await read
-        assert (list(answer.degraded), answer.readings[ONE.name][0].status) == (["event-log"], Status.UNAVAILABLE)
+        assert (list(answer.degraded), values(answer)[0]) == (["event-log"], (None, Status.UNAVAILABLE))
     stores.down = False
-    assert (await stores.ask("bb")).readings[ONE.name][0].value == 2
+    assert values(await stores.ask("bb")) == [(2, Status.PRESENT)]
 
 
 async def test_a_refresh_does_not_join_what_began_before_an_event_that_leaves_no_token() -> None:
@@ -159,9 +168,9 @@ async def test_a_mark_that_is_made_while_the_record_is_on_its_way_is_not_missed(
     stores = Stores()
     stores.kept = {KNOWN: Entry(NOW, NO_TOKEN, True), ONE.number: Entry(NOW, stores.token, 7)}
     stores.release.set()
-    assert (await stores.ask("a")).readings[ONE.name][0].value == 7
+    assert values(await stores.ask("a")) == [(7, Status.PRESENT)]
     stores.owed = {"a"}
-    assert [r.value for r in (await stores.ask("a", "bb")).readings[ONE.name]] == [1, 7]
+    assert values(await stores.ask("a", "bb")) == [(1, Status.PRESENT), (7, Status.PRESENT)]
 
 
 async def test_what_misses_a_mark_is_stale_when_the_log_is_down() -> None:
@@ -170,4 +179,4 @@ async def test_what_misses_a_mark_is_stale_when_the_log_is_down() -> None:
     stores.release.set()
     stores.down, stores.owed = True, {"a"}
     answer = await stores.ask("a", "bb")
-    assert [(r.value, r.status) for r in answer.readings[ONE.name]] == [(7, Status.STALE), (7, Status.PRESENT)]
+    assert values(answer) == [(7, Status.STALE), (7, Status.PRESENT)]

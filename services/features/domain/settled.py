@@ -1,0 +1,113 @@
+"""The plain case of a read: what is asked of an entity is all stored and good, until an instant known beforehand.
+
+Then a read decides nothing: what it would find is a row of the record, the same for as long as the record is, and an
+answer is the rows of its entities turned into columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from services.features.domain.features import KNOWN, Feature, Reading, Record, Status, Value, Worth, worth
+from services.features.domain.relative import Maximum, Relative
+
+# (until_ms, value, status, computed_ms, value, status, computed_ms, ...), three for each feature in the order asked. It
+# holds before until_ms. A plain tuple, of which there are many: the garbage collector lets go of those. The value of a
+# feature that is relative to the greatest of all is a pair in a row that was stored, see Relative.pair.
+Row = tuple[Any, ...]
+
+# Of a record that does not have all, or not in a state to be served as it is: it holds at no time.
+UNSETTLED: Final[Row] = (0,)
+
+# From so many pairs on, arrays are worth making.
+_FEW: Final = 12
+
+
+class Column(NamedTuple):
+    """One feature of many entities, in their order; ``computed_ms`` is 0 where nothing was computed."""
+
+    values: Sequence[Value | None]
+    statuses: Sequence[Status]
+    computed_ms: Sequence[int]
+
+    @classmethod
+    def of(cls, readings: Sequence[Reading]) -> Column:
+        """From the reading of each entity."""
+        return cls(*zip(*readings, strict=True)) if readings else cls((), (), ())
+
+    def readings(self) -> list[Reading]:
+        """The reading of each entity."""
+        return list(map(Reading, *self))
+
+
+def settled(features: Sequence[Feature], record: Record, now_ms: int) -> Row:
+    """What the record says of features until one of them ages, or is dirty; UNSETTLED where one is now.
+
+    At each instant from ``now_ms`` on that it holds for, every feature is Worth.GOOD.
+    """
+    if KNOWN not in record.entries:
+        return UNSETTLED
+    until: list[int] = []
+    row: list[Any] = []
+    for feature in features:
+        if worth(feature, record, now_ms) is not Worth.GOOD:
+            return UNSETTLED
+        value, at_ms, until_ms = _of(feature, record)
+        until.append(until_ms)
+        row += value, Status.PRESENT, at_ms
+        if value is None:
+            row[-3], row[-2] = feature.default, Status.NULL if feature.default is None else Status.DEFAULT
+    return (min(until, default=now_ms + 1), *row)
+
+
+def _of(feature: Feature, record: Record) -> tuple[Any, int, int]:
+    """The value that is stored, when it was computed, and when it ages."""
+    entry = record.entries[feature.number]
+    until_ms = entry.computed_ms + min(feature.refresh_ms, feature.ttl_ms)
+    if entry.until_ms is not None:
+        until_ms = min(until_ms, entry.until_ms)
+    value = entry.value
+    if feature.relative is not None and isinstance(value, Sequence):
+        value = tuple(map(float, value))
+    return value, entry.computed_ms, until_ms
+
+
+def row_of(readings: Sequence[Reading]) -> Row:
+    """The row of readings that were decided upon one by one, for this moment."""
+    return (0, *(part for reading in readings for part in reading))
+
+
+def columns(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[str, Maximum]) -> list[Column]:
+    """A column for each feature from a row for each entity; relative values by ``maxima``, as a reading's are."""
+    turned = list(zip(*rows, strict=True))
+    result = []
+    for place, feature in enumerate(features):
+        column = Column(*turned[1 + 3 * place : 4 + 3 * place])
+        if feature.relative is not None:
+            column = _related(feature.relative, column, maxima.get(feature.name))
+        result.append(column)
+    return result
+
+
+def _related(relative: Relative, column: Column, maximum: Maximum | None) -> Column:
+    """The scores of the pairs among the values, each as of the maximum's instant or its own, as ``reading`` has it."""
+    places = [place for place, value in enumerate(column.values) if type(value) is tuple]
+    if not places:
+        return column
+    pairs: list[Any] = [column.values[place] for place in places]
+    at = [column.computed_ms[place] for place in places]
+    if len(places) < _FEW:
+        scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in zip(pairs, at, strict=True)]
+        scores, instants = [score for score, _ in scored], [at_ms for _, at_ms in scored]
+    else:
+        magnitudes, greatest = np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
+        scores, instants = relative.all_of_greatest(magnitudes, greatest, np.array(at), maximum)
+    if len(places) == len(column.values):
+        return Column(scores, column.statuses, instants)
+    values, computed = list(column.values), list(column.computed_ms)
+    for place, score, at_ms in zip(places, scores, instants, strict=True):
+        values[place], computed[place] = score, at_ms
+    return Column(values, column.statuses, computed)

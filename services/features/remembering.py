@@ -1,0 +1,57 @@
+"""What records say as long as nothing happens, remembered by their bytes: people come back, products all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from services.features.domain.features import KNOWN, Feature, Record
+from services.features.domain.settled import UNSETTLED, Row, settled
+
+# Bytes of records that one generation remembers, in a process twice as many; about the same again in rows.
+_ROOM = 16_000_000
+# What a row and its place cost beside the record's bytes.
+_ROW = 400
+# Larger records are the few of whoever bought thousands of products: hashing one costs what decoding it does.
+_LARGE = 8_000
+# What nobody reads any more is forgotten after this, twice at most; a person's values too.
+_GENERATION_MS = 60_000
+
+
+class Unpack(Protocol):
+    """From a record as it is stored; with ``only``, of its entries at least those."""
+
+    def __call__(self, packed: bytes | None, /, only: Collection[int] | None = None) -> Record: ...
+
+
+class SettledRows:
+    """The rows of stored records, each made once for the features that are asked for together."""
+
+    def __init__(self, unpack: Unpack, room: int = _ROOM) -> None:
+        self._unpack = unpack
+        self._room = room
+        # By numbers of features, then by a record's bytes. What is found among the old becomes young again.
+        self._young: dict[tuple[int, ...], dict[bytes, Row]] = {}
+        self._old: dict[tuple[int, ...], dict[bytes, Row]] = {}
+        self._since_ms = 0
+        self._used = 0
+
+    def of(self, features: Sequence[Feature], packed: Sequence[bytes | None], now_ms: int) -> list[Row]:
+        """A row for each record, UNSETTLED where it does not hold now."""
+        if self._used > self._room or not 0 <= now_ms - self._since_ms < _GENERATION_MS:
+            self._young, self._old, self._used, self._since_ms = {}, self._young, 0, now_ms
+        asked = tuple([feature.number for feature in features])
+        young, old = self._young.setdefault(asked, {}), self._old.get(asked, {})
+        rows = []
+        for one in packed:
+            if one is None:
+                rows.append(UNSETTLED)
+                continue
+            row = young.get(one)
+            if row is None:
+                row = old.get(one) or settled(features, self._unpack(one, (KNOWN, *asked)), now_ms)
+                if row is not UNSETTLED and len(one) <= _LARGE:
+                    young[one] = row
+                    self._used += len(one) + _ROW
+            rows.append(row if row[0] > now_ms else UNSETTLED)
+        return rows
