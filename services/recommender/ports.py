@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,15 @@ class StockOutcome:
     applied: bool
 
 
+class CurrentProduct(NamedTuple):
+    """A product that may be recommended, and the change that made it what it is; ``product`` is None where that change
+    was known."""
+
+    id: str
+    change_seq: int
+    product: Product | None
+
+
 class CatalogStore(Protocol):
     """The store of record for products. Every method raises UNAVAILABLE when it is away."""
 
@@ -55,6 +64,11 @@ class CatalogStore(Protocol):
 
     async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
         """Those of ``ids`` that may be recommended at ``now``, in that order. Sees every acknowledged write."""
+        ...
+
+    async def current(self, ids: Sequence[str], known: Sequence[int], now: datetime) -> list[CurrentProduct]:
+        """As ``available``, in no order; without the details of those whose ``change_seq`` is that of ``known``, 0 for
+        unknown ones."""
         ...
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:

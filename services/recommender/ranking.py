@@ -28,6 +28,7 @@ from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.recommender import Recommender, Stages
 from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
+from services.recommender.pipeline.shelf import Shelf
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.pipeline.sources import all_sources
@@ -99,7 +100,7 @@ async def assemble(
         cards=cards,
         sources=sources,
         hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
-        finisher=Finisher(catalog, retrieval, clock),
+        finisher=Finisher(Shelf(catalog, clock), retrieval),
         showcase=showcase,
         stock=stock,
         store_breaker=store_breaker,

@@ -9,7 +9,7 @@ from services.recommender.domain.product import Product
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.showcase import Showcase
-from services.recommender.ports import CatalogStore, StockOutcome, UpsertOutcome
+from services.recommender.ports import CatalogStore, CurrentProduct, StockOutcome, UpsertOutcome
 from services.recommender.ranking_ports import ProductScores, ScoreStore
 
 
@@ -34,6 +34,9 @@ class AnnouncingCatalog:
 
     async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
         return await self._store.available(ids, now)
+
+    async def current(self, ids: Sequence[str], known: Sequence[int], now: datetime) -> list[CurrentProduct]:
+        return await self._store.current(ids, known, now)
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         outcome = await self._store.upsert(products, now, counted)

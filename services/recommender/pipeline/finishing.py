@@ -10,7 +10,7 @@ from services.recommender.domain.explaining import FILL, Explanation
 from services.recommender.domain.product import Product
 from services.recommender.domain.showing import Hidden
 from services.recommender.pipeline.metrics import DROPPED
-from services.recommender.ports import CatalogStore, Clock
+from services.recommender.pipeline.shelf import Shelf
 from services.recommender.ranking_ports import Retrieval
 
 # Beyond the page, for products that were sold out since the searches read them: one question is the rule.
@@ -26,10 +26,9 @@ Placed = tuple[Choice, Product]
 class Finisher:
     """Asks the store of record, which sees every acknowledged change of stock, right before the answer."""
 
-    def __init__(self, shelf: CatalogStore, retrieval: Retrieval, clock: Clock) -> None:
+    def __init__(self, shelf: Shelf, retrieval: Retrieval) -> None:
         self._shelf = shelf
         self._retrieval = retrieval
-        self._clock = clock
 
     async def finish(self, choices: Sequence[Choice], page_size: int) -> list[Placed]:
         """The first ``page_size`` choices that are available, with their products. Raises when the store is away."""
@@ -38,7 +37,7 @@ class Finisher:
         while len(placed) < page_size and start < len(choices):
             batch = choices[start : start + page_size - len(placed) + _SPARE]
             start += len(batch)
-            products = await self._available([choice.candidate.id for choice in batch])
+            products = await self._shelf.available([choice.candidate.id for choice in batch])
             DROPPED.inc(len(batch) - len(products))
             placed += [(choice, products[choice.candidate.id]) for choice in batch if choice.candidate.id in products]
         return placed[:page_size]
@@ -52,7 +51,3 @@ class Finisher:
             for rank, hit in enumerate(unseen, start=1)
         ]
         return await self.finish(choices, count)
-
-    async def _available(self, ids: Sequence[str]) -> dict[str, Product]:
-        products = await self._shelf.available(ids, self._clock())
-        return {product.id: product for product in products}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import datetime
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -69,6 +70,28 @@ def write_product(product: Product) -> catalog_pb2.Product:
         create_time=write_time(product.create_time),
         update_time=write_time(product.update_time),
     )
+
+
+class ProductMessages:
+    """Messages of products that are shown often; never to be changed."""
+
+    def __init__(self, size: int = 20_000) -> None:
+        """A message takes about 1 kB."""
+        self._size = size
+        self._kept: OrderedDict[str, tuple[Product, catalog_pb2.Product]] = OrderedDict()
+
+    def of(self, product: Product) -> catalog_pb2.Product:
+        """As :func:`write_product`; made once for each object."""
+        kept = self._kept.get(product.id)
+        if kept is not None and kept[0] is product:
+            self._kept.move_to_end(product.id)
+            return kept[1]
+        message = write_product(product)
+        self._kept[product.id] = (product, message)
+        self._kept.move_to_end(product.id)
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return message
 
 
 def fields_to_change(message: catalog_pb2.Product, mask: FieldMask) -> frozenset[str]:

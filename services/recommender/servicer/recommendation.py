@@ -11,7 +11,7 @@ from services.recommender.pipeline.context import Answer, Ask, Result
 from services.recommender.pipeline.recommender import Recommender
 from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.paging import page_size
-from services.recommender.servicer.products import write_product
+from services.recommender.servicer.products import ProductMessages
 from services.recommender.servicer.scrolling import continued, next_token
 from services.runtime.errors import invalid_field, not_found
 from services.runtime.identifiers import check_id
@@ -35,6 +35,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
     def __init__(self, recommender: Recommender, admission: Admission) -> None:
         self._recommender = recommender
         self._admission = admission
+        self._messages = ProductMessages()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds this service to a server."""
@@ -46,7 +47,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         """The products to show next."""
         ask = _read(request)
         async with self._admission.admitted():
-            return _write(ask, await self._recommender.recommend(ask))
+            return _write(ask, await self._recommender.recommend(ask), self._messages)
 
     async def ListSimilarProducts(
         self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
@@ -59,7 +60,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         async with self._admission.admitted():
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
-            return _write(ask, await self._recommender.recommend(ask))
+            return _write(ask, await self._recommender.recommend(ask), self._messages)
 
 
 def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
@@ -89,18 +90,8 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
     return continued(ask, request.page_token)
 
 
-def _write(ask: Ask, answer: Answer) -> recommendation_pb2.RecommendResponse:
-    return recommendation_pb2.RecommendResponse(
-        results=[
-            recommendation_pb2.Recommendation(
-                id=result.product.id,
-                score=result.score,
-                reasons=result.reasons,
-                product=write_product(result.product),
-                explanation=_write_explanation(result),
-            )
-            for result in answer.results
-        ],
+def _write(ask: Ask, answer: Answer, messages: ProductMessages) -> recommendation_pb2.RecommendResponse:
+    response = recommendation_pb2.RecommendResponse(
         attribution_token=answer.attribution_token,
         serving_config=answer.serving_config,
         model_version=answer.model_version,
@@ -108,6 +99,16 @@ def _write(ask: Ask, answer: Answer) -> recommendation_pb2.RecommendResponse:
         empty_reason=answer.empty_reason,
         next_page_token=next_token(ask, answer),
     )
+    for result in answer.results:
+        # Made in its place: a list of messages would be copied.
+        response.results.add(
+            id=result.product.id,
+            score=result.score,
+            reasons=result.reasons,
+            product=messages.of(result.product),
+            explanation=_write_explanation(result),
+        )
+    return response
 
 
 def _write_explanation(result: Result) -> recommendation_pb2.Explanation | None:

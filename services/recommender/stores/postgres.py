@@ -25,6 +25,10 @@ ACQUIRE_SECONDS = 2.0
 # The longest statement of a request is the upsert of 1,000 products, well below a second; past this the server hangs.
 STATEMENT_SECONDS = 5.0
 
+# A plan is kept where the server finds that parameters do not matter: planning the last check of a page took twice as
+# long as running it. But not for long: one that was made for an empty table must not outlive an import.
+PLAN_SECONDS = 20
+
 _SERVER_SETTINGS = {
     "application_name": "windowshop-recommender",
     # Compilation costs more than any of these short statements.
@@ -36,8 +40,6 @@ _SERVER_SETTINGS = {
     "hnsw.iterative_scan": "relaxed_order",
     # Neighbours looked at in one go: more than most searches ask for, 1 ms in 100,000 products.
     "hnsw.ef_search": "80",
-    # Which plan is right depends on the parameters (a model's partition, a common or a rare category).
-    "plan_cache_mode": "force_custom_plan",
 }
 
 # What a server that is away, starting, stopping, full or stuck looks like.
@@ -79,6 +81,7 @@ class Database:
             max_size=pool_size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
+            max_cached_statement_lifetime=PLAN_SECONDS,
             server_settings=_SERVER_SETTINGS,
             init=register_vector,
             reset=_keep_session,

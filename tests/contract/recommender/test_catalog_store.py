@@ -13,6 +13,7 @@ import pytest
 from services.recommender.domain.change import ProductChange
 from services.recommender.domain.product import Product, merge
 from services.recommender.domain.text import text_digest
+from services.recommender.pipeline.shelf import Shelf
 from services.recommender.ports import StockOutcome, TextEmbedding, UpsertOutcome
 from services.recommender.stores.catalog import PostgresCatalog
 from services.recommender.stores.embeddings import PostgresEmbeddings
@@ -201,6 +202,30 @@ async def test_available_keeps_the_order_asked_for(store: PostgresCatalog) -> No
 
     assert ids(await store.available(["c", "gone", "unknown", "a", "b"], NOW)) == ["c", "a", "b"]
     assert await store.available([], NOW) == []
+
+
+async def test_details_are_told_once_and_availability_always(store: PostgresCatalog) -> None:
+    shelf = Shelf(store, lambda: NOW)
+    await store.upsert([RICH, Product("b", "B", available_quantity=1), Product("gone", "Gone")], NOW, NOW)
+    first = await shelf.available(["p1", "b", "gone", "unknown"])
+    assert set(first) == {"p1", "b"}
+    assert replace(first["p1"], create_time=None, update_time=None) == RICH
+    again = await shelf.available(["b", "p1"])
+    assert all(again[id_] is first[id_] for id_ in again), "the same objects: nothing was told again"
+    rows = await store.current(["p1", "b"], [0, 0], NOW)
+    known = {row.id: row.change_seq for row in rows}
+    assert [row.product for row in await store.current(["p1", "b"], [known["p1"], known["b"]], NOW)] == [None, None]
+
+    await store.set_inventory("b", 0, LATER, LATER)
+    assert set(await shelf.available(["p1", "b"])) == {"p1"}
+    await store.set_inventory("b", 9, LATER, LATER)
+    assert (await shelf.available(["b"]))["b"].available_quantity == 9
+    await store.change("p1", lambda stored: (replace(RICH, title="Renamed"), False), LATER)
+    assert (await shelf.available(["p1"]))["p1"].title == "Renamed"
+    await store.delete("p1")
+    assert await shelf.available(["p1"]) == {}
+    await store.upsert([Product("p1", "Another", available_quantity=1)], LATER, LATER)
+    assert (await shelf.available(["p1"]))["p1"].title == "Another"
 
 
 async def test_change_merges_under_the_lock(store: PostgresCatalog) -> None:

@@ -1,0 +1,37 @@
+"""What may be shown at this very moment, said by the store of record; details that it told before are kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from services.recommender.domain.product import Product
+from services.recommender.ports import CatalogStore, Clock
+
+# About 2 kB each: what is shown often.
+_KEPT = 20_000
+
+
+class Shelf:
+    """Asks about each page: what is kept are details of a product's version, never whether it may be shown."""
+
+    def __init__(self, store: CatalogStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        # By id: the change that made it what it is, and what it is.
+        self._kept: OrderedDict[str, tuple[int, Product]] = OrderedDict()
+
+    async def available(self, ids: Sequence[str]) -> dict[str, Product]:
+        """Those of ``ids`` that may be recommended now, by id. Raises UNAVAILABLE; sees every acknowledged write."""
+        kept = {id_: entry for id_ in ids if (entry := self._kept.get(id_)) is not None}
+        known = [kept[id_][0] if id_ in kept else 0 for id_ in ids]
+        products: dict[str, Product] = {}
+        for id_, change_seq, told in await self._store.current(ids, known, self._clock()):
+            if told is not None:
+                self._kept[id_] = (change_seq, told)
+            elif id_ in self._kept:
+                self._kept.move_to_end(id_)
+            products[id_] = kept[id_][1] if told is None else told
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return products
