@@ -45,6 +45,9 @@ _OK = (
 )
 _CLOSE = "Connection: close\r\n"
 
+# Of its own: whoever seeds the common one would have requests share their ids. No secret.
+_DICE = random.Random()  # noqa: S311
+
 log = get_logger(__name__)
 
 

@@ -35,6 +35,7 @@ RENEW_FIRST = 1.0
 _GRACE = 20.0
 # Seconds until the next try to open one, doubled with each failure up to the second one.
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
@@ -144,7 +145,7 @@ class _Lane:
         pause, life = _PAUSE, RENEW_FIRST
         while True:
             try:
-                await self._once(life * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
+                await self._once(life * _DICE.uniform(0.5, 1.5))
                 pause, life = _PAUSE, min(2 * life, RENEW)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
                 log.debug("stream broke", error=str(error))
@@ -155,7 +156,7 @@ class _Lane:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise  # else it is the stream that was cancelled, by `ask`
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
+            await asyncio.sleep(pause * _DICE.uniform(0.5, 1.5))
 
     async def _once(self, life: float) -> None:
         """One stream from its beginning to its end, after ``life`` seconds."""

@@ -1,0 +1,163 @@
+"""Reads that aiohttp never sees: that they are, what they leave to it, and the days on which they end otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from gateway import protocol
+from tests.support.gateway import Gateway
+from tests.support.gateway_answers import get_features
+from tests.support.waiting import eventually
+
+READ = b"GET /features/User/u?features=user_purchase_count_30d HTTP/1.1\r\nHost: h\r\n\r\n"
+LIVE = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+class Client:
+    """A connection that reads one answer at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def answer(self, *sent: bytes) -> bytes:
+        self.writer.write(b"".join(sent))
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        return head + await self.reader.readexactly(length)
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[Client]:
+    made = Client(*await asyncio.open_connection("127.0.0.1", gateway.port))
+    yield made
+    made.writer.close()
+
+
+def by_aiohttp(gateway: Gateway) -> int:
+    """How many requests it handled."""
+    server: Any = gateway.runner.server
+    return int(server.requests_count)
+
+
+def seconds(status: int) -> tuple[float, float]:
+    """Count and sum of the route's answers."""
+    labels = {"method": "GET", "route": "/features/{entity}/{id}", "status": str(status)}
+    count, total = (
+        REGISTRY.get_sample_value(f"http_request_duration_seconds_{name}", labels) for name in ("count", "sum")
+    )
+    return count or 0.0, total or 0.0
+
+
+def in_flight() -> float:
+    return REGISTRY.get_sample_value("http_requests_in_flight") or 0.0
+
+
+class Gate:
+    """Holds the service's answers back."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.opened = asyncio.Event()
+        self.asked = 0
+        gateway.backend.answers["GetFeatures"] = self._answer
+
+    async def _answer(self, request: Any) -> Any:
+        self.asked += 1
+        await self.opened.wait()
+        return get_features(request)
+
+
+async def test_plain_reads_never_reach_aiohttp(gateway: Gateway, client: Client) -> None:
+    before = by_aiohttp(gateway)
+    for _ in range(3):
+        assert (await client.answer(READ)).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert by_aiohttp(gateway) == before
+    await client.answer(LIVE)
+    assert (await client.answer(READ)).startswith(b"HTTP/1.1 200 OK\r\n")  # and again after one that did
+    assert by_aiohttp(gateway) == before + 1
+
+
+async def test_what_the_batch_cannot_tell_takes_the_long_way(gateway: Gateway, client: Client) -> None:
+    before = by_aiohttp(gateway)
+    answer = await client.answer(READ.replace(b"/u?", b"/nobody?"))
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert by_aiohttp(gateway) == before + 1
+
+
+async def test_what_is_sent_meanwhile_waits_for_its_turn(gateway: Gateway, client: Client) -> None:
+    gate = Gate(gateway)
+    client.writer.write(READ)
+    await eventually(lambda: gate.asked)
+    client.writer.write(LIVE)
+    await client.writer.drain()
+    client.writer.write(READ + LIVE)
+    gate.opened.set()
+    answers = [await client.answer() for _ in range(4)]
+    assert [b"live" in answer for answer in answers] == [False, True, False, True]
+
+
+async def test_the_rest_of_another_request_is_no_read(gateway: Gateway, client: Client) -> None:
+    """However much its bytes look like one: what a proxy sends on behalf of one client is not taken for another's."""
+    post = b"POST /v1/features/User/u:refresh HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+    assert b"200 OK" in await client.answer(post, b"GET /livez HTTP/1.1\r\nX-Rest: ")
+    before = by_aiohttp(gateway)
+    assert (await client.answer(READ)).endswith(b"live\n")
+    assert by_aiohttp(gateway) == before + 1
+
+
+async def test_a_client_that_leaves_is_recorded(gateway: Gateway, client: Client) -> None:
+    gate = Gate(gateway)
+    before, _ = seconds(499)
+    client.writer.write(READ)
+    await eventually(lambda: gate.asked)
+    assert in_flight() == 1
+    client.writer.close()
+    await eventually(lambda: seconds(499)[0] == before + 1)
+    assert in_flight() == 0
+    gate.opened.set()
+
+
+async def test_while_draining_an_answer_is_the_connections_last(gateway: Gateway, client: Client) -> None:
+    await client.answer(READ)
+    gateway.readiness.drain()
+    assert b"\r\nConnection: close\r\n" in await client.answer(READ)
+    assert await client.reader.read() == b""
+
+
+@pytest.mark.parametrize("entity_id", ["u", "nobody"])
+async def test_a_clean_up_waits_for_answers_under_way(gateway: Gateway, client: Client, entity_id: str) -> None:
+    gate = Gate(gateway)
+    client.writer.write(READ.replace(b"/u?", f"/{entity_id}?".encode()))
+    await eventually(lambda: gate.asked)
+    cleaning = asyncio.create_task(gateway.runner.cleanup())
+    await asyncio.sleep(0.05)  # without an answer under way it is done by then
+    assert not cleaning.done()
+    gate.opened.set()
+    assert (b" 200 " if entity_id == "u" else b" 404 ") in (await client.answer())[:20]
+    assert await client.reader.read() == b""
+    await asyncio.wait_for(cleaning, 5)
+
+
+async def test_time_counts_from_the_first_try(gateway: Gateway, client: Client) -> None:
+    """A service that hangs: a share of the time in a batch, the rest alone, and the whole of it in the metric."""
+    Gate(gateway)
+    _, before = seconds(504)
+    started = time.perf_counter()
+    assert (await client.answer(READ)).startswith(b"HTTP/1.1 504 ")
+    assert seconds(504)[1] - before > 0.9 * (time.perf_counter() - started)
+
+
+async def test_an_idle_connection_lives_on_after_reads(
+    gateway: Gateway, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
+    await client.answer(READ)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.reader.read(), 0.5)
+    assert (await client.answer(READ)).startswith(b"HTTP/1.1 200 OK")
