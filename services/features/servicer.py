@@ -268,8 +268,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     ) -> None:
         """Fills the answer about one entity, or raises what it is instead."""
         now_ms = self._clock_ms()
-        readings = {f.name: answer.columns[f.name].readings()[0] for f in features}
-        statuses = {reading.status for reading in readings.values()}
+        readings = [column.readings()[0] for column in answer.columns.values()]
+        statuses = [reading.status for reading in readings]
         if Status.NOT_FOUND in statuses:
             raise not_found(
                 "ENTITY_NOT_FOUND",
@@ -279,9 +279,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             )
         if Status.UNAVAILABLE in statuses:
             raise unavailable("FEATURES_UNAVAILABLE", "the stores that could answer are down")
-        for feature in features:
-            value = transcoding.feature_value(feature, readings[feature.name], now_ms)
-            response.features[feature.name].CopyFrom(value)
+        for feature, reading in zip(features, readings, strict=True):
+            transcoding.fill_value(response.features[feature.name], feature, reading, now_ms)
 
 
 def _refused(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:

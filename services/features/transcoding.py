@@ -53,8 +53,15 @@ def microseconds(time: Timestamp) -> int:
 
 def timestamp(ms: int) -> Timestamp:
     """From milliseconds since 1970 UTC."""
-    seconds, rest = divmod(ms, 1_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1_000_000)
+    message = Timestamp()
+    _set_timestamp(message, ms)
+    return message
+
+
+def _set_timestamp(message: Timestamp, ms: int) -> None:
+    message.SetInParent()  # 1970 is a time too
+    message.seconds, rest = divmod(ms, 1_000)
+    message.nanos = rest * 1_000_000
 
 
 def rejected(rejections: Iterable[tuple[int, Rejection]], offset: int = 0) -> list[pb.RejectedEvent]:
@@ -67,26 +74,37 @@ def rejected(rejections: Iterable[tuple[int, Rejection]], offset: int = 0) -> li
 
 def feature_value(feature: Feature, answer: Reading, now_ms: int) -> pb.FeatureValue:
     """One reading; a value that is null leaves the oneof unset."""
-    message = pb.FeatureValue(status=_STATUSES[answer.status], refresh_seconds=feature.refresh_ms // 1_000)
+    message = pb.FeatureValue()
+    fill_value(message, feature, answer, now_ms)
+    return message
+
+
+def fill_value(message: pb.FeatureValue, feature: Feature, answer: Reading, now_ms: int) -> None:
+    """`feature_value` where it belongs: to copy a message is to write it out and read it again."""
+    message.status = _STATUSES[answer.status]
+    message.refresh_seconds = feature.refresh_ms // 1_000
     if answer.computed_ms:
-        message.computed_at.CopyFrom(timestamp(answer.computed_ms))
+        _set_timestamp(message.computed_at, answer.computed_ms)
         message.age_seconds = max(0, now_ms - answer.computed_ms) / 1_000
     if answer.value is not None:
         set_value(message, feature.type, answer.value)
-    return message
 
 
 def set_value(message: pb.FeatureValue, kind: FeatureType, value: Any) -> None:
     """Fills the oneof."""
     if kind is FeatureType.TIMESTAMP:
-        message.timestamp_value.CopyFrom(timestamp(value))
+        _set_timestamp(message.timestamp_value, value)
     elif kind is FeatureType.VECTOR:
         message.vector_value.values.extend(value)
     elif kind is FeatureType.STRING_LIST:
         message.string_list_value.SetInParent()  # a list that is empty is not null
         message.string_list_value.values.extend(value)
     elif kind is FeatureType.TABLE:
-        message.table_value.CopyFrom(table(value))
+        target: pb.Table = message.table_value
+        target.SetInParent()  # as a list
+        target.keys.extend(value.keys)
+        target.columns.extend(value.columns)
+        target.values.extend(value.values)
     else:
         setattr(message, f"{kind}_value", value)
 

@@ -32,6 +32,19 @@ class _Tight(NamedTuple):
     token_places: list[int]  # in tokens; empty: all have the only one
 
 
+class _Sealed(NamedTuple):
+    """The columns of _Tight with values still packed: many are long, and few reads want those."""
+
+    newest_ms: int
+    tokens: bytes
+    numbers: list[int]
+    values: list[msgspec.Raw]
+    lists: dict[int, msgspec.Raw]
+    ages_ms: list[int]
+    untils_ms: list[int | None]
+    token_places: list[int]
+
+
 # How MessagePack begins an array of as many elements as there are columns.
 _TIGHT: Final = 0x90 + len(_Tight._fields)
 _KNOWN: Final = Entry(0, NO_TOKEN, True)
@@ -40,6 +53,9 @@ _LINE: Final = "\n"
 
 _plain = msgspec.msgpack.Decoder(dict[int, Entry])
 _tight = msgspec.msgpack.Decoder(_Tight)
+_sealed = msgspec.msgpack.Decoder(_Sealed)
+_value = msgspec.msgpack.Decoder(Value | None)
+_text = msgspec.msgpack.Decoder(str)
 _encode = msgspec.msgpack.Encoder().encode
 # An entry from a tuple, without a call of Python's: decoding is what reads wait for.
 _entry = partial(tuple.__new__, Entry)
@@ -65,6 +81,8 @@ def unpack(raw: bytes | None, only: Collection[int] | None = None) -> Record:
     try:
         if body[0] != _TIGHT:
             return Record(token, _plain.decode(body))
+        if only is not None:
+            return Record(token, _some_entries(_sealed.decode(body), only))
         return Record(token, _entries(_tight.decode(body)))
     except msgspec.DecodeError:
         return Record(token, {})
@@ -101,6 +119,23 @@ def _entries(columns: _Tight) -> dict[int, Entry]:
     rows = zip(map(newest.__sub__, ages), of_each, values, absolute)  # noqa: B905 - one of them has no end
     entries: dict[int, Entry] = dict(zip(numbers, map(_entry, rows), strict=True))
     entries[KNOWN] = _KNOWN
+    return entries
+
+
+def _some_entries(columns: _Sealed, wanted: Collection[int]) -> dict[int, Entry]:
+    newest, tokens, numbers, values, lists, ages, untils, token_places = columns
+    entries: dict[int, Entry] = {KNOWN: _KNOWN}
+    for place, number in enumerate(numbers):
+        if number not in wanted:
+            continue
+        token_place, until = token_places[place] if token_places else 0, untils[place]
+        joined = lists.get(place)
+        entries[number] = Entry(
+            newest - ages[place],
+            tokens[token_place * TOKEN_LENGTH : (token_place + 1) * TOKEN_LENGTH],
+            _value.decode(values[place]) if joined is None else _split(_text.decode(joined)),
+            None if until is None else newest + until,
+        )
     return entries
 
 

@@ -19,6 +19,7 @@ from services.features.domain.features import (
     Status,
     Table,
 )
+from services.features.domain.settled import Column
 from tests.contract.features.conftest import ON_EVERY_STORE
 
 NAME = "user_purchase_count_30d"
@@ -61,7 +62,7 @@ async def test_a_table_comes_back_as_it_was_computed(parts: Parts, count: int) -
     value = record.entries[feature.number].value
     for message in (
         transcoding.feature_value(feature, Reading(value, Status.PRESENT, 1_000), 1_000).table_value,
-        transcoding.feature_column(feature, [Reading(value, Status.PRESENT, 1_000)]).table_values[0],
+        transcoding.feature_column(feature, Column([value], [Status.PRESENT], [1_000])).table_values[0],
     ):
         assert Table(tuple(message.keys), tuple(message.columns), tuple(message.values)) == sized(count)
 

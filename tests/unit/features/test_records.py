@@ -45,6 +45,10 @@ def test_what_was_packed_is_unpacked(tight: bool, entries: dict[int, Entry], mor
     record = unpack(raw)
     assert record == Record(TOKEN, entries)
     assert all(type(record.entries[number].value) is type(entry.value) for number, entry in entries.items())
+    some = dict.fromkeys([*entries][::2])
+    part = unpack(raw, some)
+    assert part.token == TOKEN
+    assert {number: part.entries.get(number) for number in some} == {number: entries[number] for number in some}
     # Compare-and-set compares bytes: reading and writing back changes none.
     assert pack(record.entries, tight) == raw[8:]
 
