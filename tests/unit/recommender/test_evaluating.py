@@ -12,7 +12,7 @@ from services.recommender.domain.learned import Places
 from services.recommender.domain.retrieving import ANYTHING, NEW
 from services.recommender.evaluate import evaluate
 from services.recommender.training.evaluating.baselines import OWN, baselines, lists, top
-from services.recommender.training.evaluating.comparing import METRICS, compare, split, summary
+from services.recommender.training.evaluating.comparing import METRICS, compare, pool, split, summary
 from services.recommender.training.evaluating.metrics import Shop, judge, paired_bootstrap
 from services.recommender.training.evaluating.offline import SERVED, rehearse
 from services.recommender.training.evaluating.showing import plot, text_table
@@ -129,8 +129,11 @@ def test_a_split_knows_the_past_and_the_window() -> None:
 
 def test_a_rehearsal_is_judged_with_its_baselines() -> None:
     log, catalogue = shop(users=60)
-    found = rehearse(log, catalogue, lambda share: None)
+    progress: list[float] = []
+    found = rehearse(log, catalogue, progress.append, 2)
     assert found is not None
+    assert progress == sorted(progress)
+    assert (len(found.lineage), progress[-1]) == (2, 1.0)
     anything = found.judged[ANYTHING]
     assert anything[SERVED].mean("ndcg") > anything["popular"].mean("ndcg")
     assert OWN not in found.judged[NEW]
@@ -142,6 +145,16 @@ def test_a_rehearsal_is_judged_with_its_baselines() -> None:
     assert "EASE" in table
     short, products = shop(days=3.0)
     assert rehearse(short, products, lambda share: None) is None
+
+
+def test_a_shopper_of_two_windows_counts_once() -> None:
+    first = judge({1: places(0), 2: places(0)}, {1: places(0), 2: places(1)}, {}, SHOP)
+    second = judge({2: places(1, 2), 3: places(2)}, {2: places(1), 3: places(0)}, {}, SHOP)
+    pooled = pool([{ANYTHING: {SERVED: first}}, {ANYTHING: {SERVED: second}}])[ANYTHING][SERVED]
+    assert list(pooled.shoppers) == [1, 2, 3]
+    np.testing.assert_allclose(pooled.values["ndcg"], [1.0, 0.5, 0.0])
+    assert pooled.mean("ndcg") == pytest.approx(0.5)
+    assert pooled.mean("coverage") == pytest.approx((1 / 5 + 2 / 5) / 2)
 
 
 def test_pictures_are_drawn(tmp_path: Path) -> None:

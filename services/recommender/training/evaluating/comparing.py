@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,26 @@ def compare(
             simple = lists(scorer, list(wanted[objective]), bought)
             found[other] = judge(simple, wanted[objective], task.histories, shop)
     return judged
+
+
+def pool(windows: Sequence[Judged]) -> Judged:
+    """Judgements of the same models over several windows as one: a shopper of some of them counts once, with the mean,
+    so that drawing shoppers anew draws what is independent."""
+    return {
+        objective: {name: _pooled([window[objective][name] for window in windows]) for name in found}
+        for objective, found in windows[0].items()
+    }
+
+
+def _pooled(parts: Sequence[Judgement]) -> Judgement:
+    everybody = np.concatenate([np.array(part.shoppers, dtype=np.int64) for part in parts])
+    shoppers, row, times = np.unique(everybody, return_inverse=True, return_counts=True)
+    values = {
+        metric: np.bincount(row, np.concatenate([part.values[metric] for part in parts]), len(shoppers)) / times
+        for metric in PER_SHOPPER
+    }
+    overall = {metric: float(np.mean([part.overall[metric] for part in parts])) for metric in SHOP_WIDE}
+    return Judgement(shoppers.tolist(), values, overall)
 
 
 def summary(judged: Judged, name: str) -> dict[str, Any]:

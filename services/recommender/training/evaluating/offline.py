@@ -1,4 +1,7 @@
-"""A rehearsal: a version is learned from the past of a window, recommends at its start, and is judged by the window."""
+"""A rehearsal: a version is learned from the past of a window, recommends at its start, and is judged by the window.
+
+Over several windows, each with a version of its own, because one week of a small shop says too little.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from services.recommender.domain.personal import personal
 from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.ranker_features import assemble
 from services.recommender.domain.retrieving import OBJECTIVES, retrieve
-from services.recommender.training.evaluating.comparing import Judged, Split, compare, split
+from services.recommender.training.evaluating.comparing import Judged, Split, compare, pool, split
 from services.recommender.training.evaluating.metrics import PAGE
 from services.recommender.training.learning import job
 from services.recommender.training.learning.log import DAY, Catalogue, Log
 from services.recommender.training.learning.states import States
-from services.recommender.training.learning.windows import label_types, label_windows
+from services.recommender.training.learning.windows import WINDOWS, label_types, label_windows
 
 SERVED = "windowshop"
 
@@ -29,24 +32,33 @@ _SHOPPERS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Who was judged on what: ``lineage`` says how the version came about."""
+    """Who was judged on what: ``lineage`` says how each version came about, the newest first."""
 
     judged: Judged
     days: float
-    lineage: dict[str, str]
+    lineage: tuple[dict[str, str], ...]
 
 
-def rehearse(log: Log, catalogue: Catalogue, report: Callable[[float], None]) -> Rehearsal | None:
-    """On the newest label window of the log; None: the log is too short to be split."""
-    windows = label_windows(log)
+def rehearse(log: Log, catalogue: Catalogue, report: Callable[[float], None], count: int = WINDOWS) -> Rehearsal | None:
+    """On the newest ``count`` label windows of the log, at most 4; None: the log is too short to be split."""
+    windows = label_windows(log)[:count]
     if not windows:
         return None
-    window = windows[0]
-    task = split(log, window.start, window.end, *label_types(log, windows))
-    outcome = job.run(task.past, catalogue, window.start, {}, report)
-    lists = _recommend(outcome, task)
-    judged = compare(task, lists, SERVED, catalogue.groups["department"])
-    return Rehearsal(judged, (window.end - window.start) / DAY, outcome.lineage)
+    types = label_types(log, windows)
+    judged: list[Judged] = []
+    lineage: list[dict[str, str]] = []
+    for number, window in enumerate(windows):
+        task = split(log, window.start, window.end, *types)
+        outcome = job.run(task.past, catalogue, window.start, {}, _share(report, number, len(windows)))
+        lists = _recommend(outcome, task)
+        judged.append(compare(task, lists, SERVED, catalogue.groups["department"]))
+        lineage.append(outcome.lineage)
+    report(1.0)
+    return Rehearsal(pool(judged), (windows[0].end - windows[0].start) / DAY, tuple(lineage))
+
+
+def _share(report: Callable[[float], None], number: int, count: int) -> Callable[[float], None]:
+    return lambda share: report((number + share) / count)
 
 
 def _recommend(outcome: job.Outcome, task: Split) -> dict[str, dict[int, Places]]:
