@@ -1,6 +1,9 @@
 """The load driver of `bench features`, a process of its own: takes a Task as JSON on its standard input, prints an
-Outcome as JSON. Closed and open as in bench.driver, with the cheap connections of bench.wire; the questions are made
-before the time begins.
+Outcome as JSON. Closed and open as in bench.driver; the questions are made before the time begins.
+
+First each system is asked for a second by connections of bench.wire, and every answer is checked. Then the closed loop
+is wrk's, the same bytes again: a driver in Python costs more than an answer of ours, and it is the answers that are to
+be measured. Without wrk, and in the open loop, the driver is this process, and checks on.
 """
 
 import asyncio
@@ -9,17 +12,21 @@ import random
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from time import perf_counter
 from typing import Any
 
 import msgspec
 import uvloop
 
+from bench import wrk
 from bench.beside import Question, draw
 from bench.results import percentile
 from bench.wire import Connection, WireError, open_connection
 
-WARM_UP_SECONDS = 0.5
+CHECK_SECONDS = 1.0
+SCRIPT = Path(__file__).with_name("beside.lua")
 _DISTINCT = {False: 5_000, True: 200}
 """Questions in a round, for one and for many: asked again from the beginning when they are used up."""
 
@@ -45,7 +52,21 @@ class Outcome:
     per_second: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    driver: str = "python"
+    checked: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The last line of the script."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    broken: int
 
 
 class Driver:
@@ -119,7 +140,7 @@ class Driver:
 
 
 async def measure(task: Task) -> Outcome:
-    """Warms up with other questions than it measures with."""
+    """Checks answers to other questions than it measures with; they warm up what they pass."""
     ids = sorted(task.known)
     questions = {
         phase: [
@@ -127,11 +148,25 @@ async def measure(task: Task) -> Outcome:
             for dice in [random.Random(f"{phase} {task.connections} {task.rate is None}")]
             for _ in range(_DISTINCT[task.many])
         ]
-        for phase in ("warm-up", "measurement")
+        for phase in ("check", "measurement")
     }
-    await Driver(task.port, questions["warm-up"]).closed(task.connections, WARM_UP_SECONDS)
+    checker = Driver(task.port, questions["check"])
+    await checker.closed(task.connections, CHECK_SECONDS)
     gc.freeze()  # the questions are many objects, and a collection of them would count as latency
-    driver = Driver(task.port, questions["measurement"])
+    if task.rate is None and wrk.installed():
+        outcome = await _by_wrk(task, questions["measurement"])
+    else:
+        outcome = await _by_ourselves(task, questions["measurement"])
+    if not checker.latencies:
+        outcome.per_second = 0.0  # wrk counts wrong answers too
+    outcome.checked += len(checker.latencies)
+    for problem, times in checker.errors.items():
+        outcome.errors[problem] = outcome.errors.get(problem, 0) + times
+    return outcome
+
+
+async def _by_ourselves(task: Task, questions: list[Question]) -> Outcome:
+    driver = Driver(task.port, questions)
     if task.rate is None:
         took = await driver.closed(task.connections, task.seconds)
     else:
@@ -141,7 +176,25 @@ async def measure(task: Task) -> Outcome:
         per_second=round(len(driver.latencies) / took, 1),
         p50_ms=percentile(driver.latencies, 50),
         p99_ms=percentile(driver.latencies, 99),
+        checked=len(driver.latencies),
         errors=dict(driver.errors),
+    )
+
+
+async def _by_wrk(task: Task, questions: list[Question]) -> Outcome:
+    with NamedTemporaryFile("wb", suffix=".requests") as file:
+        file.writelines(b"%d\n%b" % (len(question.raw), question.raw) for question in questions)
+        file.flush()
+        raw = await wrk.run(task.port, task.connections, task.seconds, SCRIPT, file.name)
+    report = msgspec.json.decode(raw, type=_Report)
+    errors = {"not 2xx": report.refused, "broken": report.broken}
+    return Outcome(
+        requests=report.requests + report.broken,
+        per_second=round((report.requests - report.refused) / report.seconds, 1),
+        p50_ms=round(report.p50_ms, 3),
+        p99_ms=round(report.p99_ms, 3),
+        driver="wrk",
+        errors={problem: times for problem, times in errors.items() if times},
     )
 
 

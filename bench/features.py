@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from windowshop_client.client import connect
 
-from bench import shopping
+from bench import shopping, wrk
+from bench.beside import difference
 from bench.beside_driver import Outcome, Task
 from bench.peers.running import Values, install, installed_versions, running_fabra, running_feast
 from bench.results import FOLDER, circumstances, publish
@@ -69,6 +70,8 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 @click.option("--output", default=FOLDER / "features.json", show_default=True, type=click.Path(path_type=Path))
 def command(users: int, products: int, seconds: float, rounds: int, output: Path) -> None:
     """Measures windowshop, Fabra and Feast with the same values; installs the peers under bench/.venvs first."""
+    if not wrk.ensure():
+        say(wrk.INSTALL)
     for peer in PEERS:
         say(f"{peer}: an environment of its own ...")
         install(peer)
@@ -130,6 +133,8 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
         "per_second": round(median(outcome.per_second for outcome in outcomes), 1),
         "p50_ms": round(median(outcome.p50_ms for outcome in outcomes), 2),
         "p99_ms": round(median(outcome.p99_ms for outcome in outcomes), 2),
+        "driver": outcomes[0].driver,
+        "checked": sum(outcome.checked for outcome in outcomes),
         "requests": sum(outcome.requests for outcome in outcomes),
         "errors": errors,
     }
@@ -206,12 +211,21 @@ async def _values(url: str, users: int, products: int) -> Values:
                         statuses.update(column["statuses"])
                     for place, one in enumerate(page):
                         rows[one] = {name: columns[name]["values"][place] for name in features}
-            agreeing = agreeing + 1 if statuses == {"PRESENT"} and now == last else 0
+            agreeing = agreeing + 1 if statuses == {"PRESENT"} and _same(now, last) else 0
             if agreeing == 3:  # what the worker still has to compute is served as it was until then
                 return now
             last = now
             await asyncio.sleep(2)
     raise click.ClickException(f"the shop's values do not settle: {statuses}")
+
+
+def _same(now: Values, last: Values) -> bool:
+    """Whether two readings agree, as a check of an answer has it: what decays is read at another instant."""
+    return all(
+        entity in last and row_id in last[entity] and not difference(row, last[entity][row_id])
+        for entity, rows in now.items()
+        for row_id, row in rows.items()
+    )
 
 
 async def drive(task: Task) -> Outcome:

@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import beside, beside_driver, features
+from bench import beside, beside_driver, features, wrk
 from bench.beside_driver import Outcome, Task, measure
 from bench.wire import WireError, open_connection, request
 
@@ -53,7 +54,8 @@ def right(path: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside_driver, "WARM_UP_SECONDS", 0.05)
+    monkeypatch.setattr(beside_driver, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(wrk, "installed", lambda: False)
     monkeypatch.setattr("gc.freeze", lambda: None)  # for a process that ends soon, not for that of the tests
 
 
@@ -121,7 +123,8 @@ async def test_right_answers_are_counted(rate: float | None) -> None:
 async def test_other_answers_are_errors(serve: Serve, problem: str) -> None:
     async with server(serve) as port:
         outcome = await measure(task(port))
-    assert sum(outcome.errors.values()) == outcome.requests > 0
+    assert sum(outcome.errors.values()) > outcome.requests > 0  # those of the check before are among them
+    assert outcome.checked == 0
     assert all(text.startswith(problem) for text in outcome.errors)
     assert outcome.per_second == 0
 
@@ -137,8 +140,33 @@ async def test_a_broken_connection_is_an_error_and_the_driver_goes_on() -> None:
         with pytest.raises(WireError):
             await connection.ask(request("GET", "/"))
         connection.close()
-    assert outcome.errors == {"connection closed": outcome.requests}
+    assert outcome.errors.keys() == {"connection closed"}
     assert outcome.requests > 2
+
+
+@pytest.mark.parametrize(("serve", "right_answers"), [(answering(right), True), (answering(lambda _: []), False)])
+async def test_wrk_sends_what_was_checked(monkeypatch: pytest.MonkeyPatch, serve: Serve, right_answers: bool) -> None:
+    sent = list[bytes]()
+
+    def note(script: Path, file: str) -> None:
+        assert script.exists()
+        length, _, rest = Path(file).read_bytes().partition(b"\n")
+        sent.append(rest[: int(length)])
+
+    async def run(port: int, connections: int, seconds: float, script: Path, file: str) -> str:
+        note(script, file)
+        return '{"requests": 110, "seconds": 2.0, "p50_ms": 0.51234, "p99_ms": 7.0, "refused": 10, "broken": 3}'
+
+    monkeypatch.setattr(wrk, "installed", lambda: True)
+    monkeypatch.setattr(wrk, "run", run)
+    async with server(serve) as port:
+        outcome = await measure(task(port))
+    assert sent[0].startswith(b"GET /features/User/u")
+    assert (outcome.driver, outcome.requests, outcome.p50_ms, outcome.p99_ms) == ("wrk", 113, 0.512, 7.0)
+    assert outcome.per_second == (50.0 if right_answers else 0.0)
+    assert (outcome.checked > 0) is right_answers
+    assert (outcome.errors["not 2xx"], outcome.errors["broken"]) == (10, 3)
+    assert (len(outcome.errors) == 2) is right_answers
 
 
 async def test_the_open_loop_counts_a_stall_for_every_request_that_it_delays() -> None:
@@ -193,7 +221,8 @@ def test_figures_of_a_bad_day_are_complained_about() -> None:
 
 
 def test_a_summary_has_the_medians_and_all_errors() -> None:
-    outcomes = [Outcome(10, rate, rate, rate, {"timeout": 1}) for rate in (1.0, 9.0, 3.0)]
+    outcomes = [Outcome(10, rate, rate, rate, "wrk", 5, {"timeout": 1}) for rate in (1.0, 9.0, 3.0)]
     assert features.summary(outcomes) == {
-        "per_second": 3.0, "p50_ms": 3.0, "p99_ms": 3.0, "requests": 30, "errors": {"timeout": 3},
+        "per_second": 3.0, "p50_ms": 3.0, "p99_ms": 3.0, "driver": "wrk", "checked": 15, "requests": 30,
+        "errors": {"timeout": 3},
     }  # fmt: skip
