@@ -112,7 +112,9 @@ async def open_parts(settings: RecommenderSettings, closers: AsyncExitStack) -> 
     await migrate_beside(dsn, MIGRATIONS)
     database = await Database.connect(dsn, settings.pool_size)
     closers.push_async_callback(database.close)
-    features = channel(settings.features_address)
+    to_features = channel(settings.features_address)
+    closers.push_async_callback(to_features.close)
+    features = FeatureClient(to_features)
     closers.push_async_callback(features.close)
     await loading
-    return Parts(settings, database, embedder, FeatureClient(features), now)
+    return Parts(settings, database, embedder, features, now)

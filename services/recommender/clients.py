@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import grpc
 import numpy as np
@@ -19,7 +22,8 @@ from services.recommender.ranking_ports import (
     ProductScores,
     UserReading,
 )
-from services.runtime.errors import from_rpc
+from services.runtime.errors import from_rpc, unavailable
+from services.runtime.streams import StreamedCalls
 
 USER_FEATURES = (
     "user_browsing_category",
@@ -38,14 +42,22 @@ _SCORES_SECONDS = 10.0
 # Millions of rows; a stream that stands still longer is broken.
 _INTERACTIONS_SECONDS = 600.0
 
+# In one message; more would be a long answer for those who came first.
+_SHOPPERS = 50
+
 # The most that one ListProducts gives.
 _CATALOGUE_PAGE = 1_000
 
 # Columns of the purchase history in the order of UserSignals.bought_table.
 _HISTORY = ("orders", "first_time", "last_time", "decayed")
+_COLUMNS = list(_HISTORY)
 _DECAYED = 3
+_NO_HISTORY = np.zeros((0, len(_HISTORY)))
 
 _HAS_VALUE = (features_pb2.PRESENT, features_pb2.STALE, features_pb2.DEFAULT)
+
+
+_Batches: TypeAlias = StreamedCalls[features_pb2.BatchGetFeaturesRequest, features_pb2.BatchGetFeaturesResponse]
 
 
 class FeatureClient:
@@ -53,6 +65,17 @@ class FeatureClient:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = features_pb2_grpc.FeatureServiceStub(channel)
+        self._batch: _Batches = StreamedCalls(
+            self._stub.ReadFeatures,
+            self._stub.BatchGetFeatures,
+            lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
+            lambda response: response.answer,
+        )
+        self._shoppers = _Together(self._read_shoppers)
+
+    async def close(self) -> None:
+        """Ends the streams; calls are unary then."""
+        await self._batch.close()
 
     async def user(self, user_id: str, timeout: float) -> UserReading:
         """The user's signals; empty ones for a user nobody has heard of."""
@@ -63,19 +86,20 @@ class FeatureClient:
         return await self._shopper("Visitor", visitor_id, timeout)
 
     async def _shopper(self, entity: str, id_: str, timeout: float) -> UserReading:
-        request = features_pb2.GetFeaturesRequest(entity=entity, id=id_, features=USER_FEATURES)
-        try:
-            response = await self._stub.GetFeatures(request, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            failure = from_rpc(error)
-            if failure.reason == "ENTITY_NOT_FOUND":
-                return UserReading(UserSignals())
-            raise failure from error
-        return UserReading(_signals(response.features), complete=not response.degraded)
+        reading = await self._shoppers.read((entity, timeout), id_)
+        if reading is None:
+            raise unavailable("FEATURES_UNAVAILABLE", "a feature of the shopper cannot be had at the moment")
+        return reading
+
+    async def _read_shoppers(self, of: tuple[str, float], ids: Sequence[str]) -> list[UserReading | None]:
+        """Of each id; None where the feature service has no stored value and cannot compute one."""
+        entity, timeout = of
+        columns, complete = await self._columns(entity, ids, USER_FEATURES, timeout)
+        return [_reading(columns, row, complete) for row in range(len(ids))]
 
     async def products(self, ids: Sequence[str], timeout: float) -> ProductReading:
         """Live features of products."""
-        columns, complete = await self._columns(ids, (POPULARITY, RATING, INVENTORY), timeout)
+        columns, complete = await self._columns("Product", ids, (POPULARITY, RATING, INVENTORY), timeout)
         inventory = columns[INVENTORY]
         return ProductReading(
             popularity=_doubles(columns[POPULARITY]),
@@ -89,7 +113,7 @@ class FeatureClient:
 
     async def scores(self, ids: Sequence[str]) -> ProductScores:
         """What ranks products without a user."""
-        columns, _ = await self._columns(ids, (POPULARITY, TREND, RATING), _SCORES_SECONDS)
+        columns, _ = await self._columns("Product", ids, (POPULARITY, TREND, RATING), _SCORES_SECONDS)
         return ProductScores(ids, _doubles(columns[POPULARITY]), _doubles(columns[TREND]), _doubles(columns[RATING]))
 
     async def interactions(self) -> AsyncIterator[InteractionChunk]:
@@ -104,14 +128,69 @@ class FeatureClient:
             raise from_rpc(error) from error
 
     async def _columns(
-        self, ids: Sequence[str], features: Sequence[str], timeout: float
+        self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float
     ) -> tuple[Mapping[str, features_pb2.FeatureColumn], bool]:
-        request = features_pb2.BatchGetFeaturesRequest(entity="Product", ids=ids, features=features)
+        request = features_pb2.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
         try:
-            response = await self._stub.BatchGetFeatures(request, timeout=timeout)
+            response = await self._batch(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         return {column.feature: column for column in response.columns}, not response.degraded
+
+
+@dataclass(slots=True)
+class _Party:
+    """Who asks in one turn of the event loop, and where each one's answer goes."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    waiting: list[tuple[int, asyncio.Future[UserReading | None]]] = field(default_factory=list)
+
+
+class _Together:
+    """Shoppers who are asked for in one turn of the event loop are asked for in one message."""
+
+    def __init__(
+        self, call: Callable[[tuple[str, float], Sequence[str]], Awaitable[Sequence[UserReading | None]]]
+    ) -> None:
+        """``call`` reads shoppers of an entity within some seconds."""
+        self._call = call
+        self._parties: dict[tuple[str, float], _Party] = {}
+        self._sent: set[asyncio.Task[None]] = set()
+
+    async def read(self, of: tuple[str, float], id_: str) -> UserReading | None:
+        """The reading of one; a failure is everybody's who was in the message."""
+        loop = asyncio.get_running_loop()
+        party = self._parties.get(of)
+        if party is None:
+            party = self._parties[of] = _Party()
+            loop.call_soon(self._send, of)
+        row = party.rows.setdefault(id_, len(party.rows))
+        answer: asyncio.Future[UserReading | None] = loop.create_future()
+        party.waiting.append((row, answer))
+        if len(party.rows) == _SHOPPERS:
+            self._send(of)
+        return await answer
+
+    def _send(self, of: tuple[str, float]) -> None:
+        party = self._parties.pop(of, None)
+        if party is not None:
+            task = asyncio.get_running_loop().create_task(self._ask(of, party))
+            self._sent.add(task)
+            task.add_done_callback(self._sent.discard)
+
+    async def _ask(self, of: tuple[str, float], party: _Party) -> None:
+        try:
+            readings = await self._call(of, list(party.rows))
+        except BaseException as error:
+            for _, answer in party.waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for row, answer in party.waiting:
+                if not answer.done():  # whoever gave up has no use for it
+                    answer.set_result(readings[row])
 
 
 class CatalogClient:
@@ -137,30 +216,32 @@ class CatalogClient:
                 return
 
 
-def _signals(features: Mapping[str, features_pb2.FeatureValue]) -> UserSignals:
-    def ids(name: str) -> tuple[str, ...]:
-        return tuple(features[name].string_list_value.values)
-
-    browsing = features["user_browsing_category"]
-    history = features["user_purchase_history"].table_value
-    table = _history(history)
-    return UserSignals(
-        browsing_category=browsing.string_value if browsing.WhichOneof("kind") is not None else None,
-        price_sensitivity=features["user_price_sensitivity"].string_value or "medium",
-        recent_views=ids("user_recent_views"),
-        recent_carts=ids("user_recent_carts"),
-        purchases=habits(history.keys, table[:, _DECAYED]),
-        bought=tuple(history.keys),
+def _reading(columns: Mapping[str, features_pb2.FeatureColumn], row: int, complete: bool) -> UserReading | None:
+    """Of one shopper, the number ``row``; of somebody nobody has heard of all values are empty."""
+    chosen = [columns[name] for name in USER_FEATURES]
+    if any(column.statuses[row] == features_pb2.UNAVAILABLE for column in chosen):
+        return None
+    browsing, sensitivity, views, carts, purchases = chosen
+    history = purchases.table_values[row]
+    keys, table = tuple(history.keys), _history(history)
+    signals = UserSignals(
+        browsing_category=browsing.string_values[row] if browsing.statuses[row] in _HAS_VALUE else None,
+        price_sensitivity=sensitivity.string_values[row] or "medium",
+        recent_views=tuple(views.string_list_values[row].values),
+        recent_carts=tuple(carts.string_list_values[row].values),
+        purchases=habits(keys, table[:, _DECAYED]),
+        bought=keys,
         bought_table=table,
     )
+    return UserReading(signals, complete)
 
 
 def _history(table: features_pb2.Table) -> Floats:
     if not table.keys:
-        return np.zeros((0, len(_HISTORY)))
+        return _NO_HISTORY
     columns = list(table.columns)
     values = np.array(table.values, dtype=np.float64).reshape(len(table.keys), len(columns))
-    return values[:, [columns.index(name) for name in _HISTORY]]
+    return values if columns == _COLUMNS else values[:, [columns.index(name) for name in _HISTORY]]
 
 
 def _doubles(column: features_pb2.FeatureColumn) -> Floats:

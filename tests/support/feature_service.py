@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from windowshop.features.v1 import features_pb2 as pb
 from windowshop.features.v1 import features_pb2_grpc as rpc
 
-from services.runtime.errors import not_found
+from services.runtime import exchanges
 from services.runtime.server import Server
 
 SERVICE = pb.DESCRIPTOR.services_by_name["FeatureService"].full_name
@@ -52,34 +52,65 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         self.rows: list[tuple[str, str, str, int]] = []
         self.degraded: list[str] = []
         self.hang = False
-        # Calls that arrived, answered or not.
+        # Users of whom nothing can be said at the moment.
+        self.lost: set[str] = set()
+        # Reads that arrived, answered or not, and the ids of each.
         self.asked = 0
+        self.batches: list[list[str]] = []
         self.training_reads = 0
 
     def interact(self, user: str, product: str, event_type: str = "detail-page-view", days_ago: float = 0.0) -> None:
         """Adds a training row."""
         self.rows.append((user, product, event_type, int((time.time() - days_ago * 86_400) * 1000)))
 
-    async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Any) -> pb.GetFeaturesResponse:
-        await self._maybe_hang()
-        user = {"User": self.users, "Visitor": self.guests}[request.entity].get(request.id)
-        if user is None:
-            raise not_found("ENTITY_NOT_FOUND", "no such user")
-        values = {
-            "user_browsing_category": _text(user.browsing_category),
-            "user_price_sensitivity": _text(user.price_sensitivity),
-            "user_recent_views": _list(user.views),
-            "user_recent_carts": _list(user.carts),
-            "user_purchase_history": _history(user.purchases),
-        }
-        features = {name: values[name] for name in request.features}
-        return pb.GetFeaturesResponse(entity=request.entity, id=request.id, features=features, degraded=self.degraded)
-
     async def BatchGetFeatures(self, request: pb.BatchGetFeaturesRequest, context: Any) -> pb.BatchGetFeaturesResponse:
+        return await self._answer(request)
+
+    async def ReadFeatures(
+        self, request_iterator: AsyncIterator[pb.ReadFeaturesRequest], context: Any
+    ) -> AsyncIterator[pb.ReadFeaturesResponse]:
+        async def answer(request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
+            return pb.ReadFeaturesResponse(number=request.number, answer=await self._answer(request.read))
+
+        def refuse(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:
+            return pb.ReadFeaturesResponse(number=request.number, error=error)
+
+        async for response in exchanges.answers(request_iterator, answer, refuse):
+            yield response
+
+    async def _answer(self, request: pb.BatchGetFeaturesRequest) -> pb.BatchGetFeaturesResponse:
+        self.batches.append(list(request.ids))
         await self._maybe_hang()
-        items = [self.items.get(id_) for id_ in request.ids]
-        columns = [_column(name, items) for name in request.features]
-        return pb.BatchGetFeaturesResponse(entity="Product", ids=request.ids, columns=columns, degraded=self.degraded)
+        if request.entity == "Product":
+            items = [self.items.get(id_) for id_ in request.ids]
+            columns = [_column(name, items) for name in request.features]
+        else:
+            people = {"User": self.users, "Visitor": self.guests}[request.entity]
+            users = [people.get(id_) for id_ in request.ids]
+            columns = [self._of_users(name, users, request.ids) for name in request.features]
+        return pb.BatchGetFeaturesResponse(
+            entity=request.entity, ids=request.ids, columns=columns, degraded=self.degraded
+        )
+
+    def _of_users(self, name: str, users: list[User | None], ids: Sequence[str]) -> pb.FeatureColumn:
+        column = pb.FeatureColumn(feature=name)
+        for id_, known in zip(ids, users, strict=True):
+            user = known or User(price_sensitivity="")
+            status = pb.NOT_FOUND if known is None else pb.PRESENT
+            match name:
+                case "user_browsing_category":
+                    column.string_values.append(user.browsing_category or "")
+                    status = pb.NULL if known is not None and known.browsing_category is None else status
+                case "user_price_sensitivity":
+                    column.string_values.append(user.price_sensitivity)
+                case "user_recent_views":
+                    column.string_list_values.add(values=user.views)
+                case "user_recent_carts":
+                    column.string_list_values.add(values=user.carts)
+                case "user_purchase_history":
+                    column.table_values.append(_history(user.purchases))
+            column.statuses.append(pb.UNAVAILABLE if id_ in self.lost else status)
+        return column
 
     async def ReadTrainingRows(
         self, request: pb.ReadTrainingRowsRequest, context: Any
@@ -140,26 +171,17 @@ async def running_features() -> AsyncIterator[FeatureServer]:
         await server.stop()
 
 
-def _text(value: str | None) -> pb.FeatureValue:
-    return pb.FeatureValue(status=pb.NULL) if value is None else pb.FeatureValue(string_value=value, status=pb.PRESENT)
-
-
-def _history(purchases: list[str]) -> pb.FeatureValue:
+def _history(purchases: list[str]) -> pb.Table:
     """Each bought once, some days ago; the first is the most habitual one."""
     now = time.time()
     rows = [
         (1.0, now - 86_400 * (5 + place), now - 86_400 * (5 + place), 0.99**place) for place in range(len(purchases))
     ]
-    table = pb.Table(
+    return pb.Table(
         keys=purchases,
         columns=("orders", "first_time", "last_time", "decayed"),
         values=[number for row in rows for number in row],
     )
-    return pb.FeatureValue(table_value=table, status=pb.PRESENT)
-
-
-def _list(values: list[str]) -> pb.FeatureValue:
-    return pb.FeatureValue(string_list_value=pb.StringList(values=values), status=pb.PRESENT)
 
 
 def _column(name: str, items: list[Item | None]) -> pb.FeatureColumn:

@@ -32,6 +32,9 @@ class Finisher:
 
     async def finish(self, choices: Sequence[Choice], page_size: int) -> list[Placed]:
         """The first ``page_size`` choices that are available, with their products. Raises when the store is away."""
+        if not choices:
+            # That there is nothing to show is said by a store that answers: an outage looks the same.
+            await self._shelf.available(())
         placed: list[Placed] = []
         start = 0
         while len(placed) < page_size and start < len(choices):

@@ -1,0 +1,87 @@
+"""What the recommender reads of shoppers, over real gRPC: together, alone, and when there is nothing to be had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from services.recommender.clients import FeatureClient
+from services.recommender.domain.signals import UserSignals
+from services.runtime.client import channel
+from services.runtime.errors import ServiceError
+from tests.support.feature_service import FakeFeatures, User, running_features
+
+
+@dataclass(frozen=True)
+class Connected:
+    features: FakeFeatures
+    client: FeatureClient
+
+
+@pytest.fixture
+async def connected() -> AsyncIterator[Connected]:
+    async with running_features() as server, channel(server.address) as connection:
+        client = FeatureClient(connection)
+        try:
+            yield Connected(server.features, client)
+        finally:
+            await client.close()
+
+
+async def test_a_shopper_is_read_whole(connected: Connected) -> None:
+    connected.features.users["u"] = User("Audio", "low", ["v1", "v2"], ["c1"], ["p1", "p2"])
+    reading = await connected.client.user("u", 5)
+    signals = reading.signals
+    assert reading.complete
+    assert (signals.browsing_category, signals.price_sensitivity) == ("Audio", "low")
+    assert (signals.recent_views, signals.recent_carts) == (("v1", "v2"), ("c1",))
+    assert (signals.bought, signals.purchases) == (("p1", "p2"), ("p1", "p2"))
+    assert signals.bought_table.shape == (2, 4)
+    assert signals.bought_table[:, 3].tolist() == [1.0, 0.99]
+
+
+async def test_who_is_unknown_has_empty_signals(connected: Connected) -> None:
+    connected.features.guests["same"] = User("Garden")
+    assert (await connected.client.user("same", 5)).signals == UserSignals()
+    assert (await connected.client.guest("same", 5)).signals.browsing_category == "Garden"
+
+
+async def test_those_of_one_turn_share_a_message_and_each_gets_their_own(connected: Connected) -> None:
+    for number in range(8):
+        connected.features.users[f"u{number}"] = User(None, "medium", [f"v{number}"])
+    await connected.client.user("u0", 5)
+    connected.features.batches.clear()
+    wanted = [f"u{number}" for number in (*range(8), 3, 3)]
+    readings = await asyncio.gather(*(connected.client.user(id_, 5) for id_ in wanted))
+    assert [reading.signals.recent_views for reading in readings] == [(f"v{id_[1:]}",) for id_ in wanted]
+    assert connected.features.batches == [[f"u{number}" for number in range(8)]]
+
+
+async def test_who_gives_up_takes_nobody_along(connected: Connected) -> None:
+    connected.features.users["b"] = User("Audio")
+    first, second = (asyncio.create_task(connected.client.user(id_, 5)) for id_ in "ab")
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).signals.browsing_category == "Audio"
+
+
+async def test_what_cannot_be_had_is_no_stranger(connected: Connected) -> None:
+    connected.features.users |= {"lost": User("Audio"), "other": User("Audio")}
+    connected.features.lost.add("lost")
+    lost, other = await asyncio.gather(
+        connected.client.user("lost", 5), connected.client.user("other", 5), return_exceptions=True
+    )
+    assert isinstance(lost, ServiceError)
+    assert lost.reason == "FEATURES_UNAVAILABLE"
+    assert not isinstance(other, BaseException)
+    assert other.signals.browsing_category == "Audio"
+
+
+async def test_a_service_that_hangs_costs_the_time_given(connected: Connected) -> None:
+    connected.features.hang = True
+    outcomes = await asyncio.gather(*(connected.client.user(id_, 0.05) for id_ in "ab"), return_exceptions=True)
+    connected.features.hang = False
+    assert [outcome.code.name for outcome in outcomes if isinstance(outcome, ServiceError)] == ["DEADLINE_EXCEEDED"] * 2
