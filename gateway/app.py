@@ -17,6 +17,7 @@ from gateway.openapi import document
 from gateway.protocol import FAST_READS, Runner
 from gateway.routes import LIVE, OPENAPI, READY, REFERENCE, ROUTES, variables
 from gateway.settings import GatewaySettings
+from services.runtime.lifecycle import freeze
 from services.runtime.logs import get_logger
 from services.runtime.ops import OpsServer
 
@@ -121,6 +122,7 @@ async def serve(settings: GatewaySettings, stopping: asyncio.Event, closers: Asy
     runner = new_runner(application(clients, readiness), settings.drain_seconds)
     await runner.setup()
     closers.push_async_callback(runner.cleanup)
+    freeze()
     await web.TCPSite(runner, port=settings.port).start()
     log.info("listening", port=settings.port, ops_port=settings.ops_port)
     await stopping.wait()

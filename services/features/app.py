@@ -47,7 +47,7 @@ from services.features.worker import Worker
 from services.features.writing import Writer
 from services.runtime import logs
 from services.runtime.client import channel
-from services.runtime.lifecycle import background, serve_until, unless_stopped
+from services.runtime.lifecycle import background, freeze, serve_until, unless_stopped
 from services.runtime.logs import get_logger
 from services.runtime.migrations import migrate_beside
 from services.runtime.ops import OpsServer
@@ -112,6 +112,7 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     await server.start()
     closers.push_async_callback(server.stop, settings.drain_seconds)
     await unless_stopped(stopping, prepare(settings, parts))
+    freeze()
     await server.health.set_serving(True)
     await serve_until(stopping, settling)
 
@@ -150,6 +151,7 @@ async def work(settings: FeatureSettings, stopping: asyncio.Event, closers: Asyn
         ),
         follower=SignalFollower(StreamProductSignals(recommender), signals, announcer),
     )
+    freeze()
     working = await closers.enter_async_context(background("worker", worker.run()))
     ready.set()
     log.info("working")

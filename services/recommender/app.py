@@ -27,7 +27,7 @@ from services.recommender.stores.embeddings import PostgresEmbeddings
 from services.recommender.stores.postgres import Database, wait_until_reachable
 from services.recommender.stores.signals import PostgresChangeLog
 from services.runtime.client import channel
-from services.runtime.lifecycle import background, serve_until, unless_stopped
+from services.runtime.lifecycle import background, freeze, serve_until, unless_stopped
 from services.runtime.migrations import migrate_beside
 from services.runtime.ops import OpsServer
 from services.runtime.server import Server
@@ -91,6 +91,7 @@ async def run(settings: RecommenderSettings, stopping: asyncio.Event, closers: A
     await server.start()
     tasks = [await closers.enter_async_context(background(name, work())) for name, work in assembly.background.items()]
     closers.push_async_callback(_cancel, tasks)
+    freeze()
     await server.health.set_serving(True)
     await serve_until(stopping, *tasks)
 

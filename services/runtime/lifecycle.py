@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import uvloop
@@ -21,6 +22,14 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 Main = Callable[[asyncio.Event, AsyncExitStack], Awaitable[None]]
+
+
+# Requests leave no cycles, so looking for some after each 700 objects (Python's own number), which is a few requests,
+# found nothing for 1 to 2 % of the processor time, and every look at the old ones held the loop for 10 to 60 ms. A look
+# at 10,000 young objects takes 2 ms.
+_COLLECT_AFTER = (10_000, 20, 20)
+
+_whole_process = ContextVar("whole_process", default=False)
 
 
 class StoppingError(Exception):
@@ -46,13 +55,20 @@ async def _run(main: Main) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    # What is alive after the imports stays; no collection ever walks it again.
-    gc.collect()
-    gc.freeze()
+    _whole_process.set(True)
+    gc.set_threshold(*_COLLECT_AFTER)
     async with AsyncExitStack() as closers:
         await closers.enter_async_context(background("loop lag", lag.watch()))
         with contextlib.suppress(StoppingError):
             await main(stopping, closers)
+
+
+def freeze() -> None:
+    """To be called when everything is made, right before requests come: what is alive by then stays, and no collection
+    looks at it again. Nothing happens in a process that does other things too, such as a test's."""
+    if _whole_process.get():
+        gc.collect()
+        gc.freeze()
 
 
 async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

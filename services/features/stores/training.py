@@ -12,6 +12,7 @@ from services.features.domain.training import Moment, TrainingRows
 from services.features.stores.computing import UNTIL, value_of
 from services.features.stores.postgres import Database
 from services.features.training_ports import Question
+from services.runtime.turns import mapped
 
 _ROWS = """
 SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity, seq,
@@ -89,7 +90,7 @@ class PostgresTraining:
             if not rows:
                 return
             *columns, times, lines = zip(*rows, strict=True)
-            times_us = [(time - _EPOCH) // _MICROSECOND for time in times]
+            times_us = await mapped(lambda time: (time - _EPOCH) // _MICROSECOND, times, 1_000)
             yield TrainingRows._make([*columns, times_us])
             if len(rows) < page:
                 return

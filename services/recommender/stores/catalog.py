@@ -110,7 +110,8 @@ class PostgresCatalog:
         """Up to ``limit`` products with ids above ``after``, ascending."""
         query = f"SELECT {PRODUCT_COLUMNS} FROM products p WHERE p.id > $1 ORDER BY p.id LIMIT $2"  # noqa: S608
         async with self._database.connection() as connection:
-            return [product_of(row) for row in await connection.fetch(query, after, limit)]
+            rows = await connection.fetch(query, after, limit)
+        return await mapped(product_of, rows)
 
     async def available(self, ids: Sequence[str], now: datetime) -> list[Product]:
         """Those of ``ids`` that may be recommended at ``now``, in that order. Sees every acknowledged write."""
