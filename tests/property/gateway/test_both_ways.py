@@ -165,6 +165,13 @@ async def gateways() -> AsyncIterator[tuple[Gateway, Gateway]]:
             yield fast, slow
 
 
+async def test_each_header_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
+    fast, slow = gateways
+    for header in dict.fromkeys([*MATTER, *HEADERS]):
+        read = f"GET /features/User/u HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n".encode()
+        assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), header
+
+
 async def test_answers_are_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
     loop = asyncio.get_running_loop()
     fast, slow = gateways
@@ -172,7 +179,7 @@ async def test_answers_are_the_same_both_ways(gateways: tuple[Gateway, Gateway])
     async def both(pieces: Sequence[bytes]) -> None:
         assert await outcome(fast, pieces) == await outcome(slow, pieces)
 
-    @settings(deadline=None, database=None, derandomize=True, max_examples=120, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, database=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
     @given(sendings())
     def same(pieces: list[bytes]) -> None:
         asyncio.run_coroutine_threadsafe(both(pieces), loop).result(30)
