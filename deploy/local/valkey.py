@@ -8,6 +8,10 @@ from pathlib import Path
 from deploy.local.child import Child, StartError, tail
 from deploy.local.wheels import package_folder
 
+# Seconds. Reading the log of some hundred thousand people takes half a minute on busy cores.
+_LOADING_PATIENCE = 600.0
+_PONG, _LOADING = b"+PONG\r\n", b"-LOADING"
+
 
 class Valkey:
     """A server at 127.0.0.1:`port` that keeps its keys in `folder`."""
@@ -38,7 +42,10 @@ class Valkey:
         return self._child
 
     async def start(self, timeout: float = 30.0) -> None:
-        """Start, return when it answers with its keys loaded. Raises StartError with the end of the log."""
+        """Start, return when it answers with its keys loaded. Raises StartError with the end of the log.
+
+        ``timeout`` is for its first words: then it may load for as long as it says that it does.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._child = await Child.start(
             [self._binary or _binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
@@ -48,10 +55,15 @@ class Valkey:
             log=self._log,
             death_signal=signal.SIGTERM,
         )  # fmt: skip
-        deadline = asyncio.get_running_loop().time() + timeout
-        while self._child.returncode is None and asyncio.get_running_loop().time() < deadline:
-            if await self.ready():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + timeout
+        while self._child.returncode is None and loop.time() < deadline:
+            answer = await self._ping()
+            if answer == _PONG:
                 return
+            if answer.startswith(_LOADING):
+                deadline = min(loop.time() + timeout, began + _LOADING_PATIENCE)
             await asyncio.sleep(0.02)
         await self.stop(grace=2.0)
         raise StartError(f"Valkey does not start:\n{tail(self._log)}")
@@ -68,16 +80,20 @@ class Valkey:
 
     async def ready(self) -> bool:
         """Whether it answers PING; while it loads its keys it does not."""
+        return await self._ping() == _PONG
+
+    async def _ping(self) -> bytes:
+        """What it says to PING; empty when it says nothing."""
         try:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 try:
                     writer.write(b"PING\r\n")
-                    return await reader.readline() == b"+PONG\r\n"
+                    return await reader.readline()
                 finally:
                     writer.close()
         except (OSError, TimeoutError):
-            return False
+            return b""
 
 
 def _binary() -> str:
