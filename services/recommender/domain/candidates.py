@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -114,23 +115,21 @@ class Pool:
         ids = [self.ids[row] for row in rows.tolist()]
         return Pool(ids, self.places[rows], self.fusion[rows], self._numbers[rows], self._trail)
 
-    def candidate(self, row: int) -> Candidate:
-        """One of them with its traces."""
-        trail = self._trail
-        hits = np.flatnonzero(trail.owners == self._numbers[row])
-        traces = [
-            Trace(trail.sources[source], rank, share, trail.anchors[hit], score)
-            for hit, source, rank, share, score in zip(
-                hits.tolist(),
-                trail.source[hits].tolist(),
-                trail.ranks[hits].tolist(),
-                trail.shares[hits].tolist(),
-                trail.scores[hits].tolist(),
-                strict=True,
-            )
+    def candidates(self, rows: Sequence[int]) -> list[Candidate]:
+        """Some of them with their traces."""
+        trail, numbers = self._trail, self._numbers[rows].tolist()
+        found: dict[int, list[Trace]] = {number: [] for number in numbers}
+        hits = np.flatnonzero(np.isin(trail.owners, numbers))
+        columns = (trail.owners, trail.source, trail.ranks, trail.shares, trail.scores)
+        for hit, *of_hit in zip(hits.tolist(), *(column[hits].tolist() for column in columns), strict=True):
+            owner, source, rank, share, score = of_hit
+            found[owner].append(Trace(trail.sources[source], rank, share, trail.anchors[hit], score))
+        for traces in found.values():
+            traces.sort(key=_by_share)
+        return [
+            Candidate(self.ids[row], float(self.fusion[row]), tuple(found[number]))
+            for row, number in zip(rows, numbers, strict=True)
         ]
-        traces.sort(key=lambda trace: (-trace.share, trace.source))
-        return Candidate(self.ids[row], float(self.fusion[row]), tuple(traces))
 
     def around(self, anchor: str) -> npt.NDArray[np.bool_]:
         """Of each whether a source found it as a neighbour of that product."""
@@ -158,9 +157,10 @@ def merge(
     counts = [len(places) for places, _, _ in columns]
     codes = np.concatenate([np.zeros(0, dtype=np.int64), *(places for places, _, _ in columns)])
     distinct, owners = np.unique(codes, return_inverse=True)
-    ids = names.of(distinct.tolist())
     source = np.repeat(np.arange(len(counts)), counts)
-    hidden = np.array(excluded.among(ids), dtype=np.bool_) if excluded else np.zeros(len(ids), dtype=np.bool_)
+    hidden = np.zeros(len(distinct), dtype=np.bool_)
+    if excluded:
+        hidden = np.array(excluded.among(names.of(distinct)), dtype=np.bool_)
     shown = ~hidden[owners]
     # Of those that are not excluded, how many of the same source stand before it.
     passed = np.cumsum(shown)
@@ -169,8 +169,14 @@ def merge(
     ceiling = sum(weights.get(name, 1.0) for name in found) / (RANK_CONSTANT + 1) or 1.0
     worth = np.array([weights.get(name, 1.0) / ceiling for name in found])
     shares = np.where(shown, worth[source] / (RANK_CONSTANT + ranks), 0.0)
-    fused = sums(owners, shares, len(ids))
-    rows = _first(fused, ids, ~hidden, limit)
+    fused = sums(owners, shares, len(distinct))
+    rows = np.flatnonzero(~hidden)
+    if len(rows) > limit:
+        # Those that tie with the last one as well: the ids are to decide.
+        rows = rows[fused[rows] >= np.partition(fused[rows], len(rows) - limit)[len(rows) - limit]]
+    ids = names.of(distinct[rows])
+    order = falling(fused[rows], ids)[:limit]
+    rows = rows[order]
     places = distinct[rows]
     places[places >= names.size] = -1
     trail = _Trail(
@@ -182,7 +188,7 @@ def merge(
         scores=np.concatenate([np.zeros(0), *(scores for _, scores, _ in columns)]),
         anchors=[anchor for _, _, anchors in columns for anchor in anchors],
     )
-    return Pool([ids[row] for row in rows.tolist()], places, fused[rows], rows, trail)
+    return Pool([ids[at] for at in order], places, fused[rows], rows, trail)
 
 
 class _Names:
@@ -198,34 +204,41 @@ class _Names:
         """Numbers, scores and anchors of a source's distinct hits, the best first."""
         if isinstance(hits, Located):
             return hits.places, hits.scores, hits.anchors or [None] * len(hits)
-        distinct: dict[str, Hit] = {}
-        for hit in sorted(hits, key=_by_score):
-            distinct.setdefault(hit.id, hit)
-        numbers = np.array([self._number(id_) for id_ in distinct], dtype=np.int64)
-        kept = distinct.values()
-        return numbers, np.array([hit.score for hit in kept], dtype=np.float64), [hit.anchor for hit in kept]
+        if not hits:
+            return np.zeros(0, dtype=np.int64), np.zeros(0), ()
+        ids, scores, anchors = zip(*hits, strict=True)
+        falls = all(map(operator.gt, scores, scores[1:]))
+        if not falls or len(set(ids)) < len(ids):
+            distinct: dict[str, Hit] = {}
+            for hit in sorted(hits, key=_by_score):
+                distinct.setdefault(hit.id, hit)
+            ids, scores, anchors = zip(*distinct.values(), strict=True)
+        numbers = [self._places.get(id_, -1) for id_ in ids]
+        if -1 in numbers:
+            numbers = [self._number(id_) if at < 0 else at for id_, at in zip(ids, numbers, strict=True)]
+        return np.array(numbers, dtype=np.int64), np.array(scores, dtype=np.float64), anchors
 
-    def of(self, numbers: Sequence[int]) -> list[str]:
+    def of(self, numbers: Places) -> list[str]:
         """Their ids."""
-        others = tuple(self._others)
-        return [self._ids[number] if number < self.size else others[number - self.size] for number in numbers]
+        ids, size, others = self._ids, self.size, tuple(self._others)
+        return [ids[number] if number < size else others[number - size] for number in numbers.tolist()]
 
     def _number(self, id_: str) -> int:
-        place = self._places.get(id_)
-        return self._others.setdefault(id_, self.size + len(self._others)) if place is None else place
+        return self._others.setdefault(id_, self.size + len(self._others))
 
 
-def _first(fused: Floats, ids: Sequence[str], allowed: npt.NDArray[np.bool_], limit: int) -> Places:
-    """Rows of the ``limit`` largest that are ``allowed``, the largest first, ties by id."""
-    rows = np.flatnonzero(allowed)
-    if len(rows) > limit:
-        least = np.partition(fused[rows], len(rows) - limit)[len(rows) - limit]
-        rows = rows[fused[rows] >= least]
-    rows = rows[np.argsort(-fused[rows], kind="stable")]
-    # Nearly in order: what is left are ties.
-    keys = sorted(zip((-fused[rows]).tolist(), [ids[row] for row in rows.tolist()], rows.tolist(), strict=True))
-    return np.array([row for _, _, row in keys[:limit]], dtype=np.int64)
+def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
+    """The rows from the largest score to the smallest, ties by id."""
+    rows: list[int] = np.argsort(-scores, kind="stable").tolist()
+    keys = list(zip((-scores).tolist(), ids, strict=True))
+    # In order but for ties, for which this takes one pass.
+    rows.sort(key=keys.__getitem__)
+    return rows
 
 
 def _by_score(hit: Hit) -> tuple[float, str]:
     return (-hit.score, hit.id)
+
+
+def _by_share(trace: Trace) -> tuple[float, str]:
+    return (-trace.share, trace.source)

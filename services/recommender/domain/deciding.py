@@ -13,8 +13,8 @@ from services.recommender.domain.candidates import Candidate, Pool
 from services.recommender.domain.explaining import Explanation, contributions, learnt_contributions, movements
 from services.recommender.domain.personal import Personal
 from services.recommender.domain.ranker import Ranker
-from services.recommender.domain.scoring import Facts, assemble, effective_weights, score
-from services.recommender.domain.selection import Scored, arrange
+from services.recommender.domain.scoring import COLUMNS, Facts, assemble, effective_weights, score
+from services.recommender.domain.selection import Field, arrange
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import UserSignals
 
@@ -65,13 +65,19 @@ class Ranking(Sequence[Choice]):
     def __getitem__(self, place: slice) -> list[Choice]: ...
     def __getitem__(self, place: int | slice) -> Choice | list[Choice]:
         if isinstance(place, slice):
-            return [self._choice(row) for row in self._rows[place]]
-        return self._choice(self._rows[place])
+            return self._choices(self._rows[place])
+        return self._choices([self._rows[place]])[0]
 
-    def _choice(self, row: int) -> Choice:
-        candidate = self._pool.candidate(row)
-        explanation = self._explanations.get(candidate.id)
-        return Choice(candidate, self._scores[row], self._facts.top_categories[row], explanation)
+    def _choices(self, rows: Sequence[int]) -> list[Choice]:
+        return [
+            Choice(
+                candidate,
+                self._scores[row],
+                self._facts.top_categories[row],
+                self._explanations.get(candidate.id),
+            )
+            for row, candidate in zip(rows, self._pool.candidates(rows), strict=True)
+        ]
 
 
 def decide(
@@ -92,21 +98,24 @@ def decide(
     if not len(pool):
         return ()
     weights = effective_weights(config.weights, ranked=trained is not None, in_session=signals.in_session)
-    matrix = assemble(pool, facts, signals, tastes)
+    # What weighs nothing is for explanations.
+    wanted = [name for name in COLUMNS if explain or weights[name]]
+    matrix = assemble(pool, facts, signals, tastes, wanted)
     opinion = None
     exact = score(matrix, weights)
     if trained is not None and facts.places is not None:
         opinion = ranker_features.assemble(trained.person, facts.places)
         exact = exact + trained.ranker.score(opinion)
-    scores = np.round(exact, 6).tolist()
+    scores = np.round(exact, 6)
     # What a session reserves its share for.
     fresh = pool.around(signals.recent_views[0]).tolist() if signals.in_session else [False] * len(pool)
-    scored = list(map(Scored._make, zip(pool.ids, scores, facts.top_categories, facts.brands, fresh, strict=True)))
+    field = Field(pool.ids, scores, facts.top_categories, facts.brands, fresh)
     explanations: dict[str, Explanation] = {}
     if explain:
-        moved = movements(scored, page_size, config.diversity, facts.vectors)
+        moved = movements(field.scored(), page_size, config.diversity, facts.vectors)
         parts = contributions(matrix, weights)
         if trained is not None and opinion is not None:
             parts = learnt_contributions(trained.ranker, opinion, parts)
-        explanations = {item.id: Explanation(part, moved[item.id]) for item, part in zip(scored, parts, strict=True)}
-    return Ranking(pool, facts, scores, arrange(scored, page_size, config.diversity, facts.vectors), explanations)
+        explanations = {id_: Explanation(part, moved[id_]) for id_, part in zip(pool.ids, parts, strict=True)}
+    rows = arrange(field, page_size, config.diversity, facts.vectors)
+    return Ranking(pool, facts, scores.tolist(), rows, explanations)

@@ -66,10 +66,10 @@ def personal(learned: Learned, state: ShopperState) -> Personal:
     decayed = state.decayed[known]
     views, carts = _known(learned.find(state.views)), _known(learned.find(state.carts))
     places, interest = _strongest(
-        (bought, _PURCHASE * decayed), (carts, _CART * _faded(carts)), (views, _VIEW * _faded(views))
+        len(learned), (bought, _PURCHASE * decayed), (carts, _CART * _faded(carts)), (views, _VIEW * _faded(views))
     )
     strength = np.log1p(interest)
-    together, recency = _strongest((bought, np.exp2(-last / BASKET_DAYS)), (carts, _faded(carts)))
+    together, recency = _strongest(len(learned), (bought, np.exp2(-last / BASKET_DAYS)), (carts, _faded(carts)))
     vector = fold_in(learned.fold, learned.vectors[places], interest)
     shares = sums(learned.groups["kind"][bought], decayed, learned.everyone.popular_in_kinds.size)
     shares[0] = 0.0  # those without a kind have nothing in common
@@ -145,12 +145,13 @@ def _faded(places: Places) -> Floats:
     return faded
 
 
-def _strongest(*parts: tuple[Places, Floats]) -> tuple[Places, Floats]:
-    """Distinct places with their values added up, at most HISTORY, those of the largest values."""
-    places, inverse = np.unique(np.concatenate([part for part, _ in parts]), return_inverse=True)
-    values = sums(inverse, np.concatenate([value for _, value in parts]), len(places))
-    kept = np.lexsort((places, -values))[:HISTORY]
-    return places[kept].astype(np.int64), values[kept]
+def _strongest(size: int, *parts: tuple[Places, Floats]) -> tuple[Places, Floats]:
+    """Distinct places (below ``size``) with their values added up, at most HISTORY, those of the largest values."""
+    totals = Scores.add_up(
+        np.concatenate([part for part, _ in parts]), np.concatenate([value for _, value in parts]), size
+    )
+    kept = np.lexsort((totals.places, -totals.values))[:HISTORY]
+    return totals.places[kept], totals.values[kept]
 
 
 def _spread(learned: Learned, name: str, places: Places, weights: Floats) -> Scores:

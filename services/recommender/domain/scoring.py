@@ -6,7 +6,7 @@ module's place behind the same function.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,35 +70,51 @@ class Facts:
     places: npt.NDArray[np.int64] | None = None
 
 
-def assemble(pool: Pool, facts: Facts, signals: UserSignals, tastes: Mapping[str, float]) -> Floats:
-    """The feature matrix, candidates x COLUMNS; every element within 0..1, except rating within -1..1."""
-    strongest = max(tastes.values(), default=1.0)
-    affinities = {category: share / strongest for category, share in tastes.items()}
-    repeats = {product_id: 1.0 / (1.0 + place / 10.0) for place, product_id in enumerate(signals.purchases)}
-    carts = set(signals.recent_carts)
-    preferred = PREFERRED_PERCENTILE.get(signals.price_sensitivity, 0.5)
+def assemble(
+    pool: Pool, facts: Facts, signals: UserSignals, tastes: Mapping[str, float], wanted: Collection[str] = COLUMNS
+) -> Floats:
+    """The feature matrix, candidates x COLUMNS; every element within 0..1, except rating within -1..1. Columns that are
+    not ``wanted`` are 0."""
     matrix = np.zeros((len(pool), len(COLUMNS)))
-
-    def put(name: str, values: Floats | Sequence[float]) -> None:
-        matrix[:, _NUMBERS[name]] = values
-
-    put("fusion", pool.fusion)
-    put("collaborative", _relative(np.maximum(_known(facts.collaborative, 0.0), 0.0)))
-    put("session_similarity", _limited((_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / _RELATED, 0.0, 1.0))
-    if signals.browsing_category:
-        put("browsing_category", [float(category == signals.browsing_category) for category in facts.top_categories])
-    put("category_affinity", [affinities.get(category, 0.0) for category in facts.top_categories])
-    # An unknown price fits half.
-    put("price_fit", 1.0 - np.abs(_known(facts.price_percentile, preferred - 0.5) - preferred))
-    put("popularity", _limited(_known(facts.popularity, 0.0) / 100.0, 0.0, 1.0))
-    # 3 stars say nothing, as no rating does.
-    put("rating", _limited((_known(facts.rating, 3.0) - 3.0) / 2.0, -1.0, 1.0))
-    # The most habitual purchase 1, the tenth about a half.
-    put("repeat", [repeats.get(id_, 0.0) for id_ in pool.ids])
-    if carts:
-        put("in_cart", [float(id_ in carts) for id_ in pool.ids])
-    put("low_stock", facts.low_stock.astype(np.float64))
+    for name in wanted:
+        matrix[:, _NUMBERS[name]] = _column(name, pool, facts, signals, tastes)
     return matrix
+
+
+def _column(
+    name: str, pool: Pool, facts: Facts, signals: UserSignals, tastes: Mapping[str, float]
+) -> Floats | list[float]:
+    match name:
+        case "fusion":
+            return pool.fusion
+        case "collaborative":
+            return _relative(np.maximum(_known(facts.collaborative, 0.0), 0.0))
+        case "session_similarity":
+            return _limited((_known(facts.similarity, 0.0) - UNRELATED_SIMILARITY) / _RELATED, 0.0, 1.0)
+        case "browsing_category":
+            browsed = signals.browsing_category or None
+            return [float(category == browsed) for category in facts.top_categories]
+        case "category_affinity":
+            strongest = max(tastes.values(), default=1.0)
+            return [tastes.get(category, 0.0) / strongest for category in facts.top_categories]
+        case "price_fit":
+            preferred = PREFERRED_PERCENTILE.get(signals.price_sensitivity, 0.5)
+            # An unknown price fits half.
+            return 1.0 - np.abs(_known(facts.price_percentile, preferred - 0.5) - preferred)
+        case "popularity":
+            return _limited(_known(facts.popularity, 0.0) / 100.0, 0.0, 1.0)
+        case "rating":
+            # 3 stars say nothing, as no rating does.
+            return _limited((_known(facts.rating, 3.0) - 3.0) / 2.0, -1.0, 1.0)
+        case "repeat":
+            # The most habitual purchase 1, the tenth about a half.
+            repeats = {id_: 1.0 / (1.0 + place / 10.0) for place, id_ in enumerate(signals.purchases)}
+            return [repeats.get(id_, 0.0) for id_ in pool.ids]
+        case "in_cart":
+            carts = set(signals.recent_carts)
+            return [float(id_ in carts) for id_ in pool.ids]
+        case _:
+            return facts.low_stock.astype(np.float64)
 
 
 # What a trained ranker's log-odds are moved by, on the same columns. A ranker learns what shoppers take in the end;

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.candidates import falling
 from services.recommender.domain.serving import Diversity
 
 Vectors = npt.NDArray[np.float32]
@@ -26,16 +28,36 @@ class Scored(NamedTuple):
     fresh: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """All that are to be selected from, in columns: an element of each for every candidate."""
+
+    ids: Sequence[str]
+    scores: Floats
+    top_categories: Sequence[str]
+    brands: Sequence[str]
+    fresh: Sequence[bool]
+
+    @classmethod
+    def of(cls, scored: Sequence[Scored]) -> Field:
+        """From rows."""
+        ids, scores, categories, brands, fresh = zip(*scored, strict=True) if scored else ((),) * 5
+        return cls(ids, np.array(scores, dtype=np.float64), categories, brands, fresh)
+
+    def scored(self) -> list[Scored]:
+        """In rows."""
+        columns = (self.ids, self.scores.tolist(), self.top_categories, self.brands, self.fresh)
+        return [Scored(*row) for row in zip(*columns, strict=True)]
+
+
 def select(
     scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
 ) -> list[Scored]:
     """As :func:`arrange`, the candidates themselves."""
-    return [scored[row] for row in arrange(scored, page_size, diversity, vectors)]
+    return [scored[row] for row in arrange(Field.of(scored), page_size, diversity, vectors)]
 
 
-def arrange(
-    scored: Sequence[Scored], page_size: int, diversity: Diversity, vectors: Vectors | None = None
-) -> list[int]:
+def arrange(field: Field, page_size: int, diversity: Diversity, vectors: Vectors | None = None) -> list[int]:
     """The rows of all candidates, the page first: its ``page_size`` by falling score, then the reserves by falling
     score.
 
@@ -43,23 +65,25 @@ def arrange(
     worth more than a diverse one. ``vectors`` (one row per candidate, of length 1, or zeros for one that is like
     nothing) are what maximal marginal relevance goes by; with it, a page stands in the order of its choices.
     """
-    keys = [(-item.score, item.id) for item in scored]
-    order = sorted(range(len(scored)), key=keys.__getitem__)
-    ranked = [scored[row] for row in order]
-    caps = _Caps(
-        # At least two, so that a small page of one taste is possible.
-        category=max(2, math.ceil(diversity.category_cap * page_size)),
-        brand=max(2, math.ceil(diversity.brand_cap * page_size)),
-    )
+    order = falling(field.scores, field.ids)
+    caps = None
+    if diversity.category_cap < 1 or diversity.brand_cap < 1:
+        caps = _Caps(
+            field,
+            order,
+            # At least two, so that a small page of one taste is possible.
+            category=max(2, math.ceil(diversity.category_cap * page_size)),
+            brand=max(2, math.ceil(diversity.brand_cap * page_size)),
+        )
     pick: _Pick = _Ranked()
-    if diversity.needs_vectors and vectors is not None and ranked:
-        pick = _Marginal(ranked, vectors[order], diversity.mmr_lambda)
+    if diversity.needs_vectors and vectors is not None and order:
+        pick = _Marginal(field.scores[order], vectors[order], diversity.mmr_lambda)
     page: list[int] = []
-    reserved = math.ceil(diversity.session_share * page_size) if diversity.session_share else 0
-    if reserved:
-        _take(ranked, [place for place, item in enumerate(ranked) if item.fresh], reserved, page, caps, pick)
-    _take(ranked, range(len(ranked)), page_size, page, caps, pick)
-    _take(ranked, range(len(ranked)), page_size, page, None, pick)
+    if diversity.session_share:
+        fresh = [place for place, row in enumerate(order) if field.fresh[row]]
+        _take(fresh, math.ceil(diversity.session_share * page_size), page, caps, pick)
+    _take(range(len(order)), page_size, page, caps, pick)
+    _take(range(len(order)), page_size, page, None, pick)
     chosen = set(page)
     page = _in_order(page, pick)
     return [order[place] for place in page] + [row for place, row in enumerate(order) if place not in chosen]
@@ -68,19 +92,24 @@ def arrange(
 class _Caps:
     """How many of each category and brand are on the page; no category or no brand is never capped."""
 
-    def __init__(self, category: int, brand: int) -> None:
+    def __init__(self, field: Field, order: Sequence[int], category: int, brand: int) -> None:
+        """``order``: which row stands at each place."""
+        self._field = field
+        self._order = order
         self._limits = (category, brand)
         self._categories: Counter[str] = Counter()
         self._brands: Counter[str] = Counter()
 
-    def admit(self, item: Scored) -> bool:
+    def admit(self, place: int) -> bool:
+        row = self._order[place]
+        category, brand = self._field.top_categories[row], self._field.brands[row]
         category_limit, brand_limit = self._limits
-        if item.top_category and self._categories[item.top_category] >= category_limit:
+        if category and self._categories[category] >= category_limit:
             return False
-        if item.brand and self._brands[item.brand] >= brand_limit:
+        if brand and self._brands[brand] >= brand_limit:
             return False
-        self._categories[item.top_category] += 1
-        self._brands[item.brand] += 1
+        self._categories[category] += 1
+        self._brands[brand] += 1
         return True
 
 
@@ -104,13 +133,12 @@ class _Marginal:
     and the highest (1) of the candidates. Ties go to the higher score, then to the smaller id.
     """
 
-    def __init__(self, ranked: Sequence[Scored], vectors: Vectors, trade: float) -> None:
-        scores = np.array([item.score for item in ranked], dtype=np.float64)
+    def __init__(self, scores: Floats, vectors: Vectors, trade: float) -> None:
         spread = float(np.ptp(scores))
         self._relevance: Floats = (scores - scores.min()) / spread if spread > 0 else np.ones(len(scores))
         self._vectors = vectors
         self._trade = trade
-        self._likeness: Floats = np.zeros(len(ranked))
+        self._likeness: Floats = np.zeros(len(scores))
 
     def best(self, places: list[int]) -> int:
         at = np.asarray(places)
@@ -130,9 +158,7 @@ class _Marginal:
 _Pick = _Ranked | _Marginal
 
 
-def _take(
-    ranked: Sequence[Scored], places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None, pick: _Pick
-) -> None:
+def _take(places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None, pick: _Pick) -> None:
     """Adds to ``page`` from ``places`` (ascending) until it has ``up_to``."""
     if len(page) >= up_to:
         return
@@ -141,7 +167,7 @@ def _take(
     while left and len(page) < up_to:
         place = pick.best(left)
         left.remove(place)
-        if caps is None or caps.admit(ranked[place]):
+        if caps is None or caps.admit(place):
             page.append(place)
             pick.chose(place)
 

@@ -7,7 +7,7 @@ import abc
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -255,7 +255,7 @@ def _of_each(limit: int) -> int:
 def _by_turns(lists: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
     """The best of each category by turns: popularity does not compare across them."""
     hits = (hit for row in zip_longest(*lists) for hit in row if hit is not None)
-    return [hit._replace(score=float(-place)) for place, hit in enumerate(hits)][:limit]
+    return [Hit(hit.id, float(-place), hit.anchor) for place, hit in enumerate(islice(hits, limit))]
 
 
 def _around_habits(context: Context, limit: int) -> int:

@@ -41,7 +41,7 @@ def candidate(product_id: str, fusion: float = 0.5, anchor: str | None = None) -
 
 
 def all_of(merged: Pool) -> list[Candidate]:
-    return [merged.candidate(row) for row in range(len(merged))]
+    return merged.candidates(range(len(merged)))
 
 
 def facts(count: int, **columns: object) -> Facts:
