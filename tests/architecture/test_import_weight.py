@@ -15,7 +15,7 @@ TOOLS = {"pytest", "hypothesis", "click", "mypy"}
 
 UNWANTED = {
     "gateway.app": LEARNING | TEXT_MODEL | STORES | TOOLS | {"numpy", "services.features", "services.recommender"},
-    "services.features.app": LEARNING | TEXT_MODEL | TOOLS | {"numpy", "pgvector", "gateway", "services.recommender"},
+    "services.features.app": LEARNING | TEXT_MODEL | TOOLS | {"pgvector", "gateway", "services.recommender"},
     "services.recommender.app": LEARNING | TEXT_MODEL | TOOLS | {"redis", "gateway", "services.features"},
 }
 
