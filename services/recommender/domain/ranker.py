@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.leafmasks import LeafMasks, leaf_masks
 from services.recommender.domain.learned import Floats, Singles, sums
 
 # Standardised values beyond are accidents of rare products; unlimited, one of them decides a page.
@@ -77,8 +78,17 @@ class Forest:
     left: Indices
     value: Floats
     depth: int
+    # None: scores are found step by step.
+    masks: LeafMasks | None = None
+
+    def quickened(self) -> Forest:
+        """The same, which takes milliseconds, and scores in a third of the time."""
+        parts = (self.roots, self.feature, self.threshold, self.left, self.value)
+        return replace(self, masks=leaf_masks(*parts, self.depth))
 
     def score(self, matrix: Singles) -> Floats:
+        if self.masks is not None:
+            return self.masks.score(matrix)
         scores = np.empty(len(matrix))
         rows = max(1, _BLOCK // max(1, len(self.roots)))
         for start in range(0, len(matrix), rows):
@@ -145,7 +155,7 @@ def decode(content: bytes) -> Logistic | Forest:
             value=arrays["value"],
             depth=int(arrays["depth"]),
         )
-        return _sound_forest(forest)
+        return _sound_forest(forest).quickened()
 
 
 def _sound_logistic(ranker: Logistic) -> Logistic:

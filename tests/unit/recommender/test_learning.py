@@ -119,17 +119,25 @@ def test_rankers_learn_write_and_explain(fit: object) -> None:
     assert again.score(matrix[:0]).shape == (0,)
 
 
-def test_a_forest_scores_as_lightgbm_does() -> None:
+@pytest.mark.parametrize("leaves", [2, 15, 31, 60, 90])
+def test_a_forest_scores_as_lightgbm_does(leaves: int) -> None:
     random = np.random.default_rng(1)
     matrix = random.normal(size=(2_000, 6)).astype(np.float32)
     labels = matrix[:, 0] * matrix[:, 1] > 0
     booster = lightgbm.train(
-        {"objective": "binary", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(matrix, labels), num_boost_round=20
+        {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": leaves, "min_data_in_leaf": 5},
+        lightgbm.Dataset(matrix, labels),
+        num_boost_round=20,
     )
     forest = to_forest(booster.dump_model()["tree_info"], [f"f{i}" for i in range(6)], offset=1.5)
-    np.testing.assert_allclose(
-        forest.score(matrix), np.asarray(booster.predict(matrix, raw_score=True)) + 1.5, atol=1e-9
-    )
+    expected = np.asarray(booster.predict(matrix, raw_score=True)) + 1.5
+    np.testing.assert_allclose(forest.score(matrix), expected, atol=1e-9)
+    # What decides is whether a value is above a threshold: here they are each other's.
+    edges = np.repeat(np.unique(forest.threshold[np.isfinite(forest.threshold)]).astype(np.float32)[:, None], 6, axis=1)
+    one = forest.quickened()
+    assert (one.masks is not None) is (leaves <= 64)
+    for rows in (matrix, edges, np.nextafter(edges, np.float32(-9)), np.nextafter(edges, np.float32(9)), matrix[:0]):
+        np.testing.assert_array_equal(one.score(rows), forest.score(rows))
 
 
 def test_sampling_keeps_every_true_label() -> None:
