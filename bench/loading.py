@@ -120,6 +120,7 @@ async def fill(found: "KeptShop", kept: Kept) -> dict[str, Any]:
         if "more products" not in kept.steps and found.world.products > found.world.sold:
             kept.done("more products", await _more_products(found, client))
     await at_rest(found.redis_url)
+    await _compact(found.redis_url)
     return dict(kept.steps)
 
 
@@ -222,6 +223,17 @@ async def _ranked(client: Client) -> bool:
             return "intercept" in columns
         await asyncio.sleep(0.5)
     raise click.ClickException(f"no whole answer within {_WHOLE_SECONDS:g} s: {', '.join(answer.degraded)} missing")
+
+
+async def _compact(redis_url: str) -> None:
+    """Redis as a snapshot: the commands that made it, one by one, would be played back at the next start."""
+    async with Redis.from_url(redis_url) as redis:
+        await redis.bgrewriteaof()
+        while True:
+            about = await redis.info("persistence")
+            if not (about["aof_rewrite_in_progress"] or about["aof_rewrite_scheduled"]):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def at_rest(redis_url: str) -> None:
