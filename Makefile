@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
 CODE := services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-recommend bench-refresh bench-soak clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ bench-ingest: setup ## Measure writing events: rate, visibility, memory; last li
 
 bench-quality: setup ## Measure recommendations over REST against what real households bought next; last line is JSON
 	$(BIN)/python -m bench quality
+
+bench-reads: setup ## Measure processor time of reads within the feature server, within a minute; last line is JSON
+	$(BIN)/python -m bench reads
 
 bench-recommend: setup ## Measure recommendations with 100,000 products and 200,000 users; ARGS="--growth --data FOLDER"; last line is JSON
 	$(BIN)/python -m bench recommend $(ARGS)

@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from bench import demo, features, ingest, quality, recommend, refresh
+from bench import demo, features, ingest, quality, reads, recommend, refresh
 from bench.results import FOLDER, publish
 
 BENCHES = {
     "features": features.command,
+    "reads": reads.command,
     "recommend": recommend.command,
     "ingest": ingest.command,
     "refresh": refresh.command,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from services.features.completing import Completer, Missing
-from services.features.domain.features import Entity, Feature, OnEvent, Status
+from services.features.domain.features import Entity, Feature, Status
 from services.features.domain.relative import Maximum
 from services.features.domain.settled import UNSETTLED, Column, Row, columns, row_of
 from services.features.marking import Marker
@@ -108,9 +108,8 @@ class Reader:
     ) -> list[Row]:
         """What can be answered with what is stored, as it is."""
         now_ms = self._clock_ms()
-        if fresh or any(f.on_event is OnEvent.ALWAYS for f in features):
-            return [UNSETTLED] * len(ids)
-        if any(maximum.at_ms > now_ms for maximum in maxima.values()):  # the clock was put back
+        # A maximum that is yet to come: the clock was put back.
+        if fresh or (maxima and max(maximum.at_ms for maximum in maxima.values()) > now_ms):
             return [UNSETTLED] * len(ids)
         rows = self._rows.of(features, packed, now_ms)
         if owed:

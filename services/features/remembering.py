@@ -31,8 +31,8 @@ class SettledRows:
         self._unpack = unpack
         self._room = room
         # By numbers of features, then by a record's bytes. What is found among the old becomes young again.
-        self._young: dict[tuple[int, ...], dict[bytes, Row]] = {}
-        self._old: dict[tuple[int, ...], dict[bytes, Row]] = {}
+        self._young: dict[tuple[int, ...], dict[bytes | None, Row]] = {}
+        self._old: dict[tuple[int, ...], dict[bytes | None, Row]] = {}
         self._since_ms = 0
         self._used = 0
 
@@ -41,17 +41,21 @@ class SettledRows:
         if self._used > self._room or not 0 <= now_ms - self._since_ms < _GENERATION_MS:
             self._young, self._old, self._used, self._since_ms = {}, self._young, 0, now_ms
         asked = tuple([feature.number for feature in features])
-        young, old = self._young.setdefault(asked, {}), self._old.get(asked, {})
-        rows = []
-        for one in packed:
-            if one is None:
-                rows.append(UNSETTLED)
-                continue
-            row = young.get(one)
-            if row is None:
-                row = old.get(one) or settled(features, self._unpack(one, (KNOWN, *asked)), now_ms)
-                if row is not UNSETTLED and len(one) <= _LARGE:
-                    young[one] = row
-                    self._used += len(one) + _ROW
-            rows.append(row if row[0] > now_ms else UNSETTLED)
-        return rows
+        young = self._young.setdefault(asked, {})
+        known = [young.get(one) for one in packed]
+        return [
+            row if row and row[0] > now_ms else self._learnt(features, asked, one, now_ms)
+            for row, one in zip(known, packed, strict=True)
+        ]
+
+    def _learnt(self, features: Sequence[Feature], asked: tuple[int, ...], packed: bytes | None, now_ms: int) -> Row:
+        """The row of a record that the young do not know, or know to hold no more."""
+        if packed is None:
+            return UNSETTLED
+        row = self._old.get(asked, {}).get(packed) or settled(features, self._unpack(packed, (KNOWN, *asked)), now_ms)
+        if row[0] <= now_ms:
+            return UNSETTLED
+        if len(packed) <= _LARGE:
+            self._young[asked][packed] = row
+            self._used += len(packed) + _ROW
+        return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -70,10 +71,12 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         self._merger = merger
         self._training = training
         self._clock_ms = clock_ms
+        # Few callers ask for different things.
+        self._asked = functools.lru_cache(256)(self._resolve)
 
     async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Context) -> pb.GetFeaturesResponse:
         """See the contract."""
-        entity, features = self._asked(request.entity, request.features)
+        entity, features = self._asked(request.entity, tuple(request.features))
         check_id(request.id, "id")
         answer = await self._reader.read(
             entity, _subjects(request.entity, [request.id]), features, patience=_patience(context)
@@ -84,7 +87,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     async def RefreshFeatures(self, request: pb.RefreshFeaturesRequest, context: Context) -> pb.RefreshFeaturesResponse:
         """See the contract."""
-        entity, features = self._asked(request.entity, request.features)
+        entity, features = self._asked(request.entity, tuple(request.features))
         check_id(request.id, "id")
         answer = await self._reader.read(
             entity, _subjects(request.entity, [request.id]), features, True, _patience(context)
@@ -101,7 +104,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     async def batch(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """The answer to a request, however it came. ``patience``: seconds for the log; see Reader.read."""
-        entity, features = self._asked(request.entity, request.features)
+        entity, features = self._asked(request.entity, tuple(request.features))
         ids = list(request.ids)
         if not 1 <= len(ids) <= MAX_IDS:
             raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
@@ -231,7 +234,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         except StoreDownError as error:
             raise _down(error) from error
 
-    def _asked(self, entity_name: str, names: Sequence[str]) -> tuple[Entity, list[Feature]]:
+    def _resolve(self, entity_name: str, names: tuple[str, ...]) -> tuple[Entity, tuple[Feature, ...]]:
         """The entity type and its features that a request names; each once, in its order."""
         entities = self._definitions.entities
         entity = entities.get(USER if entity_name == VISITOR else entity_name)
@@ -241,14 +244,14 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         if len(names) > MAX_FEATURES:
             raise invalid_field("features", f"at most {MAX_FEATURES}")
         if not names:
-            return entity, [f for f in entity.features.values() if not f.on_request]
+            return entity, tuple(f for f in entity.features.values() if not f.on_request)
         features = []
         for place, name in enumerate(dict.fromkeys(names)):
             feature = entity.features.get(name)
             if feature is None:
                 raise _no_feature(entity_name, name, place)
             features.append(feature)
-        return entity, features
+        return entity, tuple(features)
 
     def _asked_of_rows(self, names: Sequence[str]) -> list[Feature]:
         """The features, of whichever entity type, that training rows are to have; each once, in their order."""

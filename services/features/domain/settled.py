@@ -94,20 +94,24 @@ def columns(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[st
 
 def _related(relative: Relative, column: Column, maximum: Maximum | None) -> Column:
     """The scores of the pairs among the values, each as of the maximum's instant or its own, as ``reading`` has it."""
+    if set(map(type, column.values)) == {tuple}:  # as a rule
+        scores, instants = _scored(relative, column.values, column.computed_ms, maximum)
+        return Column(scores, column.statuses, instants)
     places = [place for place, value in enumerate(column.values) if type(value) is tuple]
     if not places:
         return column
-    pairs: list[Any] = [column.values[place] for place in places]
-    at = [column.computed_ms[place] for place in places]
-    if len(places) < _FEW:
-        scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in zip(pairs, at, strict=True)]
-        scores, instants = [score for score, _ in scored], [at_ms for _, at_ms in scored]
-    else:
-        magnitudes, greatest = np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
-        scores, instants = relative.all_of_greatest(magnitudes, greatest, np.array(at), maximum)
-    if len(places) == len(column.values):
-        return Column(scores, column.statuses, instants)
+    pairs, at = [column.values[place] for place in places], [column.computed_ms[place] for place in places]
     values, computed = list(column.values), list(column.computed_ms)
-    for place, score, at_ms in zip(places, scores, instants, strict=True):
+    for place, score, at_ms in zip(places, *_scored(relative, pairs, at, maximum), strict=True):
         values[place], computed[place] = score, at_ms
     return Column(values, column.statuses, computed)
+
+
+def _scored(
+    relative: Relative, pairs: Sequence[Any], at: Sequence[int], maximum: Maximum | None
+) -> tuple[Sequence[float], Sequence[int]]:
+    if len(pairs) < _FEW:
+        scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in zip(pairs, at, strict=True)]
+        return [score for score, _ in scored], [at_ms for _, at_ms in scored]
+    magnitudes, greatest = map(np.array, zip(*pairs, strict=True))
+    return relative.all_of_greatest(magnitudes, greatest, np.array(at), maximum)

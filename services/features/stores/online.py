@@ -7,7 +7,7 @@ import os
 import random
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from services.features.domain.features import ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
 from services.features.ports import SETTLE_MS, Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
@@ -252,6 +252,8 @@ def _failures(answers: Iterable[object]) -> list[StoreDownError]:
 
 def _packed(answers: Sequence[bytes | StoreDownError | None]) -> list[bytes | None]:
     """When no server answered it is the store that is down."""
+    if set(map(type, answers)) == {bytes}:  # as a rule
+        return cast(list[bytes | None], answers)
     failures = _failures(answers)
     if failures and len(failures) == len(answers):
         raise failures[0]

@@ -25,7 +25,7 @@ def test_each_runs_and_all_their_figures_are_the_last_line(
     assert outcome.exit_code == exits
     results = json.loads(outcome.stdout.splitlines()[-1])
     assert json.loads((tmp_path / "bench.json").read_text()) == results
-    assert list(results) == asked == ["features", "recommend", "ingest", "refresh", "quality"]
+    assert list(results) == asked == ["features", "reads", "recommend", "ingest", "refresh", "quality"]
     assert results["features"] == {"figure": "features"}
     assert results["quality"] is None
 
