@@ -160,7 +160,7 @@ async def _soak(plan: Plan, seconds: float) -> dict[str, Any]:
         bench = Bench(found, plan)
         await bench.warm_up()
         result = await soak(found, seconds, lambda: bench.drive(rate=plan.rate, seconds=seconds))
-    return {**result, "complaints": bench.complaints({}), **about}
+    return {**result, "complaints": [*bench.complaints({}), *result["errors"]], **about}
 
 
 def _summary(found: list[tuple[Outcome, dict[str, float]]]) -> dict[str, Any]:

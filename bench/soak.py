@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import click
 from windowshop_client.client import Client
 from windowshop_client.errors import WindowshopError
 
@@ -68,7 +69,8 @@ async def soak(found: KeptShop, seconds: float, drive: Callable[[], Awaitable[Ou
         finally:
             for task in others:
                 task.cancel()
-            await asyncio.wait(others)
+            ended = await asyncio.gather(*others, return_exceptions=True)
+    seen.errors += [repr(end) for end in ended if not isinstance(end, asyncio.CancelledError)]
     seen.memory_mb.append(memory(usages(found.shop, found.postgres)))
     after = await lags(found)
     first, last = seen.memory_mb[0], seen.memory_mb[-1]
@@ -159,7 +161,7 @@ def _noted(seen: Seen) -> Any:
     """What fails is told at the end, and the rest goes on."""
     try:
         yield
-    except (WindowshopError, asyncpg.PostgresError) as error:
+    except (WindowshopError, asyncpg.PostgresError, click.ClickException) as error:
         seen.errors.append(f"{type(error).__name__}: {error}"[:200])
 
 

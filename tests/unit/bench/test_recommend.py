@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bench import recommend_driver, wrk
+from bench import markdown, recommend_driver, wrk
 from bench.processes import Usage, cpu_between, memory, name_of, usage_of
 from bench.recommend_driver import Task, measure
 from bench.recommend_runs import SCRIPT, cost_of_page, request_lines
@@ -222,3 +222,29 @@ def test_requests_of_a_block_follow_its_write() -> None:
     assert lines[BLOCK + 1].startswith(b"P ")
     assert json.loads(lines[0].split(b" ", 2)[2])["events"][0]["eventId"] == "w.0.0"
     assert body(next(blocks(WORLD, "w")), "w.0") == lines[0].split(b" ", 2)[2]
+
+
+def test_tables_for_the_documents() -> None:
+    cost = {"gateway": 0.5, "all": 0.5}
+    step = {"products": 10_000, "rate": 100.0, "p50_ms": 3.0, "p99_ms": 9.5, "cpu_ms_per_request": cost}
+    sizes = {"memory_mb": {"gateway": 80.0}, "stored_mb": {"valkey": 1_500.0}}
+    result = {
+        "products": 10_000, "users": 20_000, "seconds": 15.0, "rounds_rps": [400.0], "rps": 400.0, "rps_100k": 412.3,
+        "machine": {"load_1m_before": 0.1}, "half": {"cpu_ms_per_request": cost}, "cpu_ms_per_request": cost,
+        "cpu_ms_per_second_at_rest": {"gateway": 12.5}, "growth": [{**step, **sizes}], **sizes,
+    }  # fmt: skip
+    text = "\n".join(markdown.of_recommend(result))
+    assert "| `rps_100k` | recommendations a second | 412 | at least 400 |" in text
+    assert "| gateway | 0.50 | 0.50 | 12.5 | 80 |" in text
+    assert "| p50 / p99, ms | 3.00 / 9.50 |" in text
+    assert "| stored of valkey, MB | 1,500 |" in text
+
+
+def test_a_soak_tells_own_stalls_from_those_of_others() -> None:
+    lag = {"looks": 9, "stalls": {"loop": 1, "threads": 2, "outside": 7}, "greatest_ms_at_most": 50.0}
+    traffic = {"requests": 9, "p50_ms": 1.0, "p99_ms": 2.0, "degraded": 0}
+    result = {
+        "seconds": 60.0, "traffic": traffic, "imports": 1, "trainings": [], "indexes": [], "loops": {"gateway": lag},
+        "memory_mb": [{"gateway": 70.0}, {"gateway": 71.0}], "machine": {"load_1m_before": 0.1},
+    }  # fmt: skip
+    assert "| gateway | 70 | 71 | 71 | 3 | 7 | 50 |" in "\n".join(markdown.of_soak(result))
