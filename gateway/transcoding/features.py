@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -48,7 +48,7 @@ def feature_values(
         computed = value.HasField("computed_at")
         features[name] = _value(value)
         metadata[name] = {
-            "status": _STATUSES.get(value.status, value.status),
+            "status": _name(value.status),
             "computedAt": format_instant(value.computed_at.seconds, value.computed_at.nanos) if computed else None,
             # What was never computed has no age.
             "ageSeconds": value.age_seconds if computed else None,
@@ -67,21 +67,32 @@ def feature_columns(response: pb.BatchGetFeaturesResponse, _: pb.BatchGetFeature
 
 
 def _column(column: pb.FeatureColumn) -> dict[str, Any]:
-    # The numbers are the same few again and again.
     statuses = list(column.statuses)
+    kinds = set(statuses)
+    # Mostly they are all the same.
+    names = (
+        [_name(status) for status in statuses] if len(kinds) > 1 else [_name(*kinds)] * len(statuses) if kinds else []
+    )
     return {
         "type": _TYPES[column.type],
         "values": _values(column, statuses),
-        "statuses": [_STATUSES.get(status, status) for status in statuses],
+        "statuses": names,
         "computedAt": [format_millis(millis) if millis else None for millis in column.computed_at_ms],
         "refreshSeconds": column.refresh_seconds,
     }
 
 
+def _name(status: int) -> str | int:
+    """One that this gateway does not know yet goes out as its number."""
+    return _STATUSES.get(status, status)
+
+
 def _values(column: pb.FeatureColumn, statuses: list[Any]) -> list[Any]:
-    values: Iterable[Any] = getattr(column, _COLUMNS[column.type])
+    values: Sequence[Any] = getattr(column, _COLUMNS[column.type])
     if column.type not in _PLAIN:
         values = [_structured(value) for value in values]
+    if _SERVED.issuperset(statuses) and len(values) == len(statuses):
+        return list(values)
     return [value if status in _SERVED else None for value, status in zip(values, statuses, strict=True)]
 
 
@@ -102,7 +113,7 @@ def rows(batch: pb.BatchGetFeaturesResponse, asked: bool, now_ms: int) -> dict[s
         refresh = column.refresh_seconds
         metadata = [
             {
-                "status": _STATUSES.get(status, status),
+                "status": _name(status),
                 "computedAt": format_millis(millis) if millis else None,
                 "ageSeconds": max(0, now_ms - millis) / 1_000 if millis else None,
                 "refreshSeconds": refresh,
