@@ -24,13 +24,15 @@ from bench.loading import Sizes, say
 from bench.processes import cpu_between, usages
 from bench.recommend_driver import Outcome, Task
 from bench.shopping_day import WRITE, blocks, body, path
-from bench.synthetic import World
+from bench.synthetic import MOST_SOLD, World
 
 SCRIPT = Path(__file__).with_name("recommend.lua")
 MERGED = 99
 """Pages must be chosen from more candidates than that."""
 _FLOOR_ROUNDS = 300
-_WARM_UP_SECONDS = 5.0
+_WARM_UP_SECONDS = 10.0
+_MORE_WARM_UP_SECONDS = 30.0
+"""Of a catalogue whose indexes come from the disk first."""
 _MOST_PER_SECOND = 1_500
 """Requests that are prepared for wrk, for each second."""
 
@@ -63,7 +65,8 @@ class Bench:
 
     async def warm_up(self) -> None:
         """Fills what is lazy; what goes wrong meanwhile counts."""
-        await self.drive(seconds=_WARM_UP_SECONDS, connections=8)
+        large = self._plan.sizes.products > MOST_SOLD
+        await self.drive(seconds=_MORE_WARM_UP_SECONDS if large else _WARM_UP_SECONDS, connections=8)
 
     async def top(self) -> dict[str, Any]:
         """The most that the connections get, and what a page costs then."""
