@@ -43,10 +43,8 @@ class Nearest:
         by place."""
         length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
         places, scores = np.zeros(0, dtype=np.int64), np.zeros(0)
-        start, size, total = 0, max(_FIRST, 4 * limit), len(self.places)
-        least = 0.0
-        while start < total and (bound := float(self.lengths[start]) * length) > 0 and bound >= least:
-            end = min(total, start + size)
+        start, size, least = 0, max(_FIRST, 4 * limit), 0.0
+        while start < (end := min(start + size, self._reach(least / length) if length else 0)):
             found = self.vectors[start:end] @ vector
             kept = np.flatnonzero(found >= least) if start else slice(None)
             near, inner = self.places[start:end][kept], found[kept].astype(np.float64)
@@ -60,7 +58,12 @@ class Nearest:
         """The largest inner product, 0 at least."""
         length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
         start, size, largest = 0, _FIRST, 0.0
-        while start < len(self.places) and float(self.lengths[start]) * length > largest:
-            largest = max(largest, float((self.vectors[start : start + size] @ vector).max()))
-            start, size = start + size, 2 * size
+        while start < (end := min(start + size, self._reach(largest / length) if length else 0)):
+            largest = max(largest, float((self.vectors[start:end] @ vector).max()))
+            start, size = end, 2 * size
         return largest
+
+    def _reach(self, length: float) -> int:
+        """How many vectors are that long, and longer than 0."""
+        shorter = np.searchsorted(self.lengths[::-1], length, "left" if length > 0 else "right")
+        return len(self.lengths) - int(shorter)

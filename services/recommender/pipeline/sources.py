@@ -278,7 +278,7 @@ def _around(
     near = table.places[asked].astype(np.int64)
     parts = table.weights[asked] * np.array([[anchor.weight] for anchor, _ in known])
     totals = Scores.add_up(near.ravel(), parts.ravel(), len(learned) + 1)
-    others = ~np.isin(totals.places, asked)
+    others = (totals.places[:, None] != np.array(asked)).all(axis=1)
     chosen, scores = best(totals.places[others], totals.values[others], limit, allowed)
     # Of each anchor what it gives to the chosen ones; an anchor names each of its neighbours once.
     given = ((near[:, :, None] == chosen) * parts[:, :, None]).sum(axis=1)
