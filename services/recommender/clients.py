@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import grpc
@@ -22,6 +21,7 @@ from services.recommender.ranking_ports import (
     ProductScores,
     UserReading,
 )
+from services.runtime.coalescing import Together
 from services.runtime.errors import from_rpc, unavailable
 from services.runtime.streams import StreamedCalls
 
@@ -71,7 +71,8 @@ class FeatureClient:
             lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
             lambda response: response.answer,
         )
-        self._shoppers = _Together(self._read_shoppers)
+        # By entity and timeout: those who are asked for at the same moment.
+        self._shoppers: dict[tuple[str, float], Together[str, UserReading]] = {}
 
     async def close(self) -> None:
         """Ends the streams; calls are unary then."""
@@ -86,16 +87,20 @@ class FeatureClient:
         return await self._shopper("Visitor", visitor_id, timeout)
 
     async def _shopper(self, entity: str, id_: str, timeout: float) -> UserReading:
-        reading = await self._shoppers.read((entity, timeout), id_)
+        together = self._shoppers.get((entity, timeout))
+        if together is None:
+            together = Together(partial(self._read_shoppers, entity, timeout), _SHOPPERS)
+            self._shoppers[entity, timeout] = together
+        reading = (await together.run((id_,))).get(id_)
         if reading is None:
             raise unavailable("FEATURES_UNAVAILABLE", "a feature of the shopper cannot be had at the moment")
         return reading
 
-    async def _read_shoppers(self, of: tuple[str, float], ids: Sequence[str]) -> list[UserReading | None]:
-        """Of each id; None where the feature service has no stored value and cannot compute one."""
-        entity, timeout = of
+    async def _read_shoppers(self, entity: str, timeout: float, ids: Sequence[str]) -> dict[str, UserReading]:
+        """Without those of whom the feature service has no stored value and cannot compute one."""
         columns, complete = await self._columns(entity, ids, USER_FEATURES, timeout)
-        return [_reading(columns, row, complete) for row in range(len(ids))]
+        readings = ((id_, _reading(columns, row, complete)) for row, id_ in enumerate(ids))
+        return {id_: reading for id_, reading in readings if reading is not None}
 
     async def products(self, ids: Sequence[str], timeout: float) -> ProductReading:
         """Live features of products."""
@@ -136,61 +141,6 @@ class FeatureClient:
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
         return {column.feature: column for column in response.columns}, not response.degraded
-
-
-@dataclass(slots=True)
-class _Party:
-    """Who asks in one turn of the event loop, and where each one's answer goes."""
-
-    rows: dict[str, int] = field(default_factory=dict)
-    waiting: list[tuple[int, asyncio.Future[UserReading | None]]] = field(default_factory=list)
-
-
-class _Together:
-    """Shoppers who are asked for in one turn of the event loop are asked for in one message."""
-
-    def __init__(
-        self, call: Callable[[tuple[str, float], Sequence[str]], Awaitable[Sequence[UserReading | None]]]
-    ) -> None:
-        """``call`` reads shoppers of an entity within some seconds."""
-        self._call = call
-        self._parties: dict[tuple[str, float], _Party] = {}
-        self._sent: set[asyncio.Task[None]] = set()
-
-    async def read(self, of: tuple[str, float], id_: str) -> UserReading | None:
-        """The reading of one; a failure is everybody's who was in the message."""
-        loop = asyncio.get_running_loop()
-        party = self._parties.get(of)
-        if party is None:
-            party = self._parties[of] = _Party()
-            loop.call_soon(self._send, of)
-        row = party.rows.setdefault(id_, len(party.rows))
-        answer: asyncio.Future[UserReading | None] = loop.create_future()
-        party.waiting.append((row, answer))
-        if len(party.rows) == _SHOPPERS:
-            self._send(of)
-        return await answer
-
-    def _send(self, of: tuple[str, float]) -> None:
-        party = self._parties.pop(of, None)
-        if party is not None:
-            task = asyncio.get_running_loop().create_task(self._ask(of, party))
-            self._sent.add(task)
-            task.add_done_callback(self._sent.discard)
-
-    async def _ask(self, of: tuple[str, float], party: _Party) -> None:
-        try:
-            readings = await self._call(of, list(party.rows))
-        except BaseException as error:
-            for _, answer in party.waiting:
-                if not answer.done():
-                    answer.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-        else:
-            for row, answer in party.waiting:
-                if not answer.done():  # whoever gave up has no use for it
-                    answer.set_result(readings[row])
 
 
 class CatalogClient:

@@ -1,4 +1,4 @@
-"""Concurrent calls for the same thing share one execution."""
+"""Concurrent calls for the same thing, or of the same moment, share one execution."""
 
 from __future__ import annotations
 
@@ -86,3 +86,54 @@ class SingleFlight(Generic[T]):
             return {key: await call()}
 
         return (await self._batches.run([key], execute))[key]
+
+
+class Together(Generic[K, T]):
+    """Calls of one turn of the event loop are executed as one: a message or a statement costs little more for some.
+
+    An execution is a task of its own: a caller that gives up takes nobody along. A failure is every caller's in it.
+    """
+
+    def __init__(self, call: Callable[[Sequence[K]], Awaitable[Mapping[K, T]]], most: int) -> None:
+        """``call`` is given distinct keys; from ``most`` of them on it is called at once."""
+        self._call = call
+        self._most = most
+        self._keys: dict[K, None] = {}
+        self._waiting: list[asyncio.Future[Mapping[K, T]]] = []
+        self._sent: set[asyncio.Task[None]] = set()
+
+    async def run(self, keys: Sequence[K]) -> Mapping[K, T]:
+        """What ``call`` said of these keys, and of others perhaps; not to be changed."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._send)
+        self._keys.update(dict.fromkeys(keys))
+        answer: asyncio.Future[Mapping[K, T]] = loop.create_future()
+        self._waiting.append(answer)
+        if len(self._keys) >= self._most:
+            self._send()
+        return await answer
+
+    def _send(self) -> None:
+        if self._waiting:
+            keys, self._keys = self._keys, {}
+            waiting, self._waiting = self._waiting, []
+            task = asyncio.get_running_loop().create_task(self._execute(list(keys), waiting))
+            self._sent.add(task)
+            task.add_done_callback(self._sent.discard)
+
+    async def _execute(self, keys: Sequence[K], waiting: Sequence[asyncio.Future[Mapping[K, T]]]) -> None:
+        try:
+            found = await self._call(keys)
+        except asyncio.CancelledError:  # the loop ends
+            for answer in waiting:
+                answer.cancel()
+            raise
+        except Exception as error:
+            for answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for answer in waiting:
+                if not answer.done():  # whoever gave up has no use for it
+                    answer.set_result(found)

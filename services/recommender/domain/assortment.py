@@ -85,6 +85,8 @@ class Assortment:
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
         self._titles: list[str] = []
+        # Made when first asked for: most products are never anybody's history.
+        self._cards: list[Card | None] = []
         self._digests: list[bytes] = []
         self._free: list[int] = []
 
@@ -95,6 +97,11 @@ class Assortment:
     def full(self) -> bool:
         """Whether there may be products that are not here for want of room."""
         return len(self.places) >= self._capacity
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there may be texts that are not here for want of room."""
+        return len(self._titles) > self._texts
 
     def put(self, rows: Sequence[ProductRow]) -> list[ProductRow]:
         """Takes rows in, in place of what was there; returns those with a text that is new here."""
@@ -119,7 +126,7 @@ class Assortment:
         place = self.places.pop(product_id, None)
         if place is not None:
             self._free.append(place)
-            self._titles[place], self._digests[place] = "", b""
+            self._titles[place], self._cards[place], self._digests[place] = "", None, b""
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
 
@@ -170,14 +177,17 @@ class Assortment:
         place = self.places.get(product_id)
         if place is None:
             return None
-        price = float(self.price[place])
-        return Card(
-            product_id,
-            self._titles[place],
-            self.categories.all[self.category[place]],
-            self.brands.all[self.brand[place]],
-            None if math.isnan(price) else price,
-        )
+        card = self._cards[place]
+        if card is None:
+            price = float(self.price[place])
+            card = self._cards[place] = Card(
+                product_id,
+                self._titles[place],
+                self.categories.all[self.category[place]],
+                self.brands.all[self.brand[place]],
+                None if math.isnan(price) else price,
+            )
+        return card
 
     def _take_place(self, row: ProductRow) -> int | None:
         if self._free:
@@ -185,6 +195,7 @@ class Assortment:
         elif len(self._titles) < self._capacity:
             place = len(self._titles)
             self._titles.append("")
+            self._cards.append(None)
             self._digests.append(b"")
         else:
             return None
@@ -193,6 +204,7 @@ class Assortment:
 
     def _write(self, place: int, row: ProductRow) -> None:
         self._titles[place] = row.title
+        self._cards[place] = None
         self.category[place] = self.categories.code(row.top_category)
         self.brand[place] = self.brands.code(row.brand)
         self.price[place] = math.nan if row.price is None else row.price

@@ -27,6 +27,10 @@ class Memory(Protocol):
         """Whether only the store can tell."""
         ...
 
+    def unsure(self, ids: Sequence[str]) -> list[str]:
+        """Those to ask about."""
+        ...
+
     def card(self, product_id: str) -> Card | None: ...
 
 
@@ -51,6 +55,9 @@ class Cards:
 
     def at_once(self, ids: Sequence[str]) -> dict[str, Card] | None:
         """As :meth:`of`, from memory; None where the store has to be asked."""
+        memory = self._memory
+        if memory is not None and not memory.unsure(ids):
+            return {id_: card for id_ in ids if (card := memory.card(id_)) is not None}
         return None if self._missing(ids, self._clock()) else self.known(ids)
 
     async def of(self, ids: Sequence[str]) -> dict[str, Card]:
@@ -101,5 +108,5 @@ class Cards:
 
     def _missing(self, ids: Sequence[str], now: float) -> list[str]:
         memory = self._memory
-        asked = ids if memory is None else [id_ for id_ in ids if memory.ask(id_)]
+        asked = ids if memory is None else memory.unsure(ids)
         return [id_ for id_ in asked if self._kept.get(id_, (-math.inf, None))[0] <= now]

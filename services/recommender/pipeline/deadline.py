@@ -78,6 +78,10 @@ class Breaker:
 
     async def call(self, seconds: float, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of ``call()`` within ``seconds``; raises CircuitOpenError without asking while open."""
+        return await self.watch(lambda: within(seconds, call()))
+
+    async def watch(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The same of a call that ends in time by itself, whatever happens: a task less."""
         if self.open:
             now = self._clock()
             if now < self._next_try:
@@ -85,7 +89,7 @@ class Breaker:
             self._next_try = now + self._pause
         begun = self._clock()
         try:
-            result = await within(seconds, call())
+            result = await call()
         except Exception:
             self._fail(begun)
             raise

@@ -45,6 +45,8 @@ class Wants:
     # Likeness of texts to the anchors.
     similarity: bool = True
     prices: bool = True
+    # Inner products with the shopper's vector.
+    collaborative: bool = True
     # By what the page is made diverse: text, model, or nothing.
     vectors: str = ""
 
@@ -101,23 +103,24 @@ class Hydrator:
     def _missing(self, ids: Sequence[str], anchors: Sequence[Anchor], wants: Wants) -> list[str]:
         """Those of which the store has to be asked: all where the likeness to an anchor can be found only there."""
         mirror = self._mirror
-        if any(mirror.ask(anchor.id) for anchor in anchors) or self._lacking([anchor.id for anchor in anchors]):
+        near = [anchor.id for anchor in anchors]
+        if mirror.unsure(near) or self._lacking(near):
             return list(ids)
-        missing = [id_ for id_ in ids if mirror.ask(id_)]
+        missing = mirror.unsure(ids)
         return missing + self._lacking(ids) if wants.texts else missing
 
     def _lacking(self, ids: Sequence[str]) -> list[str]:
         """Those whose texts did not fit into memory."""
         assortment = self._mirror.assortment
+        if not assortment.crowded:
+            return []
         places = assortment.find(ids)
         lacking = assortment.lacks_vector[places] & (places >= 0)
         return [ids[row] for row in np.flatnonzero(lacking).tolist()]
 
     async def _product_features(self, ids: Sequence[str], degraded: Degraded) -> ProductReading | None:
         try:
-            reading = await self._feature_breaker.call(
-                self._timeout, lambda: self._features.products(ids, self._timeout)
-            )
+            reading = await self._feature_breaker.watch(lambda: self._features.products(ids, self._timeout))
         except Exception as error:
             degraded.add("features")
             if not isinstance(error, TimeoutError | CircuitOpenError):
@@ -157,7 +160,9 @@ class Hydrator:
             brands=columns.brands(),
             price_percentile=columns.price_percentile(bands) if wants.prices else nothing,
             similarity=columns.similarity(context.anchors) if wants.similarity else nothing,
-            collaborative=nothing if person is None or known is None else collaborative(person, known),
+            collaborative=collaborative(person, known)
+            if wants.collaborative and person and known is not None
+            else nothing,
             popularity=popularity,
             rating=rating,
             low_stock=low_stock,

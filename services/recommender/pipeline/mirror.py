@@ -81,6 +81,12 @@ class Mirror:
             return True
         return product_id not in self.assortment.places and (not self.complete or product_id in self._queue)
 
+    def unsure(self, ids: Sequence[str]) -> list[str]:
+        """Those to :meth:`ask` about."""
+        if self.complete and not self._outdated and not self._queue:
+            return []
+        return [id_ for id_ in ids if self.ask(id_)]
+
     def card(self, product_id: str) -> Card | None:
         """That of a product, as old as it may be."""
         return self.assortment.card(product_id)

@@ -65,6 +65,7 @@ def wants(config: ServingConfig, *, ranked: bool, in_session: bool) -> Wants:
         features=any(weights[column] != 0.0 for column in ("popularity", "rating")),
         similarity=weights["session_similarity"] != 0.0,
         prices=weights["price_fit"] != 0.0,
+        collaborative=weights["collaborative"] != 0.0,
         vectors=config.diversity.mmr_vectors if config.diversity.needs_vectors else "",
     )
 

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from services.recommender.domain.product import Product
 from services.recommender.ports import CatalogStore, Clock
+from services.runtime.coalescing import Together
 
 # About 2 kB each: what is shown often.
 _KEPT = 20_000
+# Products of pages that are ready at the same moment are one question; more would keep the first of them waiting.
+_TOGETHER = 300
 
 
 class Shelf:
@@ -18,11 +21,16 @@ class Shelf:
     def __init__(self, store: CatalogStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._together: Together[str, Product] = Together(self._ask, _TOGETHER)
         # By id: the change that made it what it is, and what it is.
         self._kept: OrderedDict[str, tuple[int, Product]] = OrderedDict()
 
     async def available(self, ids: Sequence[str]) -> dict[str, Product]:
         """Those of ``ids`` that may be recommended now, by id. Raises UNAVAILABLE; sees every acknowledged write."""
+        found = await self._together.run(ids)
+        return {id_: found[id_] for id_ in ids if id_ in found}
+
+    async def _ask(self, ids: Sequence[str]) -> dict[str, Product]:
         kept = {id_: entry for id_ in ids if (entry := self._kept.get(id_)) is not None}
         known = [kept[id_][0] if id_ in kept else 0 for id_ in ids]
         products: dict[str, Product] = {}

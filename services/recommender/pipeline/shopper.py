@@ -41,7 +41,7 @@ class Shoppers:
         shopper = Shopper(user_id or visitor_id, guest=not user_id)
         read = self._features.guest if shopper.guest else self._features.user
         try:
-            reading = await self._breaker.call(self._timeout, lambda: read(shopper.id, self._timeout))
+            reading = await self._breaker.watch(lambda: read(shopper.id, self._timeout))
         except Exception as error:
             log.debug("features_failed", error=type(error).__name__)
             degraded.add("features")

@@ -28,6 +28,16 @@ class Admission:
         """A place for the length of the block; raises RESOURCE_EXHAUSTED when there is none in time."""
         if self._places.locked() and self._waiting >= self._room:
             raise self._refused()
+        if self._places.locked():
+            await self._wait()
+        else:
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _wait(self) -> None:
         self._waiting += 1
         try:
             async with asyncio.timeout(self._patience):
@@ -36,10 +46,6 @@ class Admission:
             raise self._refused() from None
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._places.release()
 
     def _refused(self) -> ServiceError:
         return resource_exhausted("OVERLOADED", "too many recommendations at once", retry_after=self._patience)

@@ -64,6 +64,9 @@ _SERVER_AWAY = (
 )
 
 
+_UP = DEPENDENCY_UP.labels("postgres")
+
+
 class Database:
     """Connections with the vector types registered; every caller shares one instance."""
 
@@ -71,6 +74,8 @@ class Database:
         self._pool = pool
         self._dsn = dsn
         self._away = False
+        # What the metric says.
+        self._up = False
 
     @classmethod
     async def connect(cls, dsn: str, pool_size: int) -> Database:
@@ -134,12 +139,15 @@ class Database:
             if task is not None and task.cancelling():
                 # The clean-up of a cancelled call failed as well; the cancellation must not get lost over it.
                 raise asyncio.CancelledError from error
-            DEPENDENCY_UP.labels("postgres").set(0)
+            _UP.set(0)
+            self._up = False
             if not self._away:
                 log.warning("database away", kind=type(error).__name__, error=str(error))
             self._away = True
             raise unavailable("DATABASE_UNAVAILABLE", "the catalogue's database does not answer") from error
-        DEPENDENCY_UP.labels("postgres").set(1)
+        if not self._up:
+            _UP.set(1)
+            self._up = True
         if self._away:
             log.info("database back")
         self._away = False

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.runtime.coalescing import SharedBatches, SingleFlight
+from services.runtime.coalescing import SharedBatches, SingleFlight, Together
+from tests.support.waiting import eventually
 
 
 async def test_concurrent_callers_share_one_execution() -> None:
@@ -199,3 +200,63 @@ def test_whoever_stays_is_answered_and_no_key_is_under_way_twice(
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
+
+
+class Batches:
+    """Counts and answers; can fail, and wait."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.failure: Exception | None = None
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self, keys: Sequence[str]) -> dict[str, str]:
+        self.asked.append(list(keys))
+        await self.go.wait()
+        if self.failure is not None:
+            raise self.failure
+        return {key: key.upper() for key in keys if key != "unknown"}
+
+
+async def test_calls_of_one_turn_are_one() -> None:
+    batches = Batches()
+    together = Together(batches, most=10)
+    found = await asyncio.gather(together.run(["a", "b"]), together.run(["b"]), together.run(["unknown"]))
+    assert batches.asked == [["a", "b", "unknown"]]
+    assert [one.get("b") for one in found] == ["B"] * 3
+    assert "unknown" not in found[2]
+    assert (await together.run(["a"]))["a"] == "A"
+    assert batches.asked[1:] == [["a"]], "nothing is remembered"
+
+
+async def test_a_call_that_comes_later_sees_what_happened_meanwhile() -> None:
+    batches = Batches()
+    batches.go.clear()
+    together = Together(batches, most=10)
+    first = asyncio.create_task(together.run(["a"]))
+    await eventually(lambda: batches.asked == [["a"]])
+    second = asyncio.create_task(together.run(["a"]))
+    await eventually(lambda: batches.asked == [["a"], ["a"]])
+    batches.go.set()
+    await asyncio.gather(first, second)
+
+
+async def test_many_keys_do_not_wait_for_the_turn_to_end() -> None:
+    batches = Batches()
+    together = Together(batches, most=3)
+    await asyncio.gather(*(together.run([key]) for key in "abcde"))
+    assert batches.asked == [["a", "b", "c"], ["d", "e"]]
+
+
+async def test_a_failure_is_everybodys_and_who_gives_up_takes_nobody_along() -> None:
+    batches = Batches()
+    together = Together(batches, most=10)
+    batches.failure = KeyError("down")
+    outcomes = await asyncio.gather(together.run(["a"]), together.run(["b"]), return_exceptions=True)
+    assert all(isinstance(outcome, KeyError) for outcome in outcomes)
+    batches.failure = None
+    first, second = (asyncio.create_task(together.run([key])) for key in "ab")
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second)["b"] == "B"
