@@ -75,6 +75,31 @@ def plain(draw: st.DrawFn) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+ASKED = [
+    b'{"ids":["a","b"]}', b'{"ids":["a"],"features":["product_rating"]}', b'{"ids":["nobody"]}', b'{"ids":[]}', b"{}",
+    b'{"ids":["a"],"colour":1}', b'{"ids":[1]}', b"{", b'{"ids":["a"],"entity":"Shop"}', b'{"ids":["a"]}   ', b"[]",
+    b'{"ids":["\xff"]}',
+]  # fmt: skip
+TYPES = [
+    "Content-Type: application/json", "content-type: application/json", "Content-Type: application/json; charset=utf-8",
+    "Content-Type: text/plain", "X: y",
+]  # fmt: skip
+
+
+@st.composite
+def many(draw: st.DrawFn) -> bytes:
+    """The other route of the fast way, often but for one thing."""
+    body = draw(st.sampled_from([*ASKED[:3], *ASKED]))
+    of_type = draw(st.sampled_from([TYPES[0], *TYPES]))
+    headers = ["Host: h", of_type, f"Content-Length: {len(body)}"]
+    if draw(st.booleans()):
+        headers.insert(draw(st.integers(0, len(headers))), draw(st.sampled_from([*USUAL, *MATTER, *HEADERS])))
+    entity = draw(st.sampled_from(["Product", "User", "Shop", "a:batchGet", "Pro%64uct", ""]))
+    query = draw(st.sampled_from(["", "", "?", "?features=a"]))
+    lines = [f"POST /v1/features/{entity}:batchGet{query} HTTP/1.1", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
 @st.composite
 def odd(draw: st.DrawFn) -> bytes:
     """What it must leave alone, most of it."""
@@ -97,7 +122,7 @@ def with_body(draw: st.DrawFn) -> bytes:
 @st.composite
 def sendings(draw: st.DrawFn) -> list[bytes]:
     """The bytes of some requests, in the pieces in which they are sent."""
-    requests = draw(st.lists(st.one_of(plain(), plain(), odd(), with_body()), min_size=1, max_size=4))
+    requests = draw(st.lists(st.one_of(plain(), plain(), many(), odd(), with_body()), min_size=1, max_size=4))
     if draw(st.booleans()):
         return [*requests, LAST]
     whole = b"".join([*requests, LAST])
@@ -165,11 +190,25 @@ async def gateways() -> AsyncIterator[tuple[Gateway, Gateway]]:
             yield fast, slow
 
 
+def batch(of_type: str, header: str, body: bytes) -> bytes:
+    lines = ["POST /v1/features/Product:batchGet HTTP/1.1", "Host: h", of_type, f"Content-Length: {len(body)}", header]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 async def test_each_header_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
     fast, slow = gateways
     for header in dict.fromkeys([*MATTER, *HEADERS]):
-        read = f"GET /features/User/u HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n".encode()
-        assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), header
+        one = f"GET /features/User/u HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n".encode()
+        for read in (one, batch(TYPES[0], header, b'{"ids":["a"]}')):
+            assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), header
+
+
+async def test_each_body_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
+    fast, slow = gateways
+    for body in ASKED:
+        for of_type in TYPES:
+            read = batch(of_type, "Accept: */*", body)
+            assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), read
 
 
 async def test_answers_are_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
