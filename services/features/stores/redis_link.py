@@ -44,16 +44,20 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=RefusedError)
         self._questions: deque[_Question] = deque()
         self._transport: asyncio.Transport | None = None
-        # Whether new questions go elsewhere.
-        self.retired = False
+        self._late = False
+
+    @property
+    def retired(self) -> bool:
+        """Whether new questions must go elsewhere: it was too slow once, or is broken, of which we are told later."""
+        return self._late or self._transport is None or self._transport.is_closing()
 
     def ask(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> asyncio.Future[list[Any]]:
         """The answers, a RefusedError in the place of what was refused; OSError, or TimeoutError after ``seconds``."""
         asked: asyncio.Future[list[Any]] = self._loop.create_future()
+        packed = list(map(hiredis.pack_command, commands))
         patience = self._loop.call_later(seconds, self._overdue, asked)
         self._questions.append(_Question(len(commands), [], asked, patience))
         if self._transport is not None:
-            packed = list(map(hiredis.pack_command, commands))
             self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
         return asked
 
@@ -77,7 +81,7 @@ class Link(asyncio.Protocol):
                         question.asked.set_result(question.answers)
         except (hiredis.ProtocolError, IndexError) as error:  # no Redis, or answers that nobody asked for
             self._fail(error)
-        if self.retired:
+        if self._late:
             self._end_when_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,7 +101,7 @@ class Link(asyncio.Protocol):
             return
         asked.set_exception(TimeoutError())
         # Perhaps it leads nowhere any more, and nothing would ever say so. Others may still get their answers.
-        self.retired = True
+        self._late = True
         self._end_when_idle()
 
     def _end_when_idle(self) -> None:
@@ -105,7 +109,6 @@ class Link(asyncio.Protocol):
             self._fail(None)
 
     def _fail(self, cause: Exception | None) -> None:
-        self.retired = True
         if self._transport is not None:
             self._transport.abort()
         while self._questions:
