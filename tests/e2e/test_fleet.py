@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
+from typing import Any
 from unittest.mock import ANY
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 from windowshop.features.v1 import features_pb2 as pb
@@ -54,6 +56,7 @@ class World:
     servers: Servers
     catalogue: StreamedCatalogue
     redis: Redis
+    log: Any
     products: dict[str, RawProduct] = field(default_factory=dict)
     events: list[RawEvent] = field(default_factory=list)
 
@@ -82,6 +85,9 @@ class World:
 
     async def nothing_due(self, *entities: str) -> bool:
         """Whether no worker has anything to do, nor is at it."""
+        # What the catalogue changed becomes due only when it is announced: until then it is in no queue.
+        if await self.log.fetchval("SELECT EXISTS (TABLE unannounced_products) OR EXISTS (TABLE moved_products)"):
+            return False
         soon = round((datetime.now(UTC).timestamp() + LEASE + 1) * 1_000)  # a mark has its time to settle
         return not sum([await self.redis.zcount(f"ws:1:marks:{{marks}}:due:{e}", "-inf", soon) for e in entities])
 
@@ -117,13 +123,15 @@ async def world(postgres: PostgresServer) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         valkey = await stack.enter_async_context(running_valkey())
         catalogue = await stack.enter_async_context(running_catalogue())
-        dsn = await postgres.create_database()
+        dsn = await postgres.create_database("features")
         fleet = await stack.enter_async_context(
             running_fleet(dsn, valkey.url, catalogue.address, servers=3, workers=2, settings=SETTINGS)
         )
         redis = await stack.enter_async_context(Redis.from_url(valkey.url))
         channels = [await stack.enter_async_context(channel(server.address)) for server in fleet.servers]
-        made = World(fleet, Servers(channels), catalogue, redis)
+        log = await asyncpg.connect(dsn)
+        stack.push_async_callback(log.close)
+        made = World(fleet, Servers(channels), catalogue, redis, log)
         for number in range(len(PRODUCTS)):
             await made.stock(number, number)
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from windowshop.features.v1 import features_pb2_grpc as rpc
 
 from services.features import app
 from services.features.settings import FeatureSettings
+from services.runtime.lifecycle import StoppingError
 from tests.support.stack import free_port
 from tests.support.waiting import eventually
 
@@ -86,7 +87,8 @@ async def running(role: Any, configured: FeatureSettings) -> AsyncIterator[None]
 
     async def run() -> None:
         async with AsyncExitStack() as closers:
-            await role(configured, stopping, closers)
+            with suppress(StoppingError):  # then whoever stopped it says why
+                await role(configured, stopping, closers)
 
     task = asyncio.create_task(run())
     try:
@@ -116,7 +118,7 @@ async def running_server(dsn: str, redis_url: str, **changes: Any) -> AsyncItera
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        await eventually(serving, 20)
+        await eventually(serving, 60)  # it waits for a machine that others use, too
         yield FeatureServer(configured, rpc.FeatureServiceStub(channel))
 
 

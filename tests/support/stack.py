@@ -1,5 +1,6 @@
 """Real PostgreSQL and Valkey servers for tests."""
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -10,12 +11,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
+
 from deploy.local.child import StartError
 from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
+from services.runtime.migrations import migrate_beside
 
 # The servers of a test live for minutes and no test cuts the power of the machine.
 _TEST_SETTINGS = {"fsync": "off", "shared_buffers": "128MB"}
+
+
+def _migrations(service: str) -> Path:
+    return Path(__file__).resolve().parents[2] / "services" / service / "migrations"
 
 
 def free_port() -> int:
@@ -32,6 +40,8 @@ class PostgresServer:
     def __init__(self, server: Postgres) -> None:
         self._server = server
         self._numbers = itertools.count(1)
+        self._templates: dict[str, str] = {}
+        self._making = asyncio.Lock()
 
     @property
     def admin_dsn(self) -> str:
@@ -42,9 +52,26 @@ class PostgresServer:
         """URL of a database for the plain role that owns the test databases."""
         return self._server.dsn(database, role="tester")
 
-    async def create_database(self) -> str:
-        """A fresh database with the extension `vector`; its URL."""
-        return await self._server.ensure_database(f"test_{next(self._numbers)}", role="tester")
+    async def create_database(self, of: str | None = None) -> str:
+        """A fresh database with the extension `vector`; its URL.
+
+        ``of``: with the schema of this service, as if it had just been migrated: a copy of one that was, in a tenth of
+        the time.
+        """
+        name = f"test_{next(self._numbers)}"
+        if of is None:
+            return await self._server.ensure_database(name, role="tester")
+        async with self._making:  # a template has no other connections while it is copied
+            if of not in self._templates:
+                template = f"template_{of}"
+                await migrate_beside(await self._server.ensure_database(template, role="tester"), _migrations(of))
+                self._templates[of] = template
+            admin = await asyncpg.connect(self.admin_dsn)
+            try:
+                await admin.execute(f"CREATE DATABASE {name} OWNER tester TEMPLATE {self._templates[of]}")
+            finally:
+                await admin.close()
+        return self.dsn(name)
 
     async def start(self) -> None:
         """Start again after `kill` or `stop`; data and port stay."""

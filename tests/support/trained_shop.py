@@ -71,7 +71,7 @@ async def trained_shop(postgres: PostgresServer) -> AsyncIterator[Shop]:
                     fake.interact(user, name, "purchase-complete", days_ago=5)
                 for name in viewed:
                     fake.interact(user, name, days_ago=2)
-        dsn = await postgres.create_database()
+        dsn = await postgres.create_database("recommender")
         async with running_recommender(dsn, server.address) as service:
             await import_products(service.catalog, shop_products())
             assert (await service.train()).state == model_pb2.ACTIVE

@@ -56,7 +56,7 @@ async def parts(postgres: PostgresServer, online_servers: OnlineServers) -> Asyn
     for url in online_servers.urls:
         async with Redis.from_url(url) as client:
             await client.flushall()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     await asyncio.to_thread(migrate, dsn, MIGRATIONS)
     async with AsyncExitStack() as closers:
         yield await open_parts(settings(dsn, online_servers.url), closers)

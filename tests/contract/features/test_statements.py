@@ -83,7 +83,7 @@ async def test_a_wrong_call_is_no_outage(parts: Parts) -> None:
 @pytest.fixture
 async def hurried(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[Parts]:
     """Stores that give statements half a second."""
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     await asyncio.to_thread(migrate, dsn, MIGRATIONS)
     async with AsyncExitStack() as closers:
         yield await open_parts(settings(dsn, valkey.url, FEATURES_DATABASE_TIMEOUT=0.5), closers)

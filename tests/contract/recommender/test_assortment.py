@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[Database]:
-    async with open_database(await postgres.create_database()) as opened:
+    async with open_database(await postgres.create_database("recommender")) as opened:
         yield opened
 
 

@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[Database]:
-    async with open_database(await postgres.create_database()) as opened:
+    async with open_database(await postgres.create_database("recommender")) as opened:
         yield opened
 
 

@@ -42,7 +42,7 @@ async def undegraded(server: FeatureServer, count: int) -> bool:
 
 
 async def test_the_slots_of_a_dead_server_are_computed_and_the_others_served(postgres: PostgresServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_cluster() as cluster, running_server(dsn, cluster.url) as server:
         await write_all(server)
         await eventually(lambda: undegraded(server, 1))
@@ -72,7 +72,7 @@ async def test_the_slots_of_a_dead_server_are_computed_and_the_others_served(pos
 
 
 async def test_without_the_server_of_the_queues_every_answer_is_right(postgres: PostgresServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_cluster() as cluster, running_server(dsn, cluster.url) as server:
         await write_all(server)
         await eventually(lambda: undegraded(server, 1))
@@ -88,7 +88,7 @@ async def test_without_the_server_of_the_queues_every_answer_is_right(postgres: 
 
 
 async def test_a_start_without_any_server_serves_from_the_log(postgres: PostgresServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, "redis://127.0.0.1:1,127.0.0.1:2/?cluster=1") as server:
         await write_all(server)
         assert await purchases(server, USERS) == ([1] * len(USERS), ["online-store"])

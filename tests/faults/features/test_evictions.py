@@ -100,7 +100,7 @@ async def test_every_answer_is_right_while_the_server_is_full(
     postgres: PostgresServer, valkey_factory: ValkeyFactory, policy: str
 ) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with (
         Redis.from_url(valkey.url) as redis,
         running_server(dsn, valkey.url) as one,
@@ -142,7 +142,7 @@ async def test_a_queue_that_is_evicted_is_filled_again(
     postgres: PostgresServer, valkey_factory: ValkeyFactory, key: str
 ) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with Redis.from_url(valkey.url) as redis, running_server(dsn, valkey.url) as server:
 
         async def trend() -> float:
@@ -167,7 +167,7 @@ async def test_a_queue_that_is_evicted_is_filled_again(
 
 
 async def test_every_key_has_a_time_to_live_or_a_bound(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     products = {f"p{n}" for n in range(9)}
     async with Redis.from_url(valkey.url) as redis:
         async with running_server(dsn, valkey.url) as server, running_worker(dsn, valkey.url):

@@ -35,7 +35,7 @@ async def three(server: FeatureServer) -> None:
 
 async def test_without_the_online_store_the_log_knows(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         log = await asyncpg.connect(server.dsn)
         async with running_worker(server.dsn, valkey.url):
             await three(server)
@@ -55,7 +55,7 @@ async def test_without_the_log_the_last_known_greatest_is_right_for_its_instant(
     postgres_factory: PostgresFactory, valkey: ValkeyServer
 ) -> None:
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         log = await asyncpg.connect(dsn)
         async with running_worker(dsn, valkey.url):
@@ -80,7 +80,7 @@ async def test_without_a_worker_no_value_says_what_it_cannot_know(
     postgres: PostgresServer, valkey_factory: ValkeyFactory
 ) -> None:
     valkey = await valkey_factory()
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         log = await asyncpg.connect(server.dsn)
         async with running_worker(server.dsn, valkey.url):
             await three(server)

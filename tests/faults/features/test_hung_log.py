@@ -23,7 +23,7 @@ async def read(server: FeatureServer, *features: str, timeout: float = 1.0) -> p
 
 
 async def test_a_stored_value_is_served_in_the_callers_time(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     target = urlsplit(dsn).port
     assert target is not None
     async with (

@@ -25,7 +25,7 @@ ORDER, COUNT = "purchase-complete", "user_purchase_count_30d"
 
 @pytest.fixture
 async def server(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[FeatureServer]:
-    async with running_server(await postgres.create_database(), valkey.url) as running:
+    async with running_server(await postgres.create_database("features"), valkey.url) as running:
         yield running
 
 
@@ -56,7 +56,7 @@ async def is_merged(server: FeatureServer) -> bool:
 
 async def test_without_redis_a_guest_signs_in(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server, running_worker(dsn, valkey.url):
         await filled(server)
         await valkey.kill()
@@ -92,7 +92,7 @@ async def test_without_the_log_it_is_refused_and_repeated(
     postgres_factory: PostgresFactory, valkey: ValkeyServer
 ) -> None:
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await filled(server)
         await postgres.stop()
@@ -119,7 +119,7 @@ async def test_a_log_that_is_cut_off_in_the_middle_loses_nothing(
     """Killed again and again under calls that are repeated: each event is moved once."""
     monkeypatch.setattr("services.features.stores.merging._PAGE", 5)
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await server.write(*[event(ORDER, "", "p1", visitor_id="v", ago=float(n + 60)) for n in range(500)])
         done = asyncio.Event()

@@ -35,7 +35,7 @@ async def undegraded(server: FeatureServer, user: str) -> bool:
 
 async def test_killed_redis_degrades_and_comes_back(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         await server.write(event("purchase-complete", "u1", "p1"))
         assert await orders(server, "u1") == (1, [])
         await valkey.kill()
@@ -53,7 +53,7 @@ async def test_killed_redis_degrades_and_comes_back(postgres: PostgresServer, va
 
 async def test_hung_redis_does_not_hang_reads(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url, FEATURES_REDIS_TIMEOUT=0.1) as server:
         await server.write(event("purchase-complete", "u1", "p1"))
         assert await orders(server, "u1") == (1, [])
@@ -72,7 +72,7 @@ async def test_hung_redis_does_not_hang_reads(postgres: PostgresServer, valkey_f
 
 async def test_wiped_redis_amid_writes_loses_nothing(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server, running_worker(dsn, valkey.url):
         sent: list[pb.Event] = []
         stop = asyncio.Event()
@@ -103,7 +103,7 @@ async def test_wiped_redis_amid_writes_loses_nothing(postgres: PostgresServer, v
 
 async def test_wiped_redis_is_filled_without_a_read(postgres: PostgresServer, valkey_factory: ValkeyFactory) -> None:
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await server.write(*(event("purchase-complete", f"u{i}", "p1") for i in range(30)))
         await valkey.restart(wipe=True)
@@ -122,7 +122,7 @@ async def test_lost_marks_are_repeated(postgres: PostgresServer, valkey_factory:
     from contextlib import AsyncExitStack
 
     valkey = await valkey_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with (
         running_server(dsn, valkey.url) as server,
         running_worker(dsn, valkey.url),
@@ -145,7 +145,7 @@ async def test_lost_marks_are_repeated(postgres: PostgresServer, valkey_factory:
 
 async def test_stopped_postgres(postgres_factory: PostgresFactory, valkey: ValkeyServer) -> None:
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await server.write(event("purchase-complete", "u1", "p1"))
         assert await orders(server, "u1") == (1, [])
@@ -178,7 +178,7 @@ async def test_stopped_postgres(postgres_factory: PostgresFactory, valkey: Valke
 
 async def test_nothing_left(postgres_factory: PostgresFactory, valkey_factory: ValkeyFactory) -> None:
     postgres, valkey = await postgres_factory(), await valkey_factory()
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         await server.write(event("purchase-complete", "u1", "p1"))
         await postgres.stop()
         await valkey.kill()
@@ -194,7 +194,7 @@ async def test_killed_postgres_amid_writes_loses_nothing(
     postgres_factory: PostgresFactory, valkey: ValkeyServer
 ) -> None:
     postgres = await postgres_factory()
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         acknowledged: list[pb.Event] = []
         refused, stop = [0], asyncio.Event()
 
@@ -231,7 +231,7 @@ async def test_killed_postgres_amid_writes_loses_nothing(
 
 
 async def test_hung_postgres_is_bounded_and_recovers(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     target = urlsplit(dsn).port
     assert target is not None
     async with (

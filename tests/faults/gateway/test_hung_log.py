@@ -18,7 +18,7 @@ COUNT = "user_purchase_count_30d"
 
 
 async def test_nobody_misses_the_deadline_behind_others(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     target = urlsplit(dsn).port
     assert target is not None
     async with (

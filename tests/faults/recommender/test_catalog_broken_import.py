@@ -25,7 +25,7 @@ BATCH = [product(f"new{number:04}") for number in range(1000)]
 
 @pytest.fixture
 async def catalogue(postgres: PostgresServer) -> AsyncIterator[Catalogue]:
-    async with running_catalogue(await postgres.create_database()) as running:
+    async with running_catalogue(await postgres.create_database("recommender")) as running:
         await import_products(running.stub, SHOP)
         yield running
 

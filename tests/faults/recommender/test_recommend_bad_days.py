@@ -53,7 +53,7 @@ class Shop:
 @pytest.fixture
 async def shop(postgres_factory: Callable[[], Awaitable[PostgresServer]]) -> AsyncIterator[Shop]:
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     target = urlsplit(dsn)
     async with running_features() as features, running_proxy(target.port or 0) as database:
         fake = features.features
@@ -169,7 +169,7 @@ async def test_a_service_that_starts_without_features_recommends(
     postgres_factory: Callable[[], Awaitable[PostgresServer]],
 ) -> None:
     postgres = await postgres_factory()
-    async with running_recommender(await postgres.create_database(), "127.0.0.1:1") as service:
+    async with running_recommender(await postgres.create_database("recommender"), "127.0.0.1:1") as service:
         empty = await service.recommend("someone")
         assert empty.empty_reason == "no product is in stock"
         await import_products(service.catalog, [product(name) for name in PRODUCTS[:3]])
@@ -182,7 +182,7 @@ async def test_a_service_stops_while_its_store_hangs(
     postgres_factory: Callable[[], Awaitable[PostgresServer]],
 ) -> None:
     postgres = await postgres_factory()
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     target = urlsplit(dsn)
     async with running_proxy(target.port or 0) as database:
         through = dsn.replace(f":{target.port}/", f":{database.port}/")

@@ -13,5 +13,5 @@ from tests.support.stack import PostgresServer, ValkeyServer
 @pytest.fixture
 async def server(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[FeatureServer]:
     """A server with an empty log."""
-    async with running_server(await postgres.create_database(), valkey.url) as running:
+    async with running_server(await postgres.create_database("features"), valkey.url) as running:
         yield running

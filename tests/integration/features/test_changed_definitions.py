@@ -20,7 +20,7 @@ async def test_values_of_another_type_or_statement_are_not_served(
     statement = (BUNDLED.parent / "sql" / f"{COUNT}.sql").read_text(encoding="utf-8")
     path = tmp_path / "definitions.toml"
     path.write_text(declared, encoding="utf-8")
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await server.write(event("purchase-complete", "u1", "p1"))
         assert (await server.get("User", "u1", COUNT)).features[COUNT].int_value == 1

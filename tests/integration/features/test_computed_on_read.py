@@ -68,7 +68,9 @@ async def server(postgres: PostgresServer, valkey: ValkeyServer, tmp_path: Path)
     declared.append(declare(tmp_path, "live", "int", "1h", "read-through", slow))
     path = tmp_path / "own.toml"
     path.write_text("".join(declared))
-    async with running_server(await postgres.create_database(), valkey.url, FEATURES_DEFINITIONS=path) as running:
+    async with running_server(
+        await postgres.create_database("features"), valkey.url, FEATURES_DEFINITIONS=path
+    ) as running:
         yield running
 
 

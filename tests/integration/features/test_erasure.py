@@ -349,7 +349,7 @@ async def _is_known(server: FeatureServer, person: str) -> bool:
 
 async def test_with_a_store_down_it_is_refused_and_repeated(postgres: PostgresServer, valkey_factory: Any) -> None:
     own = await valkey_factory()
-    async with running_server(await postgres.create_database(), own.url) as server:
+    async with running_server(await postgres.create_database("features"), own.url) as server:
         await server.write(event(VIEW, "person_1", "lamp"))
         await own.kill()
 

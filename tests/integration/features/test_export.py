@@ -34,7 +34,7 @@ AFTER = FIRST + timedelta(days=4)
 
 @pytest.fixture
 async def dsn(postgres: PostgresServer) -> str:
-    return await postgres.create_database()
+    return await postgres.create_database("features")
 
 
 @pytest.fixture

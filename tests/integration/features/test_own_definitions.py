@@ -86,7 +86,9 @@ async def test_a_feature_of_the_shops_own(postgres: PostgresServer, valkey: Valk
     for name, statement in statements.items():
         (tmp_path / f"{name}.sql").write_text(statement)
     path = tmp_path / "features.toml"
-    async with running_server(await postgres.create_database(), valkey.url, FEATURES_DEFINITIONS=path) as server:
+    async with running_server(
+        await postgres.create_database("features"), valkey.url, FEATURES_DEFINITIONS=path
+    ) as server:
         last = event("search", "u1")
         await server.write(event("search", "u1", ago=50), last)
         sessions = [event("search", "u3", session_id=session) for session in ("b", "a", "b")]

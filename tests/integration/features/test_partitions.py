@@ -25,7 +25,7 @@ LAST_US = int(datetime(2026, 2, 1, tzinfo=UTC).timestamp()) * 1_000_000 - 1
 
 @pytest.fixture
 async def dsn(postgres: PostgresServer) -> str:
-    return await postgres.create_database()
+    return await postgres.create_database("features")
 
 
 @pytest.fixture

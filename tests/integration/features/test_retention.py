@@ -37,7 +37,7 @@ NO_RECORDS: Any = None
 
 @pytest.fixture
 async def one(postgres: PostgresServer) -> AsyncIterator[Process]:
-    async with process(await postgres.create_database()) as opened:
+    async with process(await postgres.create_database("features")) as opened:
         yield opened
 
 
@@ -48,7 +48,9 @@ def test_less_than_a_feature_looks_back_is_refused(days: int) -> None:
 
 
 async def test_events_are_taken_up_to_the_limit(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    async with running_server(await postgres.create_database(), valkey.url, FEATURES_RETENTION_DAYS=KEPT) as server:
+    async with running_server(
+        await postgres.create_database("features"), valkey.url, FEATURES_RETENTION_DAYS=KEPT
+    ) as server:
         written = await server.write(
             event("detail-page-view", "u", "p", ago=KEPT * DAY - 60),
             event("detail-page-view", "u", "p", ago=KEPT * DAY + 60),
@@ -62,7 +64,7 @@ async def test_events_are_taken_up_to_the_limit(postgres: PostgresServer, valkey
 
 
 async def test_without_a_limit_the_year_2000_is_one(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         ago = time.time() - 946_684_800
         written = await server.write(
             event("detail-page-view", "u", "p", ago=ago - 60), event("detail-page-view", "u", "p", ago=ago + 60)
@@ -264,7 +266,7 @@ async def test_transactions_of_long_ago_are_forgotten(one: Process, monkeypatch:
 async def test_a_worker_drops_and_who_has_nothing_left_is_unknown(
     postgres: PostgresServer, valkey: ValkeyServer
 ) -> None:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     async with running_server(dsn, valkey.url) as server:
         await server.write(
             event("detail-page-view", "gone", "p", ago=KEPT * DAY + 3 * DAY),

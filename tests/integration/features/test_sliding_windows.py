@@ -83,7 +83,7 @@ class Process:
 
 @pytest.fixture
 async def parts(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[Parts]:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     await asyncio.to_thread(migrate, dsn, MIGRATIONS)
     async with AsyncExitStack() as closers:
         yield await open_parts(settings(dsn, valkey.url), closers)

@@ -107,7 +107,9 @@ async def test_long_values_come_in_small_messages(
     """This client takes 4 MB at most, as every client of gRPC does unless it is told otherwise."""
     mine = declare(tmp_path, "product_long", "Product", "string_list", LONG)
     products = [f"p{n:03d}" for n in range(100)]
-    async with running_server(await postgres.create_database(), valkey.url, FEATURES_DEFINITIONS=mine) as server:
+    async with running_server(
+        await postgres.create_database("features"), valkey.url, FEATURES_DEFINITIONS=mine
+    ) as server:
         await server.write(event("impression", "u1", *products, ago=10))
         messages = await rows(server, "product_long")
     assert [id_ for message in messages for id_ in message.product_ids] == products
@@ -121,7 +123,9 @@ async def test_long_values_come_in_small_messages(
 async def slow_server(postgres: PostgresServer, valkey: ValkeyServer, tmp_path: Path) -> AsyncIterator[FeatureServer]:
     """Its feature ``user_slow`` takes a minute to compute."""
     mine = declare(tmp_path, "user_slow", "User", "string", SLOW)
-    async with running_server(await postgres.create_database(), valkey.url, FEATURES_DEFINITIONS=mine) as server:
+    async with running_server(
+        await postgres.create_database("features"), valkey.url, FEATURES_DEFINITIONS=mine
+    ) as server:
         await server.write(event("impression", "u1", "p1", ago=10))
         yield server
 
@@ -186,7 +190,7 @@ async def test_a_log_that_goes_down_ends_the_stream(
 ) -> None:
     postgres = await postgres_factory()
     products = [f"p{n:03d}" for n in range(500)]
-    async with running_server(await postgres.create_database(), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         for start in range(0, 200, 50):
             await server.write(
                 *(event("impression", f"u{n}", *products, ago=900 - n) for n in range(start, start + 50))

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from windowshop.features.v1 import features_pb2 as pb
 
 from services.runtime.errors import from_rpc
-from tests.support.features import FeatureServer, event
+from tests.support.features import FeatureServer, event, running_server
+from tests.support.stack import PostgresServer, ValkeyServer
 
 COUNT = "user_purchase_count_30d"
 ALL_TIME = pb.ReadTrainingRowsRequest()
 
 
 async def fill(server: FeatureServer, events: int) -> None:
-    """Views of 500 products each, some at the same instant."""
+    """Views of 500 products each, some at the same instant. Few at a time: a busy machine takes long over a commit."""
     products = [f"p{n:03d}" for n in range(500)]
-    for start in range(0, events, 50):
+    for start in range(0, events, 10):
         await server.write(
-            *(event("detail-page-view", f"u{n}", *products, ago=1_000 - n // 3) for n in range(start, start + 50))
+            *(event("detail-page-view", f"u{n}", *products, ago=1_000 - n // 3) for n in range(start, start + 10))
         )
 
 
-async def test_idle_readers_take_no_connection(server: FeatureServer) -> None:
+@pytest.fixture
+async def patient_server(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[FeatureServer]:
+    """Patient with Redis even while twenty readers keep its process, which is the test's, at work."""
+    dsn = await postgres.create_database("features")
+    async with running_server(dsn, valkey.url, FEATURES_REDIS_TIMEOUT=20.0) as running:
+        yield running
+
+
+async def test_idle_readers_take_no_connection(patient_server: FeatureServer) -> None:
+    server = patient_server
     await fill(server, 200)  # ten times what a stream buffers
     await server.write(event("purchase-complete", "u1", "p1"))
     calls = [server.stub.ReadTrainingRows(ALL_TIME, timeout=60) for _ in range(20)]

@@ -25,7 +25,7 @@ FULL = {
 async def shop(postgres: PostgresServer) -> AsyncIterator[Gateway]:
     port = free_port()
     async with (
-        running_recommender(await postgres.create_database(), f"127.0.0.1:{free_port()}", port=port),
+        running_recommender(await postgres.create_database("recommender"), f"127.0.0.1:{free_port()}", port=port),
         running_gateway(Backend(), free_port(), port) as gateway,
     ):
         await eventually(gateway.readiness.ready)

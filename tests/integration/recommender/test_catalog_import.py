@@ -21,7 +21,7 @@ from tests.support.stack import PostgresServer
 
 @pytest.fixture
 async def catalogue(postgres: PostgresServer) -> AsyncIterator[Catalogue]:
-    async with running_catalogue(await postgres.create_database()) as running:
+    async with running_catalogue(await postgres.create_database("recommender")) as running:
         yield running
 
 

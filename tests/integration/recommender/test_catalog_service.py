@@ -22,7 +22,7 @@ TIMEOUT = 10
 
 @pytest.fixture
 async def catalogue(postgres: PostgresServer) -> AsyncIterator[Catalogue]:
-    async with running_catalogue(await postgres.create_database()) as running:
+    async with running_catalogue(await postgres.create_database("recommender")) as running:
         yield running
 
 

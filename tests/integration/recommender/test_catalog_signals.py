@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 async def catalogue(postgres: PostgresServer) -> AsyncIterator[Catalogue]:
-    async with running_catalogue(await postgres.create_database()) as running:
+    async with running_catalogue(await postgres.create_database("recommender")) as running:
         yield running
 
 
@@ -180,7 +180,7 @@ async def test_many_followers_and_one_that_does_not_read(catalogue: Catalogue) -
 
 async def test_a_stopping_server_lets_its_followers_go(postgres: PostgresServer) -> None:
     async with AsyncExitStack() as server:
-        catalogue = await server.enter_async_context(running_catalogue(await postgres.create_database()))
+        catalogue = await server.enter_async_context(running_catalogue(await postgres.create_database("recommender")))
         async with grpc.aio.insecure_channel(f"127.0.0.1:{catalogue.port}") as channel:
             call = rpc.CatalogServiceStub(channel).StreamProductSignals(pb.StreamProductSignalsRequest(), timeout=60)
             await call.read()

@@ -36,7 +36,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(postgres: PostgresServer) -> AsyncIterator[Bench]:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     async with running_features() as server, running_recommender(dsn, server.address) as service:
         await import_products(service.catalog, [product(name) for name in PRODUCTS])
         for group in ("red", "blue"):

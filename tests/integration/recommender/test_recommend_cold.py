@@ -42,7 +42,7 @@ class ColdShop:
 async def cold_shop(postgres: PostgresServer) -> AsyncIterator[ColdShop]:
     async with (
         running_features() as server,
-        running_recommender(await postgres.create_database(), server.address) as service,
+        running_recommender(await postgres.create_database("recommender"), server.address) as service,
     ):
         yield ColdShop(service, server.features)
 

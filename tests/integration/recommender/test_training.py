@@ -43,7 +43,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(postgres: PostgresServer) -> AsyncIterator[Bench]:
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     async with running_features() as server, running_recommender(dsn, server.address) as service:
         await import_products(service.catalog, [product(name) for name in PRODUCTS])
         yield Bench(service, server.features, server, dsn)
@@ -267,7 +267,7 @@ async def test_stopping_the_service_ends_its_run(
     fake.write_text(f"#!/bin/sh\necho $$ > {mark}\nexec sleep 600\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     async with running_features() as server:
         behave(server.features)
         async with running_recommender(dsn, server.address) as service:
@@ -287,7 +287,7 @@ async def test_the_schedule_trains_once_there_is_something_to_learn_and_not_agai
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "_TICK_SECONDS", 0.05)
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("recommender")
     async with running_features() as server, running_recommender(dsn, server.address, train_every=0.1) as service:
 
         async def listed() -> list[pb.Model]:

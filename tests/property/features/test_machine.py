@@ -34,7 +34,7 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "short")
 @pytest.mark.timeout(300 if PROFILE == "short" else 3_600)
 async def test_served_values_are_those_of_the_statements(postgres: PostgresServer, valkey: ValkeyServer) -> None:
     loop = asyncio.get_running_loop()
-    async with running_world(await postgres.create_database(), valkey) as world:
+    async with running_world(await postgres.create_database("features"), valkey) as world:
         await asyncio.to_thread(
             run_state_machine_as_test,
             lambda: Shop(world, loop),  # type: ignore[arg-type]  # any factory will do, says its documentation

@@ -186,7 +186,7 @@ async def history(
         for name, sql in STATEMENTS.items():
             (tmp_path / name).write_text(sql)
         changes = {"FEATURES_DEFINITIONS": tmp_path / "own.toml"}
-    dsn = await postgres.create_database()
+    dsn = await postgres.create_database("features")
     await asyncio.to_thread(migrate, dsn, MIGRATIONS)
     async with AsyncExitStack() as closers:
         parts = await open_parts(support.settings(dsn, valkey.url, **changes), closers)

@@ -18,7 +18,7 @@ PRODUCTS = ("p0", "p1")
 @pytest.fixture
 async def driver(postgres: PostgresServer, valkey: ValkeyServer) -> AsyncIterator[Driver]:
     """All is computed: of p0 three views, of p1 one."""
-    async with running_world(await postgres.create_database(), valkey) as world:
+    async with running_world(await postgres.create_database("features"), valkey) as world:
         await world.reset()
         driver = Driver(world)
         await driver.write(0, [event("detail-page-view", *products) for products in (["p0"], ["p0", "p1"], ["p0"])])
