@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
 CODE := services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak bench-start clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
@@ -53,7 +53,7 @@ run: setup ## Start everything on this machine: stores, services, gateway, demo 
 	@exec $(BIN)/python -m deploy.local
 
 test: setup ## Run the tests against real servers, two files at a time; ARGS="-k name" to choose, one at a time
-	$(BIN)/python -m pytest $(if $(ARGS),,-n 2 --dist loadfile) $(ARGS)
+	$(BIN)/python -m pytest $(if $(ARGS),,-n 2 --dist loadgroup) $(ARGS)
 
 format: setup ## Format the code
 	$(BIN)/ruff format $(CODE)
@@ -97,6 +97,9 @@ bench-soak: setup ## Ten minutes of recommendations beside imports, training and
 
 bench-refresh: setup ## Measure refresh cost with a million users of whom few are active; last line is JSON
 	$(BIN)/python -m bench refresh $(ARGS)
+
+bench-start: setup ## Measure how long `make run` takes with data present; last line is JSON
+	$(BIN)/python -m bench start $(ARGS)
 
 clean: ## Remove what was built, the bench's peers and the data of `make run`
 	rm -rf $(VENV) bench/.venvs .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
