@@ -29,6 +29,8 @@ log = get_logger(__name__)
 _PAGE = 500
 # Everything again so often: what changed without a word, such as a store that was set back.
 _PASS_SECONDS = 600.0
+# Of each page that is read again, so many times its own time is left to others.
+_REST = 10
 _RETRY_SECONDS = 0.5
 # A product's text is embedded within this after it was stored, mostly.
 _EMBEDDED_SECONDS = 0.05
@@ -64,6 +66,7 @@ class Mirror:
         self._ticked = clock()
         # Until the next tick: short where a text may be about to be embedded.
         self._patience = _TICK_SECONDS
+        self._next_tick = 0.0
 
     def tell(self, news: News) -> None:
         """``news`` hears of what searches by text can newly find, from now on."""
@@ -136,19 +139,26 @@ class Mirror:
     async def _step(self) -> None:
         """What was announced first, then the next page of the pass, then nothing until there is something."""
         started = time.monotonic()
+        if started >= self._next_tick:
+            self._tick(started)
         if self._queue:
             await self._read_announced()
+            # Half of the time for the requests.
+            await asyncio.sleep(time.monotonic() - started)
         elif self._after is not None or started >= self._next_pass:
             await self._read_page(started)
+            # The same at first; nearly all of it where everything is read again.
+            await self._rest((time.monotonic() - started) * (_REST if self._passed else 1))
         else:
-            self._woken.clear()
+            await self._rest(self._next_tick - started)
+
+    async def _rest(self, seconds: float) -> None:
+        """That long, or until something is announced."""
+        self._woken.clear()
+        if not self._queue:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(seconds):
                     await self._woken.wait()
-            self._tick()
-            return
-        # Half of the time for the requests.
-        await asyncio.sleep(time.monotonic() - started)
 
     async def _read_announced(self) -> None:
         wanted = list(self._queue)[:_PAGE]
@@ -196,7 +206,7 @@ class Mirror:
                 for tell in self._news:
                     tell(row.id, row.vector)
 
-    def _tick(self) -> None:
+    def _tick(self, started: float) -> None:
         """What the clock did, and what was not embedded when it was read."""
         now = self._clock()
         began = self.assortment.begun(self._ticked, now)
@@ -204,8 +214,10 @@ class Mirror:
         self._returned.update(began)
         self._queue.update(dict.fromkeys((*began, *itertools.islice(self._unembedded, _PAGE))))
         self._patience = min(2 * self._patience, _TICK_SECONDS)
+        self._next_tick = started + self._patience
 
     def _announce(self, product_id: str) -> None:
         self._queue[product_id] = None
         self._patience = _EMBEDDED_SECONDS
+        self._next_tick = min(self._next_tick, time.monotonic() + self._patience)
         self._woken.set()

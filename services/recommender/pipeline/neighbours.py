@@ -20,8 +20,8 @@ from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import Neighbourhood, Retrieval
 
-# A few times what a search wants of one product: some will be sold out. As many as the index looks at anyway.
-_DEPTH = 80
+# More than a search wants of one product: some will be sold out. Less than hnsw.ef_search, so one go of the index.
+_DEPTH = 60
 # About 3 kB each.
 _REMEMBERED = 20_000
 # Of so many news an answer may lag behind. Longer ago, after an import for example, it is asked for anew.
@@ -104,18 +104,20 @@ class TextNeighbours:
         assortment = self._mirror.assortment
         if self._mirror.complete and anchor.id not in assortment.places:
             return []  # deleted since
-        places = assortment.find(entry.ids)
-        shown = assortment.available(places, now)
-        if not self._mirror.complete:
-            shown |= places < 0
         others = {other.id for other in anchors}
         hits: list[Hit] = []
-        for row in np.flatnonzero(shown).tolist():
-            id_ = entry.ids[row]
-            if id_ not in others:
-                hits.append(Hit(id_, anchor.weight * entry.cosines[row], anchor.id))
-                if len(hits) == limit:
-                    return hits
+        # Mostly the first of them are enough.
+        for start, end in ((0, 2 * limit), (2 * limit, len(entry.ids))):
+            ids = entry.ids[start:end]
+            places = assortment.find(ids)
+            shown = assortment.available(places, now)
+            if not self._mirror.complete:
+                shown |= places < 0
+            for row in np.flatnonzero(shown).tolist():
+                if ids[row] not in others:
+                    hits.append(Hit(ids[row], anchor.weight * entry.cosines[start + row], anchor.id))
+                    if len(hits) == limit:
+                        return hits
         return hits if entry.all or now < entry.read_at + _SHORT_SECONDS else None
 
     def _current(self, product_id: str, now: float) -> _Remembered | None:
