@@ -100,6 +100,10 @@ class Edge:
         if self._draining():
             response.force_close()
         _record(request, response.status, started, problem, raised)
+        if raised is not None:
+            # Its stack begins here: a circle, in which the request and its body would stay until collections, rare as
+            # they are (see `lifecycle`), come to them.
+            raised.__traceback__ = None
         return response
 
 
