@@ -71,7 +71,7 @@ imports: setup
 
 check: lint types imports proto-check docs-check test ## Format, lint, types, import rules, generated files, tests
 
-bench: setup ## Run all benches that follow, soak and demo excepted (an hour and more); last line is JSON
+bench: setup ## Run all benches that follow but demo, soak and start, one after the other; last line is JSON
 	$(BIN)/python -m bench
 
 bench-demo: setup ## Measure features and recommendations of the demo shop, within a minute; last line is JSON
