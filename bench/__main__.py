@@ -27,7 +27,7 @@ BENCHES = {
 @click.group(invoke_without_command=True)
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Runs all benches, which takes an hour and more; with a name one of them. Exits 1 when one of them does."""
+    """Runs all of BENCHES; with a name one. Exits 1 when one of them does."""
     if context.invoked_subcommand:
         return
     results: dict[str, Any] = {}
