@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from services.features.domain.features import KNOWN, Feature, Record
+from services.features.domain.features import KNOWN, Feature, FeatureType, Record
 from services.features.domain.settled import UNSETTLED, Row, settled
 
 # Bytes of records that one generation remembers, in a process twice as many; about the same again in rows.
@@ -14,6 +14,8 @@ _ROOM = 16_000_000
 _ROW = 400
 # Larger records are the few of whoever bought thousands of products: hashing one costs what decoding it does.
 _LARGE = 8_000
+# Rows with these take more than their record, and change with a person's every event.
+_LONG = {FeatureType.VECTOR, FeatureType.STRING_LIST, FeatureType.TABLE}
 # What nobody reads any more is forgotten after this, twice at most; a person's values too.
 _GENERATION_MS = 60_000
 
@@ -55,7 +57,7 @@ class SettledRows:
         row = self._old.get(asked, {}).get(packed) or settled(features, self._unpack(packed, (KNOWN, *asked)), now_ms)
         if row[0] <= now_ms:
             return UNSETTLED
-        if len(packed) <= _LARGE:
+        if len(packed) <= _LARGE and not any(feature.type in _LONG for feature in features):
             self._young[asked][packed] = row
             self._used += len(packed) + _ROW
         return row

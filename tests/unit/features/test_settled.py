@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -131,3 +132,24 @@ def test_what_is_remembered_is_bounded_and_made_once_while_it_is_read() -> None:
     assert made.count(hot) == 1
     assert rows.of((COUNT,), [body(0)], NOW)
     assert made.count(body(0)) == 2, "what nobody read any more was forgotten"
+
+
+@pytest.mark.parametrize(("asked", "length", "times"), [(LATEST, 10, 1), (LATEST, 9_000, 2), (TABLE, 10, 2)])
+def test_what_would_take_more_than_it_saves_is_not_remembered(asked: Feature, length: int, times: int) -> None:
+    made: list[bytes | None] = []
+
+    def unpacked(packed: bytes | None, only: object = None) -> Record:
+        made.append(packed)
+        return unpack(packed)
+
+    table = Table(("a",), ("n",), (1.0,))
+    stored = {LATEST.number: Entry(NOW, TOKEN, "x" * length), TABLE.number: Entry(NOW, TOKEN, table)}
+    packed = TOKEN + pack({KNOWN: Entry(0, NO_TOKEN, True), **stored}, tight=True)
+    rows = SettledRows(unpacked)
+    first, second = rows.of((asked,), [packed], NOW), rows.of((asked,), [packed], NOW + 1)
+    assert (
+        first
+        == second
+        == [(NOW + min(asked.refresh_ms, asked.ttl_ms), stored[asked.number].value, Status.PRESENT, NOW)]
+    )
+    assert len(made) == times
