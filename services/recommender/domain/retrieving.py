@@ -20,25 +20,22 @@ ANYTHING = "anything"
 NEW = "new"
 OBJECTIVES = (ANYTHING, NEW)
 
-# How many each source gives, and what a rank in it is worth; why: docs/ranking.md.
+# How many each source gives, and what a rank in it is worth; why: docs/ranking.md. As the serving configs that the
+# rankers are for have them (serving_configs.toml): the gate compares with the order that would serve instead.
 LIMITS: Mapping[str, int] = {
     "buy_again": 100,
     "taste": 60,
     "collaborative": 60,
     "alike": 60,
-    "basket": 60,
-    "popular_in_kinds": 60,
     "best_sellers": 30,
     "rising": 30,
 }
 WEIGHTS: Mapping[str, Mapping[str, float]] = {
     ANYTHING: {
-        "buy_again": 4.8,
+        "buy_again": 10.0,
         "taste": 3.0,
         "collaborative": 1.6,
         "alike": 1.0,
-        "basket": 1.0,
-        "popular_in_kinds": 1.0,
         "best_sellers": 0.5,
         "rising": 0.3,
     },
@@ -46,8 +43,6 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = {
         "taste": 2.4,
         "collaborative": 3.2,
         "alike": 1.0,
-        "basket": 1.4,
-        "popular_in_kinds": 1.1,
         "best_sellers": 0.7,
         "rising": 0.5,
     },

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender import serving_configs
+from services.recommender.domain.personal import SOURCES
+from services.recommender.domain.retrieving import ANYTHING, LIMITS, NEW, WEIGHTS
 from services.recommender.domain.scoring import COLUMNS
 from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec, problems
 from services.recommender.pipeline.sources import all_sources
@@ -30,6 +32,14 @@ def test_the_bundled_serving_configs_are_sound() -> None:
         "trending",
         "new-arrivals",
     }
+
+
+@pytest.mark.parametrize(("config_id", "objective"), [("recommended-for-you", ANYTHING), ("discover", NEW)])
+def test_rankers_are_judged_against_the_order_that_would_serve_instead(config_id: str, objective: str) -> None:
+    nobody = cast(Any, None)
+    config = serving_configs.load(all_sources(nobody, nobody, nobody))[config_id]
+    declared = {spec.name: (spec.limit, spec.weight) for spec in config.sources if spec.name in SOURCES}
+    assert declared == {name: (LIMITS[name], weight) for name, weight in WEIGHTS[objective].items()}
 
 
 @pytest.mark.parametrize(
