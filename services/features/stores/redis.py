@@ -143,6 +143,8 @@ class RedisServer:
         until = loop.time() + seconds
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
+            # Retrieved: its callers may be gone by then, and a failure that nobody has seen is reported as lost.
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         opening = self._opening
         await asyncio.wait((opening,), timeout=seconds)
         if not opening.done():

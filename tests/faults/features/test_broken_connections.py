@@ -8,6 +8,7 @@ On both event loops: uvloop, which runs the service, says it in another way than
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 import uvloop
 
 from services.features.domain.features import NO_TOKEN, Entry
-from services.features.ports import StoreDownError
+from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores import redis_cluster
+from services.features.stores.breaker import Breaker
 from services.features.stores.online import RedisOnlineStore
-from services.features.stores.redis import RedisStore, command
+from services.features.stores.redis import RedisServer, RedisStore, command
+from services.features.stores.redis_link import Link
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.stack import ValkeyServer
 from tests.support.waiting import eventually
@@ -116,3 +119,22 @@ async def test_a_broken_connection_is_an_outage(
     scenario: Callable[[int], Coroutine[Any, Any, None]],
 ) -> None:
     await asyncio.to_thread(run, scenario(valkey.port))
+
+
+async def test_what_opens_too_long_fails_in_silence() -> None:
+    """A server behind a wall drops what is sent: each try ends when its callers are gone, three times a second."""
+    gate, reported = asyncio.Event(), list[dict[str, Any]]()
+
+    async def opened(seconds: float) -> Link:
+        await gate.wait()
+        raise TimeoutError
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    server = RedisServer(opened, Breaker(ONLINE_STORE), 0.01)
+    with pytest.raises(StoreDownError):
+        await server.send([command("GET", "key")])
+    gate.set()
+    await eventually(lambda: server._opening is None)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not reported
