@@ -118,6 +118,7 @@ class _Exchange(Generic[Q, A]):
     def _leave(self, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         self._changed.set()
+        self._room.set()  # if it ended without an answer, none makes room
 
     async def responses(self) -> AsyncIterator[A]:
         """Answers, as soon as they are there."""
@@ -139,14 +140,10 @@ class _Exchange(Generic[Q, A]):
             async with timing:
                 response = await self._answer(request, seconds)
         except (Exception, asyncio.CancelledError) as error:
-            raised: BaseException = error
-            if timing.expired():
-                code = grpc.StatusCode.DEADLINE_EXCEEDED
-                raised = errors.ServiceError(code, code.name, "not done in the time that the request had")
-            told = observation.end(raised)
-            if told is None:
+            status = _status(observation, error, timing.expired())
+            if status is None:
                 raise
-            response = self._refuse(request, errors.to_bytes(told))
+            response = self._refuse(request, status)
         else:
             observation.end(None)
         self._done.append(response)
@@ -155,3 +152,15 @@ class _Exchange(Generic[Q, A]):
         """Whoever asked is gone."""
         for task in self._under_way:
             task.cancel()
+
+
+def _status(observation: Observation, error: BaseException, late: bool) -> bytes | None:
+    """What the caller is told, None: nothing. ``late``: its time is over.
+
+    Not where the error was caught: named there, it would keep the request until a collection, of which there are few.
+    """
+    if late:
+        code = grpc.StatusCode.DEADLINE_EXCEEDED
+        error = errors.ServiceError(code, code.name, "not done in the time that the request had")
+    told = observation.end(error)
+    return None if told is None else errors.to_bytes(told)

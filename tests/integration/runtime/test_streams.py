@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -356,3 +357,48 @@ async def test_who_leaves_leaves_nothing_behind() -> None:
         assert not calls._lanes[0].waiting
         assert await ask(calls, "x") == "x"
         gate.set()
+
+
+async def test_a_refused_request_goes_without_a_collection() -> None:
+    """Collections are rare, and a request may be long."""
+
+    async def refuse(text: str) -> str:
+        if text == "bad":
+            raise errors.invalid_field("ids[0]", "is bad")
+        return text
+
+    def kept() -> int:
+        return sum(isinstance(one, pb.ReadFeaturesRequest) for one in gc.get_objects())
+
+    async with serving(new(refuse)) as (_, port), calling(port, count=1) as calls:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await ask(calls, "bad")
+            await eventually(lambda: kept() < 5)  # the last ones written and read
+        finally:
+            gc.enable()
+
+
+async def test_requests_that_end_without_an_answer_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "MOST", 2)
+    gate = asyncio.Event()
+
+    async def lost(text: str) -> str:
+        if text == "lost":
+            await gate.wait()
+            raise asyncio.CancelledError
+        return text
+
+    servicer = new(lost)
+    async with serving(servicer) as (_, port), calling(port, count=1) as calls:
+        before = servicer.streamed
+        waiting = [asyncio.create_task(ask(calls, "lost", timeout=60.0)) for _ in range(2)]
+        await eventually(lambda: servicer.streamed == before + 2)
+        gate.set()
+        assert await ask(calls, "x", timeout=1.0) == "x"
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
