@@ -35,7 +35,8 @@ async def test_a_refused_request_goes_without_a_collection(path: str, status: in
         gc.collect()
         gc.disable()
         try:
-            async with TestClient(server) as client, client.post(path, data=b"body") as answer:
+            client: TestClient[web.Request, None] = TestClient(server)
+            async with client, client.post(path, data=b"body") as answer:
                 assert answer.status == status
             await eventually(lambda: not _requests())
         finally:
