@@ -58,7 +58,7 @@ class Readiness:
 def application(clients: Clients, readiness: Readiness) -> web.Application:
     """The public side: every row of the table, and nothing else."""
     app = web.Application(client_max_size=calls.BODY_LIMIT, middlewares=[Edge(readiness.draining).middleware()])
-    app[FAST_READS] = FastReads(clients.reads, readiness.draining)
+    app[FAST_READS] = FastReads(clients, readiness.draining)
     for route in ROUTES:
         _add(app, route.method, route.path, calls.handler(route, RPCS[route.rpc], clients))
     described = document(_version())

@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ("_answered", "_asked", "_fast", "_head_timer", "_held", "_raw", "_since", "_whole")
+    __slots__ = ("_answered", "_answering", "_asked", "_fast", "_head_timer", "_held", "_raw", "_since", "_whole")
     _head_timer: asyncio.TimerHandle | None
 
     def __init__(self, manager: web.Server, fast: FastReads | None, **options: Any) -> None:
@@ -41,6 +41,7 @@ class _Protocol(web.RequestHandler):
         self._fast = fast
         # The fast read under way, its bytes, and what came after them.
         self._asked: Asked | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._raw = b""
         self._held = b""
         # Whether aiohttp's parser stands between two requests whenever it has nothing to do: it does as long as what it
@@ -83,7 +84,7 @@ class _Protocol(web.RequestHandler):
         self._stop_head_timer()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._asked, self._raw = asked, data
-        fast.begin(asked, self._told)
+        self._answering = fast.begin(asked, self._told)
 
     def _hold(self, data: bytes) -> None:
         """What a client sends on before it has its answer."""
@@ -96,7 +97,7 @@ class _Protocol(web.RequestHandler):
         asked, fast, transport = self._asked, self._fast, self.transport
         if asked is None or fast is None or transport is None:
             return  # the client left
-        self._asked = None
+        self._asked = self._answering = None
         if body is None:
             fast.end(asked, None)
             self._since = asked.started
@@ -143,6 +144,8 @@ class _Protocol(web.RequestHandler):
         if self._asked is not None and self._fast is not None:
             self._fast.end(self._asked, edge.CLIENT_LEFT)
             self._asked = None
+            if self._answering is not None:
+                self._answering.cancel()
             if self._answered is not None and not self._answered.done():
                 self._answered.set_result(None)
         super().connection_lost(exc)

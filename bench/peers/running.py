@@ -17,7 +17,7 @@ from deploy.local.probes import get
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent / ".venvs"
 REQUIREMENTS = {"fabra": ("fabra-ai==2.3.3",), "feast": ("feast[redis]==0.67.0",)}
-START_SECONDS = 90.0
+START_SECONDS = 300.0
 
 Values = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Entity type -> id -> feature -> value."""

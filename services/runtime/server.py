@@ -66,8 +66,8 @@ class Server:
         return bound
 
     async def stop(self, drain_seconds: float) -> None:
-        """Says that it leaves, waits for clients that heard it to go elsewhere, refuses new calls, lets those in flight
-        finish for up to ``drain_seconds``, then cancels the rest."""
+        """Says that it leaves, waits for clients that heard it to go elsewhere, ends the streams that stay open,
+        refuses new calls, lets those in flight finish for up to ``drain_seconds``, then cancels the rest."""
         await self.health.set_draining()
         if drain_seconds > 0 and self.health.watched:
             await asyncio.sleep(_LEAVE)

@@ -35,6 +35,8 @@ RENEW_FIRST = 1.0
 _GRACE = 20.0
 # Seconds until the next try to open one, doubled with each failure up to the second one.
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+# Seconds between the first streams: opened in a burst, they held the first calls up by a second now and then.
+_APART = 0.05
 _DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -64,10 +66,11 @@ class StreamedCalls(Generic[Q, A]):
         self._lanes = [_Lane(stream) for _ in range(streams)]
         self._running: list[asyncio.Task[None]] = []
         self._turn = 0
+        self._closed = False
 
     async def __call__(self, request: Q, *, timeout: float) -> A:
         """The answer within ``timeout`` seconds."""
-        if not self._running:
+        if not self._running and not self._closed:
             self._start()
         lane = self._next()
         if lane is None:
@@ -85,7 +88,10 @@ class StreamedCalls(Generic[Q, A]):
 
     def _start(self) -> None:
         # In nobody's context: streams outlive the request that is first.
-        self._running = [contextvars.Context().run(asyncio.create_task, lane.run()) for lane in self._lanes]
+        self._running = [
+            contextvars.Context().run(asyncio.create_task, lane.run(place * _APART))
+            for place, lane in enumerate(self._lanes)
+        ]
 
     def _next(self) -> _Lane | None:
         """The open stream with the least to do; of equals, each in its turn."""
@@ -99,6 +105,7 @@ class StreamedCalls(Generic[Q, A]):
 
     async def close(self) -> None:
         """Ends the streams; what is still asked then goes by unary calls."""
+        self._closed = True
         running, self._running = self._running, []
         for task in running:
             task.cancel()
@@ -140,8 +147,9 @@ class _Lane:
         finally:
             self.waiting.pop(number, None)
 
-    async def run(self) -> None:
-        """Until cancelled, or the channel is closed."""
+    async def run(self, delay: float) -> None:
+        """From ``delay`` seconds on, until cancelled or the channel is closed."""
+        await asyncio.sleep(delay)
         pause, life = _PAUSE, RENEW_FIRST
         while True:
             try:

@@ -16,6 +16,10 @@ from tests.support.gateway_answers import get_features
 from tests.support.waiting import eventually
 
 READ = b"GET /features/User/u?features=user_purchase_count_30d HTTP/1.1\r\nHost: h\r\n\r\n"
+BATCH = (
+    b"POST /v1/features/Product:batchGet HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 17\r\n\r\n{"ids":["a","b"]}'
+)
 LIVE = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -81,6 +85,45 @@ async def test_plain_reads_never_reach_aiohttp(gateway: Gateway, client: Client)
     await client.answer(LIVE)
     assert (await client.answer(READ)).startswith(b"HTTP/1.1 200 OK\r\n")  # and again after one that did
     assert by_aiohttp(gateway) == before + 1
+
+
+async def test_plain_batches_never_reach_aiohttp(gateway: Gateway, client: Client) -> None:
+    before = by_aiohttp(gateway)
+    assert b'"ids":["a","b"]' in await client.answer(BATCH)
+    assert by_aiohttp(gateway) == before
+    head, body = BATCH[:-5], BATCH[-5:]
+    client.writer.write(head)
+    await client.writer.drain()
+    await asyncio.sleep(0.05)  # in two pieces, it is not
+    assert b'"ids":["a","b"]' in await client.answer(body)
+    assert by_aiohttp(gateway) == before + 1
+
+
+async def test_who_leaves_takes_a_batch_along(gateway: Gateway, client: Client) -> None:
+    asked = asyncio.Event()
+    cancelled = gateway.backend.cancelled
+
+    async def hang(_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    gateway.backend.answers["BatchGetFeatures"] = hang
+    client.writer.write(BATCH)
+    await asked.wait()
+    assert in_flight() == 1
+    client.writer.close()
+    await eventually(lambda: in_flight() == 0)
+    await eventually(lambda: cancelled)
+
+
+async def test_a_batch_that_hangs_is_504_when_its_time_is_up(gateway: Gateway, client: Client) -> None:
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    gateway.backend.answers["BatchGetFeatures"] = hang
+    started = time.perf_counter()
+    assert (await client.answer(BATCH)).startswith(b"HTTP/1.1 504 ")
+    assert 0.9 < time.perf_counter() - started < 1.8  # and not as long again
 
 
 async def test_what_the_batch_cannot_tell_takes_the_long_way(gateway: Gateway, client: Client) -> None:
