@@ -72,7 +72,8 @@ def run(
         for objective, ranker in active.items():
             _keep(objective, ranker, "the log spans less than six days", outcome)
     trained = any(outcome.lineage.get(f"ranker_{objective}") in _FITS for objective in OBJECTIVES)
-    outcome.metrics["labels_until"] = windows[0].end if trained else seen_until
+    if until := windows[0].end if trained else seen_until:
+        outcome.metrics["labels_until"] = until
     known: Learned = learn(log, now, catalogue)
     outcome.artifacts[knowledge.ARTIFACT] = knowledge.encode(known)
     return outcome
