@@ -37,6 +37,9 @@ _GRACE = 20.0
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 # Seconds between the first streams: opened in a burst, they held the first calls up by a second now and then.
 _APART = 0.05
+# Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves it:
+# its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
+_SILENCE = 0.05
 _DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -83,7 +86,10 @@ class StreamedCalls(Generic[Q, A]):
                 return self._unwrap(response)
             error = errors.from_bytes(response.error)
             if error.code() not in _ELSEWHERE:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # it has this frame: together they would keep the request until a collection
         return await self._unary(request, timeout=max(0.001, end - loop.time()))
 
     def _start(self) -> None:
@@ -121,7 +127,8 @@ class _Lane:
         self._stream = stream
         self._call: Any = None
         self._number = 0
-        self._heard = 0
+        # Since when, in the loop's time, something that was asked has been followed by no word.
+        self._silent_since: float | None = None
         self._queue: deque[Any] = deque()
         self._wake = asyncio.Event()
         # Whether it takes requests.
@@ -132,17 +139,18 @@ class _Lane:
     async def ask(self, wrap: Wrap, request: Any, timeout: float) -> Any | None:
         """The response, or None when the stream broke; raises DEADLINE_EXCEEDED as a call does."""
         self._number += 1
-        number, heard = self._number, self._heard
-        future = self.waiting[number] = asyncio.get_running_loop().create_future()
+        number, loop = self._number, asyncio.get_running_loop()
         request_id = current_request_id() or ""
         self._queue.append(wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id))
+        future = self.waiting[number] = loop.create_future()
         self._wake.set()
         try:
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:
-            if heard == self._heard and self._call is not None:
-                self._call.cancel()  # not a word meanwhile: its server may hang, and the next one be another
+            since = self._silent_since
+            if since is not None and loop.time() - since >= _SILENCE and self._call is not None:
+                self._call.cancel()  # the next one's server may be another
             raise _late() from None
         finally:
             self.waiting.pop(number, None)
@@ -164,11 +172,15 @@ class _Lane:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise  # else it is the stream that was cancelled, by `ask`
+            except Exception as error:
+                log.error("stream failed", exc_info=error)
+                pause, life = min(2 * pause, _LONGEST_PAUSE), RENEW_FIRST
             await asyncio.sleep(pause * _DICE.uniform(0.5, 1.5))
 
     async def _once(self, life: float) -> None:
         """One stream from its beginning to its end, after ``life`` seconds."""
         call = self._call = self._stream(timeout=life + _GRACE)
+        self._silent_since = None
         renewing = asyncio.get_running_loop().call_later(life, self._retire)
         writing: asyncio.Task[None] | None = None
         try:
@@ -176,7 +188,7 @@ class _Lane:
             self.open = not call.done()
             writing = asyncio.create_task(self._write(call))
             while (response := await call.read()) is not grpc.aio.EOF:
-                self._heard += 1
+                self._silent_since = None
                 future = self.waiting.get(response.number)
                 if future is not None and not future.done():
                     future.set_result(response)
@@ -198,6 +210,8 @@ class _Lane:
                 while self._queue:
                     message = self._queue.popleft()
                     if message.number in self.waiting:  # else its caller has left
+                        if self._silent_since is None:
+                            self._silent_since = asyncio.get_running_loop().time()
                         await call.write(message)
                 self._wake.clear()
                 if self.open and not self._queue:
