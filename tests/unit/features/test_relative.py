@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,30 @@ def test_what_has_decayed_to_nothing_is_0_beside_a_greatest_that_has_too() -> No
     scale = Relative(100.0, 1_000, 2, "")
     later = 2_000_000
     assert scale.score(scale.decayed(1.0, 0, later), scale.magnitude(scale.level(1.0, 0), later)) == 0.0
+
+
+PAIRS = st.tuples(
+    st.one_of(st.just(0.0), st.just(100.0), st.floats(1e-6, 1e9)), st.floats(0, 1e9), st.integers(-5_000, 5_000)
+)
+# Of all there may be, none, or one before or after what was computed; whole or not.
+GREATEST = st.one_of(
+    st.none(),
+    st.builds(Maximum, st.one_of(st.none(), st.floats(-5, 30)), st.integers(-5_000, 5_000), st.booleans(), st.none()),
+)
+
+
+@given(st.lists(PAIRS, min_size=1, max_size=20), GREATEST, st.sampled_from([0, 2, 6]))
+def test_many_are_scored_as_each_of_them(
+    pairs: list[tuple[float, float, int]], maximum: Maximum | None, digits: int
+) -> None:
+    relative = Relative(100.0, 1_000, digits, "")
+    magnitudes, greatest, computed_ms = map(np.array, zip(*pairs, strict=True))
+    scores, instants = relative.all_of_greatest(magnitudes, greatest, computed_ms, maximum)
+    assert list(zip(scores, instants, strict=True)) == [relative.of_greatest(*pair, maximum) for pair in pairs]
+
+
+def test_a_tie_of_many_is_rounded_as_one_is() -> None:
+    """2.675 as a double is less than it reads; half-even on what it reads is 2.68."""
+    ties = Relative(2.675, 1_000, 2, "")
+    assert ties.of_greatest(5.0, 5.0, 0, None) == (2.68, 0)
+    assert ties.all_of_greatest(np.full(3, 5.0), np.full(3, 5.0), np.zeros(3, np.int64), None) == ([2.68] * 3, [0] * 3)
