@@ -43,7 +43,10 @@ class SettledRows:
         if self._used > self._room or not 0 <= now_ms - self._since_ms < _GENERATION_MS:
             self._young, self._old, self._used, self._since_ms = {}, self._young, 0, now_ms
         asked = tuple([feature.number for feature in features])
-        young = self._young.setdefault(asked, {})
+        young = self._young.get(asked)
+        if young is None:  # what is asked for together is of the callers' making
+            young = self._young[asked] = {}
+            self._used += _ROW
         known = [young.get(one) for one in packed]
         return [
             row if row and row[0] > now_ms else self._learnt(features, asked, one, now_ms)

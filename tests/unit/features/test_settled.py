@@ -134,6 +134,13 @@ def test_what_is_remembered_is_bounded_and_made_once_while_it_is_read() -> None:
     assert made.count(body(0)) == 2, "what nobody read any more was forgotten"
 
 
+def test_questions_without_an_answer_are_bounded_too() -> None:
+    rows = SettledRows(unpack, room=3_000)
+    for number in range(1, 500):
+        assert rows.of((feature(number),), [b""], NOW) == [UNSETTLED]
+    assert len(rows._young) + len(rows._old) < 20
+
+
 @pytest.mark.parametrize(("asked", "length", "times"), [(LATEST, 10, 1), (LATEST, 9_000, 2), (TABLE, 10, 2)])
 def test_what_would_take_more_than_it_saves_is_not_remembered(asked: Feature, length: int, times: int) -> None:
     made: list[bytes | None] = []
