@@ -146,7 +146,10 @@ class CoalescedReads:
             self._send(group)  # before the answers are written: the next one is worked on meanwhile
             for one in batch:
                 row = found.get(one.id)
-                one.told(None if row is None else _encode(row))
+                try:
+                    one.told(None if row is None else _encode(row))
+                except Exception as error:  # its connection's; the others have nothing else that ends their wait
+                    log.error("answer failed", exc_info=error)
 
     async def _rows(self, kind: Kind, ids: list[str]) -> dict[str, dict[str, Any]]:
         entity, features = kind

@@ -219,6 +219,19 @@ async def test_a_batch_that_hangs_leaves_its_reads_time_to_go_alone(service: Ser
     assert service.together == [["a"]]  # for a while, nobody waits for others
 
 
+async def test_an_answer_that_cannot_be_taken_is_no_other_reads_affair(service: Service) -> None:
+    reads, bodies = CoalescedReads(service.one, service.many, 5.0), list[bytes | None]()
+
+    def broken(body: bytes | None) -> None:
+        raise RuntimeError("closed")
+
+    service.gate.set()
+    reads.ask(("User", ("f",)), "a", broken, None)
+    reads.ask(("User", ("f",)), "b", bodies.append, None)
+    await eventually(lambda: bodies)
+    assert json.loads(bodies[0] or b"")["id"] == "b"
+
+
 async def test_one_alone_in_a_batch_keeps_its_request_id(service: Service, read: Read) -> None:
     service.gate.set()
     with structlog.contextvars.bound_contextvars(request_id="abc"):
