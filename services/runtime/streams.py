@@ -37,8 +37,8 @@ _GRACE = 20.0
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 # Seconds between the first streams: opened in a burst, they held the first calls up by a second now and then.
 _APART = 0.05
-# Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves it:
-# its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
+# Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves
+# it: its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
 _SILENCE = 0.05
 _DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
