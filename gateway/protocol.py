@@ -73,7 +73,7 @@ class _Protocol(web.RequestHandler):
     def _take(self, data: bytes, idle: bool) -> None:
         """The long way."""
         heads = self._request_count
-        self._whole = self._whole and idle and _is_whole(data)
+        self._whole = self._whole and _is_whole(data)
         super().data_received(data)
         if self._request_count > heads:
             self._stop_head_timer()
