@@ -83,39 +83,15 @@ async def assemble(
 ) -> Ranking:
     """Builds it; ``Ranking.catalog`` is ``catalog`` for those who change products."""
     retrieval = PostgresRetrieval(database)
-    store_breaker = Breaker("postgres")
-    feature_breaker = Breaker("features")
-    showcase = Showcase(retrieval, catalog, clock)
     mirror = Mirror(retrieval, Assortment(_PRODUCTS_IN_MEMORY, _TEXTS_IN_MEMORY))
-    cards = Cards(retrieval, _CARDS_SECONDS, memory=mirror)
-    sources = all_sources(retrieval, TextNeighbours(retrieval, mirror), SharedLists(retrieval))
-    models = PostgresModels(database)
-    stock = Stock(retrieval.available_ids)
-    active_model = ActiveModel(models, stock.align)
     erasures = Erasures(PostgresErasures(database))
-    shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
-    erasures.add_memory(shoppers.forget)
-    stages = Stages(
-        shoppers=shoppers,
-        cards=cards,
-        sources=sources,
-        hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
-        finisher=Finisher(Shelf(catalog, clock), retrieval),
-        showcase=showcase,
-        stock=stock,
-        store_breaker=store_breaker,
-    )
+    stages = _stages(retrieval, mirror, catalog, features, erasures, clock)
+    cards, sources, showcase, stock = stages.cards, stages.sources, stages.showcase, stages.stock
+    models = PostgresModels(database)
+    active_model = ActiveModel(models, stock.align)
     configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
     recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8), clock)
     scores = ScoreRefresher(features, AnnouncingScores(PostgresScores(database), mirror), settings.scores_every)
-
-    def followed(change: ProductChange) -> None:
-        quantity = 0 if change.deleted else change.available_quantity
-        mirror.followed(change)
-        stock.changed(change.product_id, quantity)
-        showcase.stock_changed(change.product_id, quantity)
-        if change.deleted:
-            cards.deleted(change.product_id)
 
     def activated(model_id: str) -> None:
         active_model.switch(model_id)
@@ -139,13 +115,51 @@ async def assemble(
             "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
-            "catalogue's changes": partial(follow_catalogue, changes, mirror.begin, followed),
+            "catalogue's changes": partial(follow_catalogue, changes, mirror.begin, _followers(mirror, stages)),
             "catalogue in memory": mirror.follow,
             "stock of the model": stock.follow,
             "copied scores": scores.follow,
             "training": trainer.follow,
         },
     )
+
+
+def _stages(
+    retrieval: PostgresRetrieval,
+    mirror: Mirror,
+    catalog: CatalogStore,
+    features: FeatureClient,
+    erasures: Erasures,
+    clock: Clock,
+) -> Stages:
+    """The parts of the pipeline; erasures reach those that remember persons."""
+    feature_breaker = Breaker("features")
+    shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
+    erasures.add_memory(shoppers.forget)
+    return Stages(
+        shoppers=shoppers,
+        cards=Cards(retrieval, _CARDS_SECONDS, memory=mirror),
+        sources=all_sources(retrieval, TextNeighbours(retrieval, mirror), SharedLists(retrieval)),
+        hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
+        finisher=Finisher(Shelf(catalog, clock), retrieval),
+        showcase=Showcase(retrieval, catalog, clock),
+        stock=Stock(retrieval.available_ids),
+        store_breaker=Breaker("postgres"),
+    )
+
+
+def _followers(mirror: Mirror, stages: Stages) -> Callable[[ProductChange], None]:
+    """Tells all that is kept of the catalogue in memory of a change."""
+
+    def followed(change: ProductChange) -> None:
+        quantity = 0 if change.deleted else change.available_quantity
+        mirror.followed(change)
+        stages.stock.changed(change.product_id, quantity)
+        stages.showcase.stock_changed(change.product_id, quantity)
+        if change.deleted:
+            stages.cards.deleted(change.product_id)
+
+    return followed
 
 
 async def _warm(active_model: ActiveModel, configs: ServingConfigs, showcase: Showcase, erasures: Erasures) -> None:
