@@ -82,7 +82,15 @@ def serve(port: int, workers: int) -> None:
         return listening
 
     uvicorn.Config.bind_socket = bind_without_delay
-    uvicorn.run("fabra_server:app", port=port, workers=workers, access_log=False, log_level="warning")
+    # On a busy machine its imports take longer than the 5 s after which a worker that says nothing is replaced.
+    uvicorn.run(
+        "fabra_server:app",
+        port=port,
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+        timeout_worker_healthcheck=60,
+    )
 
 
 if __name__ == "__main__":
