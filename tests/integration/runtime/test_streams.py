@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -340,44 +339,6 @@ async def test_a_stream_without_a_word_is_left(monkeypatch: pytest.MonkeyPatch) 
         assert await ask(calls, "x") == "x"
 
 
-async def test_a_short_wait_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has a millisecond left does not end the stream of all the others."""
-    monkeypatch.setattr(streams, "_SILENCE", 60.0)
-    gate = asyncio.Event()
-
-    async def slow(text: str) -> str:
-        if text == "slow":
-            await gate.wait()
-        return text
-
-    servicer = new(slow)
-    async with serving(servicer) as (_, port), calling(port, count=1) as calls:
-        servicer.unary = 0
-        slowly = asyncio.create_task(ask(calls, "slow"))
-        await eventually(lambda: calls._lanes[0].waiting)
-        with pytest.raises(grpc.aio.AioRpcError):
-            await ask(calls, "slow", timeout=0.001)
-        gate.set()
-        assert await slowly == "slow"
-        assert servicer.unary == 0
-
-
-async def test_a_stream_that_fails_is_made_anew() -> None:
-    async with serving(new(echo)) as (_, port), calling(port, count=1) as calls:
-        lane = calls._lanes[0]
-        stream, failures = lane._stream, [ValueError("a bug"), ValueError("another")]
-
-        def failing(timeout: float) -> Any:
-            if failures:
-                raise failures.pop()
-            return stream(timeout=timeout)
-
-        lane._stream = failing
-        lane._call.cancel()
-        await eventually(lambda: not failures and lane.open)
-        assert await ask(calls, "x") == "x"
-
-
 async def test_who_leaves_leaves_nothing_behind() -> None:
     gate = asyncio.Event()
 
@@ -395,49 +356,3 @@ async def test_who_leaves_leaves_nothing_behind() -> None:
         assert not calls._lanes[0].waiting
         assert await ask(calls, "x") == "x"
         gate.set()
-
-
-async def test_a_refused_request_goes_without_a_collection() -> None:
-    """Collections are rare, and a request may be long."""
-
-    async def refuse(text: str) -> str:
-        if text == "bad":
-            raise errors.invalid_field("ids[0]", "is bad")
-        return text
-
-    def kept() -> int:
-        kinds = pb.ReadFeaturesRequest, pb.BatchGetFeaturesRequest
-        return sum(isinstance(one, kinds) for one in gc.get_objects())
-
-    async with serving(new(refuse)) as (_, port), calling(port, count=1) as calls:
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(20):
-                with pytest.raises(grpc.aio.AioRpcError):
-                    await ask(calls, "bad")
-            await eventually(lambda: kept() < 8)  # the last ones written and read
-        finally:
-            gc.enable()
-
-
-async def test_requests_that_end_without_an_answer_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanges, "MOST", 2)
-    gate = asyncio.Event()
-
-    async def lost(text: str) -> str:
-        if text == "lost":
-            await gate.wait()
-            raise asyncio.CancelledError
-        return text
-
-    servicer = new(lost)
-    async with serving(servicer) as (_, port), calling(port, count=1) as calls:
-        before = servicer.streamed
-        waiting = [asyncio.create_task(ask(calls, "lost", timeout=60.0)) for _ in range(2)]
-        await eventually(lambda: servicer.streamed == before + 2)
-        gate.set()
-        assert await ask(calls, "x", timeout=1.0) == "x"
-        for one in waiting:
-            one.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
