@@ -94,11 +94,6 @@ class Assortment:
         return len(self.places)
 
     @property
-    def full(self) -> bool:
-        """Whether there may be products that are not here for want of room."""
-        return len(self.places) >= self._capacity
-
-    @property
     def crowded(self) -> bool:
         """Whether there may be texts that are not here for want of room."""
         return len(self._titles) > self._texts

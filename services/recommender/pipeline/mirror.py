@@ -53,13 +53,19 @@ class Mirror:
         self._news: list[News] = []
         # To be read, because of a change; in the order of announcements.
         self._queue: dict[str, None] = {}
+        # Of the queue, what is being read at this moment.
+        self._reading: frozenset[str] = frozenset()
         # Changed through this process and not read since: what is here of them is older than what was acknowledged.
         self._outdated: set[str] = set()
+        # Available since they were read with a vector.
         self._returned: set[str] = set()
-        self._unembedded: set[str] = set()
+        # Those that were looked at longest ago first.
+        self._unembedded: dict[str, None] = {}
         self._following = asyncio.Event()
         self._woken = asyncio.Event()
         self._passed = False
+        # Whether there was no room for a product since the pass under way began.
+        self._overflowed = False
         # Of the pass under way, the last id that was read; None when none is.
         self._after: str | None = None
         self._next_pass = 0.0
@@ -82,11 +88,13 @@ class Mirror:
         """Whether only the store can tell of a product what it is now."""
         if product_id in self._outdated:
             return True
-        return product_id not in self.assortment.places and (not self.complete or product_id in self._queue)
+        if product_id in self.assortment.places:
+            return False
+        return not self.complete or product_id in self._queue or product_id in self._reading
 
     def unsure(self, ids: Sequence[str]) -> list[str]:
         """Those to :meth:`ask` about."""
-        if self.complete and not self._outdated and not self._queue:
+        if self.complete and not self._outdated and not self._queue and not self._reading:
             return []
         return [id_ for id_ in ids if self.ask(id_)]
 
@@ -164,19 +172,26 @@ class Mirror:
         wanted = list(self._queue)[:_PAGE]
         for product_id in wanted:
             del self._queue[product_id]
+        self._reading = frozenset(wanted)
         try:
             rows = await self._store.rows(wanted)
         except BaseException:
             self._queue.update(dict.fromkeys(wanted))
             raise
+        finally:
+            self._reading = frozenset()
         self._take(rows)
         found = {row.id for row in rows}
         for product_id in wanted:
             if product_id not in found and product_id not in self._queue:
                 self.assortment.drop(product_id)
                 self._outdated.discard(product_id)
+                self._returned.discard(product_id)
+                self._unembedded.pop(product_id, None)
 
     async def _read_page(self, started: float) -> None:
+        if self._after is None:
+            self._overflowed = False
         rows = await self._store.rows_after(self._after or "", _PAGE)
         if rows:
             self._after = rows[-1].id
@@ -184,20 +199,21 @@ class Mirror:
             return
         self._after, self._next_pass = None, started + _PASS_SECONDS
         self._passed = True
-        self.complete = not self.assortment.full
+        self.complete = not self._overflowed
         log.debug("assortment_read", products=len(self.assortment))
 
     def _take(self, rows: Sequence[ProductRow]) -> None:
         """Puts rows in, but for those of which more was announced while they were read: they are read again."""
         current = [row for row in rows if row.id not in self._queue]
-        news = {row.id: row for row in self.assortment.put(current)}
+        news = self._put(current)
         for row in current:
             if row.vector is None:
                 # To be embedded: what is outdated stays it until then, for searches cannot find it here.
-                self._unembedded.add(row.id)
+                self._unembedded.pop(row.id, None)
+                self._unembedded[row.id] = None
                 continue
             self._outdated.discard(row.id)
-            self._unembedded.discard(row.id)
+            self._unembedded.pop(row.id, None)
             if row.id in self._returned:
                 self._returned.discard(row.id)
                 news.setdefault(row.id, row)
@@ -205,6 +221,18 @@ class Mirror:
             if row.vector is not None:
                 for tell in self._news:
                     tell(row.id, row.vector)
+
+    def _put(self, rows: Sequence[ProductRow]) -> dict[str, ProductRow]:
+        """Puts rows in; returns those with a new text, and notes what is available again."""
+        now, ids = self._clock(), [row.id for row in rows]
+        before = self.assortment.available(self.assortment.find(ids), now)
+        new_texts = {row.id: row for row in self.assortment.put(rows)}
+        places = self.assortment.find(ids)
+        back = self.assortment.available(places, now) & ~before
+        self._returned.update(ids[number] for number in np.flatnonzero(back).tolist())
+        if (places < 0).any():
+            self._overflowed, self.complete = True, False
+        return new_texts
 
     def _tick(self, started: float) -> None:
         """What the clock did, and what was not embedded when it was read."""

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,6 +151,49 @@ async def test_searches_hear_of_new_texts_and_of_what_is_back_and_of_nothing_els
         assert heard == ["sold-out", "new", "a"]
 
 
+@pytest.mark.parametrize("hidden", [{"available_quantity": 0}, {"expire_time": 1.0}, {"available_time": 1e12}])
+async def test_searches_hear_of_what_a_row_says_is_available_again(hidden: dict[str, Any]) -> None:
+    """An import or an edit says it in the row alone: it may be read before the change log tells."""
+    catalogue = Catalogue(row("a"), row("hidden", **hidden))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        heard: list[str] = []
+        mirror.tell(lambda id_, vector: heard.append(id_))
+        catalogue.rows_by_id |= {"a": row("a", price=1.0), "hidden": row("hidden")}
+        mirror.changed("a")
+        mirror.changed("hidden")
+        await eventually(lambda: mirror.settled)
+        assert heard == ["hidden"]
+
+
+async def test_what_was_deleted_before_it_was_embedded_is_not_read_for_ever() -> None:
+    catalogue = Catalogue(row("a"))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id["gone"] = row("gone", embedded=False)
+        mirror.changed("gone")
+        await eventually(lambda: mirror.card("gone"))
+        del catalogue.rows_by_id["gone"]
+        mirror.deleted("gone")
+        await eventually(lambda: mirror.settled and not mirror.ask("gone"))
+        asked: list[bool] = []
+        catalogue.meanwhile = lambda: asked.append(True)
+        await asyncio.sleep(0.3)  # some ticks
+        assert not asked
+
+
+async def test_a_new_product_is_asked_of_the_store_while_it_is_read() -> None:
+    catalogue = Catalogue(row("a"))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        asked: list[bool] = []
+        catalogue.rows_by_id["new"] = row("new")
+        catalogue.meanwhile = lambda: asked.append(mirror.ask("new") and mirror.unsure(["new"]) == ["new"])
+        mirror.followed(ProductChange(1, "new", deleted=False, available_quantity=7))
+        await eventually(lambda: mirror.card("new"))
+        assert asked == [True]
+
+
 async def test_what_has_its_time_later_is_heard_of_when_it_comes() -> None:
     now = [1_000.0]
     catalogue = Catalogue(row("a"), row("later", available_time=1_500.0))
@@ -204,6 +248,22 @@ async def test_what_does_not_fit_is_asked_of_the_store() -> None:
         del catalogue.rows_by_id["a"]
         mirror.changed("d")
         await eventually(lambda: not mirror.ask("d"))
+
+
+async def test_what_no_longer_fits_is_asked_of_the_store() -> None:
+    catalogue = Catalogue(row("a"))
+    async with mirrored(catalogue, capacity=2) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id |= {"b": row("b"), "c": row("c")}
+        mirror.changed("b")
+        mirror.changed("c")
+        await eventually(lambda: mirror.settled)
+        assert mirror.ask("b") or mirror.ask("c")
+        # Until everything was read again with room for it.
+        mirror.deleted("a")
+        del catalogue.rows_by_id["a"]
+        await eventually(lambda: not mirror._queue)
+        assert mirror.ask("c")
 
 
 @pytest.mark.parametrize("missing", [math.nan, 3.0])
