@@ -97,6 +97,10 @@ async def assemble(
         active_model.switch(model_id)
         scores.ask()
 
+    def begun() -> None:
+        stages.finisher.forget()
+        mirror.begin()
+
     trainer = Trainer(
         models, features, catalog, process.learn, clock, settings.train_every, active_model.prepare, activated
     )
@@ -115,7 +119,7 @@ async def assemble(
             "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
-            "catalogue's changes": partial(follow_catalogue, changes, mirror.begin, _followers(mirror, stages)),
+            "catalogue's changes": partial(follow_catalogue, changes, begun, _followers(mirror, stages)),
             "catalogue in memory": mirror.follow,
             "stock of the model": stock.follow,
             "copied scores": scores.follow,

@@ -93,6 +93,10 @@ class Assortment:
     def __len__(self) -> int:
         return len(self.places)
 
+    def emptied(self) -> Assortment:
+        """Another one with the same room and nothing in it."""
+        return Assortment(self._capacity, self._texts)
+
     @property
     def crowded(self) -> bool:
         """Whether there may be texts that are not here for want of room."""

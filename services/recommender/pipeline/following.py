@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.change import Cursor, ProductChange
 from services.recommender.ports import ChangeLog
 from services.runtime.errors import ServiceError
 
@@ -19,16 +19,19 @@ _CHUNK = 100
 async def follow_catalogue(
     changes: ChangeLog, begun: Callable[[], None], told: Callable[[ProductChange], None]
 ) -> None:
-    """Tells each change, for ever; ``begun`` is called once, from when on none is missed."""
-    position: int | None = None
+    """Tells each change, for ever; ``begun`` is called when from then on none is missed: once, and again whenever the
+    catalogue is another one, or was set back by a restored backup."""
+    cursor: Cursor | None = None
     while True:
         try:
-            if position is None:
-                _, position = await changes.position()
+            # When nothing was told for a while, or the store was away.
+            epoch, head = await changes.position()
+            if cursor is None or not cursor.continues(epoch, head):
+                cursor = Cursor(epoch, head)
                 begun()
-            if await changes.wait_past(position, _WAIT_SECONDS):
-                for change in await changes.changes(position, _CHUNK):
+            while await changes.wait_past(cursor.change_seq, _WAIT_SECONDS):
+                for change in await changes.changes(cursor.change_seq, _CHUNK):
                     told(change)
-                    position = change.change_seq
+                    cursor = Cursor(epoch, change.change_seq)
         except ServiceError:
             await asyncio.sleep(_RETRY_SECONDS)

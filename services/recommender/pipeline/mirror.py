@@ -132,7 +132,13 @@ class Mirror:
         self.assortment.score(ids, popularity, rating)
 
     def begin(self) -> None:
-        """From now on every change is told: what is read from here on stays true."""
+        """From now on every change is told: what is read from here on stays true. Called again, nothing of what was
+        read before is: the catalogue is another one."""
+        if self._following.is_set():
+            self.assortment = self.assortment.emptied()
+            self.complete = self._passed = False
+            self._after, self._next_pass = None, 0.0
+            self._woken.set()
         self._following.set()
 
     async def follow(self) -> None:
@@ -173,6 +179,7 @@ class Mirror:
         for product_id in wanted:
             del self._queue[product_id]
         self._reading = frozenset(wanted)
+        assortment = self.assortment
         try:
             rows = await self._store.rows(wanted)
         except BaseException:
@@ -180,6 +187,9 @@ class Mirror:
             raise
         finally:
             self._reading = frozenset()
+        if assortment is not self.assortment:
+            self._queue.update(dict.fromkeys(wanted))
+            return
         self._take(rows)
         found = {row.id for row in rows}
         for product_id in wanted:
@@ -192,7 +202,10 @@ class Mirror:
     async def _read_page(self, started: float) -> None:
         if self._after is None:
             self._overflowed = False
+        assortment = self.assortment
         rows = await self._store.rows_after(self._after or "", _PAGE)
+        if assortment is not self.assortment:
+            return
         if rows:
             self._after = rows[-1].id
             self._take(rows)

@@ -56,6 +56,8 @@ class TextNeighbours:
         self._mirror = mirror
         self._clock = clock
         self._kept: OrderedDict[str, _Remembered] = OrderedDict()
+        # What was remembered is of this one.
+        self._assortment = mirror.assortment
         # The last ``_NEWS`` of all ``_version`` news, in a ring.
         self._version = 0
         self._news = [""] * _NEWS
@@ -64,7 +66,7 @@ class TextNeighbours:
 
     def at_once(self, anchors: Sequence[Anchor], limit: int) -> list[Hit] | None:
         """As :meth:`fetch`, from memory; None where the store has to be asked."""
-        if limit > _DEPTH or not self._mirror.settled:
+        if limit > _DEPTH or not self._usable():
             return None
         now = self._clock()
         kept = [self._current(anchor.id, now) for anchor in anchors]
@@ -78,7 +80,7 @@ class TextNeighbours:
 
     async def fetch(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
         """Available neighbours; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
-        if limit > _DEPTH or not self._mirror.settled:
+        if limit > _DEPTH or not self._usable():
             return await self._retrieval.semantic(anchors, limit)
         now = self._clock()
         missing = [
@@ -88,14 +90,23 @@ class TextNeighbours:
             or self._hits(anchor, entry, anchors, limit, now) is None
         ]
         # What is told from here on, the answer may not know.
-        version = self._version
+        version, assortment = self._version, self._assortment
         found = {one.id: one for one in await self._retrieval.neighbours(missing, _DEPTH)}
+        if assortment is not self._mirror.assortment:
+            return await self._retrieval.semantic(anchors, limit)
         for id_ in missing:
             self._remember(id_, _entry(found.get(id_), version, now))
         # Forgotten again meanwhile at worst: then it is a page without them.
         entries = [(anchor, self._current(anchor.id, now)) for anchor in anchors]
         parts = [self._hits(a, entry, anchors, limit, now) for a, entry in entries if entry is not None]
         return [hit for part in parts if part is not None for hit in part]
+
+    def _usable(self) -> bool:
+        """Whether what is remembered is brought up to date; forgets what is of another catalogue."""
+        if self._assortment is not self._mirror.assortment:
+            self._assortment = self._mirror.assortment
+            self._kept.clear()
+        return self._mirror.settled
 
     def _hits(
         self, anchor: Anchor, entry: _Remembered, anchors: Sequence[Anchor], limit: int, now: float

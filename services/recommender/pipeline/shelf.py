@@ -30,6 +30,10 @@ class Shelf:
         found = await self._together.run(ids)
         return {id_: found[id_] for id_ in ids if id_ in found}
 
+    def forget(self) -> None:
+        """The catalogue is another one: its versions may have numbers that are known of others."""
+        self._kept.clear()
+
     async def _ask(self, ids: Sequence[str]) -> dict[str, Product]:
         kept = {id_: entry for id_ in ids if (entry := self._kept.get(id_)) is not None}
         known = [kept[id_][0] if id_ in kept else 0 for id_ in ids]

@@ -212,6 +212,8 @@ async def test_details_are_told_once_and_availability_always(store: PostgresCata
     assert replace(first["p1"], create_time=None, update_time=None) == RICH
     again = await shelf.available(["b", "p1"])
     assert all(again[id_] is first[id_] for id_ in again), "the same objects: nothing was told again"
+    shelf.forget()
+    assert (await shelf.available(["b"]))["b"] is not first["b"]
     rows = await store.current(["p1", "b"], [0, 0], NOW)
     known = {row.id: row.change_seq for row in rows}
     assert [row.product for row in await store.current(["p1", "b"], [known["p1"], known["b"]], NOW)] == [None, None]

@@ -266,6 +266,31 @@ async def test_what_no_longer_fits_is_asked_of_the_store() -> None:
         assert mirror.ask("c")
 
 
+async def test_of_another_catalogue_everything_is_read_anew() -> None:
+    catalogue = Catalogue(row("a"), row("b"), row("c"))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        heard: list[str] = []
+        mirror.tell(lambda id_, vector: heard.append(id_))
+        catalogue.rows_by_id = {"b": row("b", title="Another"), "d": row("d")}
+        # What is being read just then is of the old one.
+        old, asked = [row("b", title="Old")], list[bool]()
+        read = catalogue.rows
+
+        async def rows(ids: Sequence[str]) -> list[ProductRow]:
+            catalogue.rows = read  # type: ignore[method-assign]
+            mirror.begin()
+            asked.extend(mirror.ask(id_) for id_ in "abcd")
+            return old
+
+        catalogue.rows = rows  # type: ignore[method-assign]
+        mirror.followed(ProductChange(1, "b", deleted=False, available_quantity=7))
+        await eventually(lambda: asked == [True] * 4 and mirror.complete)
+        assert [mirror.card(id_) for id_ in "ac"] == [None, None]
+        assert [card.title for id_ in "bd" if (card := mirror.card(id_)) is not None] == ["Another", "Title d"]
+        assert not heard, "whoever remembers has to forget"
+
+
 @pytest.mark.parametrize("missing", [math.nan, 3.0])
 async def test_copied_scores_are_taken_where_there_are_any(missing: float) -> None:
     async with mirrored(Catalogue(row("a"), row("b"))) as mirror:

@@ -192,3 +192,18 @@ async def test_where_too_much_was_sold_out_the_store_is_asked_now_and_then() -> 
     shop.now += 3.0
     assert shop.texts.at_once(anchors("p0"), 20) is None
     assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
+
+
+async def test_what_is_remembered_of_another_catalogue_is_forgotten() -> None:
+    shop = Shop()
+    for number in range(200):
+        shop.store(f"p{number}")
+    await shop.texts.fetch(anchors("p0"), 20)
+    before = shop.searches
+    shop.assortment, shop.products = shop.assortment.emptied(), {}
+    shop.tell(lambda id_, vector: None)  # all of it is new: nobody tells
+    for number in range(200):
+        shop.store(f"p{number}")
+    assert shop.texts.at_once(anchors("p0"), 20) is None
+    assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
+    assert shop.searches == before + 2

@@ -1,0 +1,78 @@
+"""The catalogue's changes as they are followed for what is kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.recommender.domain.change import ProductChange
+from services.recommender.pipeline.following import follow_catalogue
+from services.runtime.errors import unavailable
+from tests.support.waiting import eventually
+
+
+class Log:
+    """Changes in a list; the catalogue may be replaced."""
+
+    def __init__(self) -> None:
+        self.epoch = "first"
+        self.log: list[ProductChange] = []
+        self.moved = asyncio.Event()
+        self.away = False
+
+    def change(self, *numbers: int) -> None:
+        self.log += [ProductChange(number, f"p{number}", deleted=False) for number in numbers]
+        self._move()
+
+    def replace(self, epoch: str, head: int) -> None:
+        """The connections break with it."""
+        self.epoch, self.away = epoch, True
+        self.log = []
+        self.change(*range(1, head + 1))
+
+    def _move(self) -> None:
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+    async def position(self) -> tuple[str, int]:
+        return self.epoch, self.log[-1].change_seq if self.log else 0
+
+    async def changes(self, after: int, limit: int) -> list[ProductChange]:
+        return [change for change in self.log if change.change_seq > after][:limit]
+
+    async def wait_past(self, change_seq: int, seconds: float) -> bool:
+        while not await self.changes(change_seq, 1):
+            moved = self.moved
+            await moved.wait()
+            if self.away:
+                self.away = False
+                raise unavailable("DOWN", "it is down")
+        return True
+
+
+async def test_each_change_is_told_and_another_catalogue_begins_anew() -> None:
+    log = Log()
+    log.change(1, 2, 3)
+    told: list[str] = []
+    following = asyncio.create_task(
+        follow_catalogue(log, lambda: told.append("begun"), lambda change: told.append(change.product_id))
+    )
+    try:
+        await eventually(lambda: told == ["begun"])
+        log.change(4, 5)
+        await eventually(lambda: told == ["begun", "p4", "p5"])
+        # The store was away for a moment: it goes on.
+        log.away = True
+        log.change(6)
+        await eventually(lambda: told[3:] == ["p6"])
+        log.replace("second", head=9)
+        await eventually(lambda: told[4:] == ["begun"])
+        log.change(10)
+        await eventually(lambda: told[5:] == ["p10"])
+        # A restored backup has the same name.
+        log.replace("second", head=2)
+        await eventually(lambda: told[6:] == ["begun"])
+        log.change(3)
+        await eventually(lambda: told[7:] == ["p3"])
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
