@@ -98,12 +98,16 @@ class _Protocol(web.RequestHandler):
         if asked is None or fast is None or transport is None:
             return  # the client left
         self._asked = self._answering = None
+        raw, self._raw = self._raw, b""
+        held, self._held = self._held, b""
+        if held:
+            transport.resume_reading()  # before aiohttp may pause it for reasons of its own
         if body is None:
             fast.end(asked, None)
             self._since = asked.started
             # Told to close meanwhile, aiohttp would not take it.
             closing, self._close = self._close, False
-            self._take(self._raw, True)
+            self._take(raw, True)
             self._close = closing
         else:
             close = self._close or fast.draining()
@@ -113,9 +117,7 @@ class _Protocol(web.RequestHandler):
                 self.force_close()
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
-        if self._held and self.transport is not None:
-            held, self._held = self._held, b""
-            self.transport.resume_reading()
+        if held and self.transport is not None:
             self.data_received(held)
 
     def since(self) -> float | None:

@@ -40,7 +40,7 @@ def history() -> list[object]:
 
 
 async def test_training_and_serving_read_the_same(postgres: PostgresServer, valkey: ValkeyServer) -> None:
-    async with running_server(await postgres.create_database("recommender"), valkey.url) as server:
+    async with running_server(await postgres.create_database("features"), valkey.url) as server:
         for one in history():
             await server.write(one)  # type: ignore[arg-type]  # an event
         async with channel(f"127.0.0.1:{server.settings.port}") as connection:
