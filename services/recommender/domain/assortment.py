@@ -84,6 +84,8 @@ class Assortment:
         self._threshold = np.zeros(capacity, dtype=np.int64)
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
+        # By place; a free one has none.
+        self._ids: list[str] = []
         self._titles: list[str] = []
         # Made when first asked for: most products are never anybody's history.
         self._cards: list[Card | None] = []
@@ -125,7 +127,8 @@ class Assortment:
         place = self.places.pop(product_id, None)
         if place is not None:
             self._free.append(place)
-            self._titles[place], self._cards[place], self._digests[place] = "", None, b""
+            self._ids[place] = self._titles[place] = ""
+            self._cards[place], self._digests[place] = None, b""
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
 
@@ -164,8 +167,7 @@ class Assortment:
         """The products in stock whose time came after ``since``, until ``now``."""
         size = len(self._titles)
         began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
-        places = set(np.flatnonzero(began).tolist())
-        return [id_ for id_, place in self.places.items() if place in places] if places else []
+        return [id_ for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
 
     def low_stock(self, places: Places) -> Flags:
         flags: Flags = self._quantity[places] <= self._threshold[places]
@@ -191,8 +193,10 @@ class Assortment:
     def _take_place(self, row: ProductRow) -> int | None:
         if self._free:
             place = self._free.pop()
+            self._ids[place] = row.id
         elif len(self._titles) < self._capacity:
             place = len(self._titles)
+            self._ids.append(row.id)
             self._titles.append("")
             self._cards.append(None)
             self._digests.append(b"")

@@ -6,7 +6,9 @@ it before it is used again, and what is sold out is passed over.
 
 from __future__ import annotations
 
+import sys
 import time
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ class _Remembered:
     """The nearest of one product, by falling cosine; ``version`` counts the news that it knows of."""
 
     ids: list[str]
-    cosines: list[float]
+    cosines: array[float]
     # None: the product is unknown, or its text says nothing.
     vector: Vector | None
     # Whether there are no others that may be shown.
@@ -162,7 +164,7 @@ class TextNeighbours:
         ranked = sorted(known.items(), key=lambda item: (-item[1], item[0]))
         entry.all = entry.all and len(ranked) <= _DEPTH
         entry.ids = [id_ for id_, _ in ranked[:_DEPTH]]
-        entry.cosines = [cosine for _, cosine in ranked[:_DEPTH]]
+        entry.cosines = array("d", (cosine for _, cosine in ranked[:_DEPTH]))
 
     def _remember(self, product_id: str, entry: _Remembered) -> None:
         slots = np.arange(entry.version, self._version) % _NEWS
@@ -183,14 +185,15 @@ class TextNeighbours:
 
 def _entry(found: Neighbourhood | None, version: int, now: float) -> _Remembered:
     if found is None:
-        return _Remembered([], [], None, all=True, version=version, read_at=now)
+        return _Remembered([], array("d"), None, all=True, version=version, read_at=now)
     # A text that says nothing has no direction, and so no neighbours.
     near = [pair for pair in zip(found.ids, found.cosines, strict=True) if pair[1] == pair[1]]
     near.sort(key=lambda pair: (-pair[1], pair[0]))
     vector = _direction(found.vector)
     return _Remembered(
-        [id_ for id_, _ in near],
-        [cosine for _, cosine in near],
+        # The same neighbours come again and again.
+        [sys.intern(id_) for id_, _ in near],
+        array("d", (cosine for _, cosine in near)),
         vector if vector.any() else None,
         all=len(found.ids) < _DEPTH,
         version=version,

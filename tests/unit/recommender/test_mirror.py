@@ -211,6 +211,16 @@ async def test_what_has_its_time_later_is_heard_of_when_it_comes() -> None:
         await asyncio.wait({following})
 
 
+def test_a_free_place_has_no_time() -> None:
+    assortment = Assortment(9, 9)
+    assortment.put([row(id_, available_time=5.0) for id_ in "abc"])
+    assortment.drop("b")
+    assert assortment.begun(4.0, 6.0) == ["a", "c"]
+    assortment.put([row("d", available_time=5.0)])
+    assert assortment.begun(4.0, 6.0) == ["a", "d", "c"]
+    assert assortment.begun(5.0, 6.0) == []
+
+
 async def test_a_text_that_is_not_embedded_yet_keeps_its_product_unsettled() -> None:
     """Or searches that remember their answers would miss it after it was acknowledged."""
     catalogue = Catalogue()
