@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -150,8 +151,7 @@ class Assortment:
 
     def find(self, ids: Sequence[str]) -> Places:
         """The place of each id; -1 where it is not here."""
-        get = self.places.get
-        return np.fromiter((get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+        return np.fromiter(map(self.places.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
 
     def available(self, places: Places, now: float) -> Flags:
         """Which may be recommended at ``now``, as far as is known here; never those at -1."""

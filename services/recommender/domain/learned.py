@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +77,7 @@ class Learned:
 
     def find(self, ids: Sequence[str]) -> Places:
         """The place of each id; -1 where the version does not know it."""
-        places = self.places
-        return np.fromiter((places.get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+        return np.fromiter(map(self.places.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
 
 
 def sums(codes: npt.NDArray[np.integer], values: Floats, size: int) -> Floats:
