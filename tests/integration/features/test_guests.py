@@ -72,7 +72,7 @@ async def test_the_worker_keeps_visitors_fresh(server: FeatureServer, valkey: Va
 async def test_guests_of_an_older_log_are_visitors(
     postgres: PostgresServer, valkey: ValkeyServer, tmp_path: Path
 ) -> None:
-    dsn = await postgres.create_database("features")
+    dsn = await postgres.create_database()
     shutil.copy(MIGRATIONS / "0001.event-log.sql", tmp_path)
     await asyncio.to_thread(migrate, dsn, tmp_path)
     connection = await asyncpg.connect(dsn)
