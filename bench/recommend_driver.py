@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, process_time
 
 import msgspec
 import uvloop
@@ -174,12 +174,12 @@ async def measure(task: Task) -> Outcome:
     await driver.connect(task.connections)
     gc.collect()
     gc.freeze()  # the world is large, and a collection of it would count as latency
-    cpu = _cpu()
+    cpu = process_time()
     if task.rate is None:
         took = await driver.closed(traffic, task.connections, task.seconds)
     else:
         took = await driver.open(traffic, task.rate, task.seconds)
-    cpu = _cpu() - cpu
+    cpu = process_time() - cpu
     driver.close()
     return Outcome(
         requests=len(driver.latencies) + driver.errors.total(),
@@ -196,12 +196,6 @@ async def measure(task: Task) -> Outcome:
         errors=dict(driver.errors),
         driver_cpu_seconds=round(cpu, 3),
     )
-
-
-def _cpu() -> float:
-    import time  # noqa: PLC0415
-
-    return time.process_time()
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ class Completer:
         """
         records, unreachable, owed, degraded = missing
         now_ms = self._clock_ms()
-        plan = self._plan(list(records), records, features, now_ms, records if fresh else owed)
+        plan = self._plan(records, features, now_ms, records if fresh else owed)
         computed: dict[str, dict[int, Entry]] = {}
         if plan.compute or plan.unsure:
             try:
@@ -120,17 +120,11 @@ class Completer:
         }
 
     def _plan(
-        self,
-        ids: Sequence[str],
-        records: Mapping[str, Record],
-        features: Sequence[Feature],
-        now_ms: int,
-        dirty: Collection[str],
+        self, records: Mapping[str, Record], features: Sequence[Feature], now_ms: int, dirty: Collection[str]
     ) -> _Plan:
         compute: dict[str, list[str]] = {}
         unsure, aged = [], []
-        for entity_id in ids:
-            record = records[entity_id]
+        for entity_id, record in records.items():
             if KNOWN not in record.entries:
                 unsure.append(entity_id)
             late = False

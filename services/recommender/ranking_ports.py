@@ -216,16 +216,6 @@ class ModelContents:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Embeddings of one model: ids and a float32 matrix of the same length each."""
-
-    user_ids: Sequence[str]
-    users: npt.NDArray[np.float32]
-    product_ids: Sequence[str]
-    products: npt.NDArray[np.float32]
-
-
 class ModelStore(Protocol):
     """Model versions and their vectors."""
 

@@ -1,4 +1,4 @@
-"""Adds to the candidates what the scorer reads: facts of the store of record and features, in one call each."""
+"""Adds to the candidates what the scorer reads: facts, in memory where they are, and features where they weigh."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which products of the serving version are in stock, in memory: searches over all of them look past the others.
 
-It may lag behind the store for a moment; what is read for the scorer and the final check of a page never do.
+It may lag behind the store for a moment; the final check of a page never does.
 """
 
 from __future__ import annotations
