@@ -1,12 +1,11 @@
 """The load driver of `bench features`, a process of its own: takes a Task as JSON on its standard input, prints an
-Outcome as JSON. Closed and open as in bench.driver; the questions are made before the time begins.
+Outcome as JSON. Requests start as bench.loops says; the questions are made before the time begins.
 
 First each system is asked for a second by connections of bench.wire, and every answer is checked. Then the closed loop
 is wrk's, the same bytes again: a driver in Python costs more than an answer of ours, and it is the answers that are to
 be measured. Without wrk, and in the open loop, the driver is this process, and checks on.
 """
 
-import asyncio
 import gc
 import random
 import sys
@@ -22,8 +21,9 @@ import uvloop
 
 from bench import wrk
 from bench.beside import Question, draw
+from bench.loops import closed, paced
 from bench.results import percentile
-from bench.wire import Connection, WireError, open_connection
+from bench.wire import Pool, WireError
 
 CHECK_SECONDS = 1.0
 SCRIPT = Path(__file__).with_name("beside.lua")
@@ -70,7 +70,7 @@ class _Report:
 
 
 class Driver:
-    """Asks over a fixed number of connections and keeps what came of it."""
+    """Asks and keeps what came of it."""
 
     def __init__(self, port: int, questions: list[Question]) -> None:
         self._port = port
@@ -79,17 +79,15 @@ class Driver:
         self.latencies: list[float] = []
         self.errors: Counter[str] = Counter()
 
-    async def ask(self, connection: Connection, start: float) -> Connection:
-        """One question; its latency counts from `start`. The connection to go on with."""
+    async def ask(self, pool: Pool, start: float) -> None:
+        """One question; its latency counts from `start`."""
         question = self._questions[self._next % len(self._questions)]
         self._next += 1
         try:
-            async with asyncio.timeout(10):
-                status, body = await connection.ask(question.raw)
-        except (WireError, TimeoutError) as error:
-            self.errors[str(error) or "timeout"] += 1
-            connection.close()
-            return await open_connection(self._port)
+            status, body = await pool.ask(question.raw)
+        except WireError as error:
+            self.errors[str(error)] += 1
+            return
         elapsed = perf_counter() - start
         if status != 200:
             problem = f"status {status}"
@@ -102,41 +100,13 @@ class Driver:
             self.errors[problem] += 1
         else:
             self.latencies.append(elapsed * 1000)
-        return connection
 
-    async def closed(self, connections: int, seconds: float) -> float:
-        """Returns the seconds it took."""
-        pool = [await open_connection(self._port) for _ in range(connections)]
-        begin = perf_counter()
-
-        async def one(connection: Connection) -> None:
-            while (now := perf_counter()) < begin + seconds:
-                connection = await self.ask(connection, now)
-            connection.close()
-
-        await asyncio.gather(*map(one, pool))
-        return perf_counter() - begin
-
-    async def open(self, connections: int, rate: float, seconds: float) -> float:
-        """Returns the seconds it took. A request waits for a free connection, and its latency counts that."""
-        free: asyncio.Queue[Connection] = asyncio.Queue()
-        for _ in range(connections):
-            free.put_nowait(await open_connection(self._port))
-        begin = perf_counter()
-
-        async def one(appointed: float) -> None:
-            connection = await free.get()
-            free.put_nowait(await self.ask(connection, appointed))
-
-        async with asyncio.TaskGroup() as group:
-            for number in range(int(rate * seconds)):
-                appointed = begin + number / rate
-                await asyncio.sleep(max(0.0, appointed - perf_counter()))
-                group.create_task(one(appointed))
-        took = perf_counter() - begin
-        while not free.empty():
-            free.get_nowait().close()
-        return took
+    async def run(self, connections: int, seconds: float, rate: float | None = None) -> float:
+        """Closed, or with a rate open. Returns the seconds it took."""
+        async with Pool.opened(self._port, connections) as pool:
+            if rate is None:
+                return await closed(connections, seconds, lambda start: self.ask(pool, start))
+            return await paced(rate, int(rate * seconds), lambda _, start: self.ask(pool, start))
 
 
 async def measure(task: Task) -> Outcome:
@@ -151,7 +121,7 @@ async def measure(task: Task) -> Outcome:
         for phase in ("check", "measurement")
     }
     checker = Driver(task.port, questions["check"])
-    await checker.closed(task.connections, CHECK_SECONDS)
+    await checker.run(task.connections, CHECK_SECONDS)
     gc.freeze()  # the questions are many objects, and a collection of them would count as latency
     if task.rate is None and wrk.installed():
         outcome = await _by_wrk(task, questions["measurement"])
@@ -167,10 +137,7 @@ async def measure(task: Task) -> Outcome:
 
 async def _by_ourselves(task: Task, questions: list[Question]) -> Outcome:
     driver = Driver(task.port, questions)
-    if task.rate is None:
-        took = await driver.closed(task.connections, task.seconds)
-    else:
-        took = await driver.open(task.connections, task.rate, task.seconds)
+    took = await driver.run(task.connections, task.seconds, task.rate)
     return Outcome(
         requests=len(driver.latencies) + driver.errors.total(),
         per_second=round(len(driver.latencies) / took, 1),

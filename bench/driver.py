@@ -1,9 +1,8 @@
 """The load driver, a process of its own: `python -m bench.driver` takes a Job as JSON on its standard input and
 prints a Report as JSON.
 
-Closed: each connection sends its next request when it has its answer; gives the most that N connections get.
-Open: requests start at their appointed times, whether earlier ones are answered or not, and latency counts
-from the appointed time: a stall is seen by every request that it delays.
+Requests start as bench.loops says; any HTTP server can be asked, so this is aiohttp's client, which costs more than
+bench.wire.
 """
 
 import asyncio
@@ -19,6 +18,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from bench.loops import closed, paced
 from bench.scenarios import Call, Population, Scenario, scenarios
 
 SEED = 11
@@ -87,29 +87,6 @@ class Driver:
             self.latencies.append(elapsed)
             self.degraded += bool(body.get("degraded"))
 
-    async def closed(self, connections: int, seconds: float) -> float:
-        """Returns the seconds it took."""
-        begin = perf_counter()
-
-        async def connection() -> None:
-            while (now := perf_counter()) < begin + seconds:
-                await self.send(now)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(connections):
-                group.create_task(connection())
-        return perf_counter() - begin
-
-    async def open(self, rate: float, seconds: float) -> float:
-        """Returns the seconds it took, the last answer included."""
-        begin = perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for number in range(int(rate * seconds)):
-                appointed = begin + number / rate
-                await asyncio.sleep(max(0.0, appointed - perf_counter()))
-                group.create_task(self.send(appointed))
-        return perf_counter() - begin
-
 
 def _calls(scenario: Scenario, job: Job, phase: str) -> Iterator[Call]:
     """The same at each run, and others for each measurement and its warm-up: none is of what was just asked."""
@@ -127,12 +104,13 @@ async def measure(job: Job) -> Report:
         timeout=aiohttp.ClientTimeout(total=10), connector=aiohttp.TCPConnector(limit=0)
     ) as session:
         # opens the connections and fills what is lazy on the other side
-        await Driver(session, job.url, _calls(scenario, job, "warm-up")).closed(job.connections, WARM_UP_SECONDS)
+        warm_up = Driver(session, job.url, _calls(scenario, job, "warm-up"))
+        await closed(job.connections, WARM_UP_SECONDS, warm_up.send)
         driver = Driver(session, job.url, _calls(scenario, job, "measurement"))
         if job.rate is None:
-            took = await driver.closed(job.connections, job.seconds)
+            took = await closed(job.connections, job.seconds, driver.send)
         else:
-            took = await driver.open(job.rate, job.seconds)
+            took = await paced(job.rate, int(job.rate * job.seconds), lambda _, start: driver.send(start))
     return _report(driver, took)
 
 

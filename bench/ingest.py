@@ -17,6 +17,7 @@ from windowshop.features.v1.features_pb2_grpc import FeatureServiceStub
 from windowshop_client.client import connect
 
 from bench import shopping
+from bench.loops import paced
 from bench.results import FOLDER, circumstances, percentile, publish
 from services.runtime.client import channel
 from tests.support.shop import Shop, running_shop
@@ -180,14 +181,10 @@ async def _settled_memory(redis: Redis) -> float:
 
 
 async def _visibility(stub: "FeatureServiceAsyncStub", plan: Plan) -> Visibility:
-    """Requests start at their appointed times, whether earlier ones are answered or not."""
+    """An open loop."""
     seen = Visibility()
-    begin = perf_counter() + 0.1
-    async with asyncio.TaskGroup() as group:
-        for number, (request, sample) in enumerate(open_requests(plan)):
-            appointed = begin + number * OPEN_BATCH / RATE
-            await asyncio.sleep(max(0.0, appointed - perf_counter()))
-            group.create_task(_write_and_look(stub, request, sample, appointed, seen))
+    requests = list(open_requests(plan))
+    await paced(RATE / OPEN_BATCH, len(requests), lambda n, start: _write_and_look(stub, *requests[n], start, seen))
     return seen
 
 

@@ -1,29 +1,25 @@
 """The load driver of `bench recommend`, a process of its own: takes a Task as JSON on its standard input, prints an
 Outcome as JSON. The traffic is that of `bench.shopping_day`, over the cheap connections of `bench.wire`.
 
-Open: requests start at their appointed times, whether earlier ones are answered or not, and latency counts from these:
-a stall is seen by every request that it delays. Closed: each connection asks again when it has its answer.
+Requests start as bench.loops says.
 """
 
 import asyncio
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter, process_time
 
 import msgspec
 import uvloop
 
+from bench.loops import closed, paced
 from bench.results import percentile
 from bench.shopping_day import BLOCK, EXPLAINED, WRITE, Block, Judge, blocks, body, path
 from bench.synthetic import World
-from bench.wire import Connection, WireError, open_connection, request
-
-_PATIENCE = 10.0
-_STEP = 0.001
-"""Seconds; timers are no finer, so requests that are appointed within it start at once."""
+from bench.wire import Pool, WireError, request
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +59,10 @@ class Outcome:
 class Driver:
     """Asks over a pool of connections and keeps what came of it."""
 
-    def __init__(self, port: int, judge: Judge, name: str) -> None:
-        self._port = port
+    def __init__(self, pool: Pool, judge: Judge, name: str) -> None:
+        self._pool = pool
         self._judge = judge
         self._name = name
-        self._free: list[Connection] = []
         self._asked = 0
         self._written = 0
         self.latencies: list[float] = []
@@ -75,13 +70,6 @@ class Driver:
         self.writes: list[float] = []
         self.degraded = 0
         self.errors: Counter[str] = Counter()
-
-    async def connect(self, count: int) -> None:
-        self._free = [await open_connection(self._port) for _ in range(count)]
-
-    def close(self) -> None:
-        for connection in self._free:
-            connection.close()
 
     async def recommend(self, user: int, viewed: bool, start: float) -> None:
         """One page; its latency counts from `start`."""
@@ -111,52 +99,43 @@ class Driver:
             return
         self.writes.append((perf_counter() - start) * 1_000)
 
+    async def _begin(self, block: Block, start: float) -> None:
+        """The views of a block, and the first who asks."""
+        await asyncio.gather(self.write(block, start), self.recommend(block.users[0], block.viewed[0], start))
+
     async def _ask(self, raw: bytes) -> tuple[int, bytes] | None:
-        # Beyond the pool new ones are opened: an open loop does not wait for the answers of others.
-        connection = self._free.pop() if self._free else await open_connection(self._port)
         try:
-            async with asyncio.timeout(_PATIENCE):
-                answer = await connection.ask(raw)
-        except (WireError, TimeoutError) as error:
-            self.errors[str(error) or "timeout"] += 1
-            connection.close()
+            return await self._pool.ask(raw)
+        except WireError as error:
+            self.errors[str(error)] += 1
             return None
-        self._free.append(connection)
-        return answer
 
     async def open(self, traffic: Iterator[Block], rate: float, seconds: float) -> float:
-        """Returns the seconds it took, the last answer included."""
-        begin = perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for place in range(int(rate * seconds)):
-                appointed = begin + place / rate
-                wait = appointed - perf_counter()
-                if wait > _STEP:
-                    await asyncio.sleep(wait)
-                # What starts a little early counts from there: nothing looks faster than it was.
-                appointed = min(appointed, perf_counter())
-                if place % BLOCK == 0:
-                    block = next(traffic)
-                    group.create_task(self.write(block, appointed))
-                number = place % BLOCK
-                group.create_task(self.recommend(block.users[number], block.viewed[number], appointed))
-        return perf_counter() - begin
+        """`rate` counts recommendations alone. Returns the seconds it took, the last answer included."""
+        block: Block
+
+        def ask(number: int, start: float) -> Coroutine[None, None, object]:
+            nonlocal block
+            place = number % BLOCK
+            if place:
+                return self.recommend(block.users[place], block.viewed[place], start)
+            block = next(traffic)
+            return self._begin(block, start)
+
+        return await paced(rate, int(rate * seconds), ask)
 
     async def closed(self, traffic: Iterator[Block], connections: int, seconds: float) -> float:
         """Returns the seconds it took."""
         calls = _calls(traffic)
-        begin = perf_counter()
 
-        async def one() -> None:
-            while (now := perf_counter()) < begin + seconds:
-                call = next(calls)
-                if isinstance(call, Block):
-                    await self.write(call, now)
-                else:
-                    await self.recommend(*call, now)
+        async def ask(start: float) -> None:
+            call = next(calls)
+            if isinstance(call, Block):
+                await self.write(call, start)
+            else:
+                await self.recommend(*call, start)
 
-        await asyncio.gather(*(one() for _ in range(connections)))
-        return perf_counter() - begin
+        return await closed(connections, seconds, ask)
 
 
 def _calls(traffic: Iterator[Block]) -> Iterator[Block | tuple[int, bool]]:
@@ -168,19 +147,18 @@ def _calls(traffic: Iterator[Block]) -> Iterator[Block | tuple[int, bool]]:
 async def measure(task: Task) -> Outcome:
     """Opens the connections before the time begins."""
     world = World(task.products, task.users)
-    driver = Driver(task.port, Judge(world), task.name)
     traffic = blocks(world, task.name)
     next(traffic)  # the draw of tastes takes a moment
-    await driver.connect(task.connections)
-    gc.collect()
-    gc.freeze()  # the world is large, and a collection of it would count as latency
-    cpu = process_time()
-    if task.rate is None:
-        took = await driver.closed(traffic, task.connections, task.seconds)
-    else:
-        took = await driver.open(traffic, task.rate, task.seconds)
-    cpu = process_time() - cpu
-    driver.close()
+    async with Pool.opened(task.port, task.connections) as pool:
+        driver = Driver(pool, Judge(world), task.name)
+        gc.collect()
+        gc.freeze()  # the world is large, and a collection of it would count as latency
+        cpu = process_time()
+        if task.rate is None:
+            took = await driver.closed(traffic, task.connections, task.seconds)
+        else:
+            took = await driver.open(traffic, task.rate, task.seconds)
+        cpu = process_time() - cpu
     return Outcome(
         requests=len(driver.latencies) + driver.errors.total(),
         per_second=round(len(driver.latencies) / took, 1),

@@ -5,7 +5,12 @@ One request at a time on a connection; answers must have a Content-Length.
 
 import asyncio
 import re
-from typing import cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self, cast
+
+PATIENCE = 10.0
+"""Seconds that an answer may take."""
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -74,3 +79,41 @@ class Connection(asyncio.Protocol):
 async def open_connection(port: int) -> Connection:
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     return connection
+
+
+class Pool:
+    """Connections to one port. Beyond those that are free new ones are opened, and kept: nobody waits for the answers
+    of others.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._free: list[Connection] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, port: int, count: int) -> AsyncIterator[Self]:
+        """With `count` connections that are open already; none is left at the end."""
+        pool = cls(port)
+        try:
+            for _ in range(count):
+                pool._free.append(await open_connection(port))
+            yield pool
+        finally:
+            for connection in pool._free:
+                connection.close()
+
+    async def ask(self, raw: bytes) -> tuple[int, bytes]:
+        """Status and body. Raises WireError, also when no answer comes."""
+        try:
+            connection = self._free.pop() if self._free else await open_connection(self._port)
+        except OSError as error:
+            raise WireError(f"no connection: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answer = await connection.ask(raw)
+        except (WireError, TimeoutError) as error:
+            connection.close()
+            raise WireError(str(error) or "timeout") from error
+        self._free.append(connection)
+        return answer

@@ -169,31 +169,6 @@ async def test_wrk_sends_what_was_checked(monkeypatch: pytest.MonkeyPatch, serve
     assert (len(outcome.errors) == 2) is right_answers
 
 
-async def test_the_open_loop_counts_a_stall_for_every_request_that_it_delays() -> None:
-    stalled = False
-
-    async def stall_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal stalled
-        try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                if not stalled:
-                    stalled = True
-                    await asyncio.sleep(0.3)  # the stall that is to be seen
-                text = json.dumps(right(head.split()[1].decode())).encode()
-                writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    questions = [beside.windowshop_one("u1", USERS)]
-    async with server(stall_once) as port:
-        driver = beside_driver.Driver(port, questions)
-        await driver.open(connections=1, rate=100.0, seconds=0.2)
-    assert len(driver.latencies) == 20
-    assert min(driver.latencies) > 50  # the last one was due 190 ms after the first and waited for its answer
-
-
 def figures(**per_second: float) -> features.Figures:
     return {
         trial.name: {
