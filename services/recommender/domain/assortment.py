@@ -34,6 +34,8 @@ class ProductRow(NamedTuple):
     available_time: float | None
     expire_time: float | None
     popularity: float | None
+    # None as well where the copy is not what would be written: of another category than the product's.
+    trend: float | None
     rating: float | None
     # Changes when, and only when, the text's embedding does.
     text_digest: bytes
@@ -65,6 +67,11 @@ class Assortment:
     """
 
     def __init__(self, capacity: int, texts: int) -> None:
+        # Of what is here: another number means that a row came, changed or left, or that a product came into stock or
+        # was sold out. Copied scores have a number of their own, and so have prices with their categories.
+        self.generation = 0
+        self.scored = 0
+        self.priced = 0
         self.places: dict[str, int] = {}
         self.categories = Names()
         self.brands = Names()
@@ -72,6 +79,7 @@ class Assortment:
         self.brand = np.zeros(capacity, dtype=np.int32)
         self.price = np.zeros(capacity)
         self.popularity = np.zeros(capacity)
+        self.trend = np.zeros(capacity)
         self.rating = np.zeros(capacity)
         self.vectors = np.zeros((texts, DIMENSIONS), dtype=np.float16)
         # Of the embeddings in ``vectors``: 0 where there is none, or one of no direction.
@@ -85,6 +93,9 @@ class Assortment:
         self._threshold = np.zeros(capacity, dtype=np.int64)
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
+        # Digests of what a row said of a product, and of its price and category alone.
+        self._told = np.zeros(capacity, dtype=np.int64)
+        self._priced = np.zeros(capacity, dtype=np.int64)
         # By place; a free one has none.
         self._ids: list[str] = []
         self._titles: list[str] = []
@@ -119,6 +130,7 @@ class Assortment:
                 continue
             self._write(place, row)
             self._write_text(place, row)
+            self.generation += 1
             if row.vector is not None:
                 new_texts.append(row)
         return new_texts
@@ -127,9 +139,12 @@ class Assortment:
         """Forgets a product; its place is free."""
         place = self.places.pop(product_id, None)
         if place is not None:
+            self.generation += 1
+            self.priced += 1
             self._free.append(place)
             self._ids[place] = self._titles[place] = ""
             self._cards[place], self._digests[place] = None, b""
+            self._told[place] = self._priced[place] = 0
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
 
@@ -140,12 +155,23 @@ class Assortment:
             return False
         before = self._quantity[place]
         self._quantity[place] = quantity
+        if (before == 0) != (quantity == 0):
+            self.generation += 1
         return bool(before == 0 and quantity > 0)
 
-    def score(self, ids: Sequence[str], popularity: Floats, rating: Floats) -> None:
+    def unlike(self, ids: Sequence[str], popularity: Floats, trend: Floats, rating: Floats) -> Flags:
+        """Which copied scores differ from those that are here; a NaN does not, and what is not here does."""
+        places = self.find(ids)
+        differs = places < 0
+        for column, values in ((self.popularity, popularity), (self.trend, trend), (self.rating, rating)):
+            differs |= ~np.isnan(values) & (column[places] != values)
+        return differs
+
+    def score(self, ids: Sequence[str], popularity: Floats, trend: Floats, rating: Floats) -> None:
         """Sets copied scores; a NaN leaves what is there."""
         places = self.find(ids)
-        for column, values in ((self.popularity, popularity), (self.rating, rating)):
+        self.scored += 1
+        for column, values in ((self.popularity, popularity), (self.trend, trend), (self.rating, rating)):
             known = (places >= 0) & ~np.isnan(values)
             column[places[known]] = values[known]
 
@@ -206,17 +232,29 @@ class Assortment:
         return place
 
     def _write(self, place: int, row: ProductRow) -> None:
+        self._notice(place, row)
         self._titles[place] = row.title
         self._cards[place] = None
         self.category[place] = self.categories.code(row.top_category)
         self.brand[place] = self.brands.code(row.brand)
         self.price[place] = math.nan if row.price is None else row.price
         self.popularity[place] = math.nan if row.popularity is None else row.popularity
+        self.trend[place] = math.nan if row.trend is None else row.trend
         self.rating[place] = math.nan if row.rating is None else row.rating
         self._quantity[place] = row.available_quantity
         self._threshold[place] = row.low_stock_threshold
         self._begins[place] = -math.inf if row.available_time is None else row.available_time
         self._ends[place] = math.inf if row.expire_time is None else row.expire_time
+
+    def _notice(self, place: int, row: ProductRow) -> None:
+        """Counts what a row changes: the same one, read again, changes nothing."""
+        priced = hash((row.top_category, row.price))
+        told = hash((priced, row.title, row.brand, row.low_stock_threshold, row.available_time, row.expire_time))
+        if told != self._told[place] or (self._quantity[place] == 0) != (row.available_quantity == 0):
+            self.generation += 1
+        if priced != self._priced[place]:
+            self.priced += 1
+        self._told[place], self._priced[place] = told, priced
 
     def _write_text(self, place: int, row: ProductRow) -> None:
         self._digests[place] = row.text_digest

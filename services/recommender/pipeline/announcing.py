@@ -79,7 +79,7 @@ class AnnouncingCatalog:
 
 class AnnouncingScores:
     """A :class:`~services.recommender.ranking_ports.ScoreStore` around another one. Each process copies the scores, so
-    each of them has them in memory."""
+    each of them has them in memory, and the store is told only what differs from that."""
 
     def __init__(self, store: ScoreStore, mirror: Mirror) -> None:
         self._store = store
@@ -89,8 +89,11 @@ class AnnouncingScores:
         return await self._store.product_ids(after, limit)
 
     async def write(self, scores: ProductScores) -> int:
-        changed = await self._store.write(scores)
-        self._mirror.scored(scores.ids, scores.popularity, scores.rating)
+        news = self._mirror.unlike(scores)
+        if not news.ids:
+            return 0
+        changed = await self._store.write(news)
+        self._mirror.scored(news)
         return changed
 
     async def forget_deleted(self) -> None:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.assortment import Assortment, Floats, ProductRow
+from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
 from services.recommender.domain.signals import Card
-from services.recommender.ranking_ports import AssortmentStore
+from services.recommender.ranking_ports import AssortmentStore, ProductScores
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
@@ -127,9 +127,15 @@ class Mirror:
             self.counted(change.product_id, change.available_quantity)
             self._announce(change.product_id)
 
-    def scored(self, ids: Sequence[str], popularity: Floats, rating: Floats) -> None:
+    def unlike(self, scores: ProductScores) -> ProductScores:
+        """Those that differ from what is known here to be stored, or of which nothing is."""
+        differs = self.assortment.unlike(scores.ids, scores.popularity, scores.trend, scores.rating)
+        ids = [scores.ids[number] for number in np.flatnonzero(differs).tolist()]
+        return ProductScores(ids, scores.popularity[differs], scores.trend[differs], scores.rating[differs])
+
+    def scored(self, scores: ProductScores) -> None:
         """Copied scores, just stored; a NaN leaves what is there."""
-        self.assortment.score(ids, popularity, rating)
+        self.assortment.score(scores.ids, scores.popularity, scores.trend, scores.rating)
 
     def begin(self) -> None:
         """From now on every change is told: what is read from here on stays true. Called again, nothing of what was

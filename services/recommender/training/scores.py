@@ -16,6 +16,8 @@ log = get_logger(__name__)
 _PAGE = 1_000
 # A refresh may keep both services busy for a tenth of the time at most.
 _SHARE = 0.1
+# Scores of products that are gone are in nobody's way.
+_FORGET_SECONDS = 600.0
 
 
 class ScoreRefresher:
@@ -26,6 +28,7 @@ class ScoreRefresher:
         self._store = store
         self._every = every
         self._asked = asyncio.Event()
+        self._forget_at = 0.0
 
     def ask(self) -> None:
         """Starts the next refresh now, or right after the one under way."""
@@ -37,7 +40,9 @@ class ScoreRefresher:
         while ids := await self._store.product_ids(after, _PAGE):
             changed += await self._store.write(await self._features.scores(ids))
             after = ids[-1]
-        await self._store.forget_deleted()
+        if time.monotonic() >= self._forget_at:
+            await self._store.forget_deleted()
+            self._forget_at = time.monotonic() + _FORGET_SECONDS
         SCORES_CHANGED.inc(changed)
         return changed
 

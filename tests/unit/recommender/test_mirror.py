@@ -14,14 +14,19 @@ import pytest
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
 from services.recommender.pipeline.mirror import Mirror
+from services.recommender.ranking_ports import ProductScores
 from services.runtime.errors import unavailable
 from tests.support.waiting import eventually
 
 
 def row(id_: str, text: bytes = b"text", embedded: bool = True, **other: object) -> ProductRow:
     vector = np.full(256, 1 / 16, dtype=np.float16) if embedded else None
-    made = ProductRow(id_, f"Title {id_}", "Audio", "Ada", 9.5, 7, 5, None, None, 50.0, None, text, vector)
+    made = ProductRow(id_, f"Title {id_}", "Audio", "Ada", 9.5, 7, 5, None, None, 50.0, 2.0, None, text, vector)
     return made._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
+
+
+def scores(ids: list[str], popularity: list[float], trend: list[float], rating: list[float]) -> ProductScores:
+    return ProductScores(ids, np.array(popularity), np.array(trend), np.array(rating))
 
 
 class Catalogue:
@@ -305,7 +310,52 @@ async def test_of_another_catalogue_everything_is_read_anew() -> None:
 async def test_copied_scores_are_taken_where_there_are_any(missing: float) -> None:
     async with mirrored(Catalogue(row("a"), row("b"))) as mirror:
         await eventually(lambda: mirror.complete)
-        mirror.scored(["a", "unknown"], np.array([missing, 1.0]), np.array([4.5, 1.0]))
+        mirror.scored(scores(["a", "unknown"], [missing, 1.0], [math.nan, 1.0], [4.5, 1.0]))
         places = mirror.assortment.find(["a", "b"])
         assert mirror.assortment.popularity[places].tolist() == [50.0 if math.isnan(missing) else missing, 50.0]
         assert mirror.assortment.rating[places][0] == 4.5
+
+
+async def test_only_scores_that_are_not_known_to_be_stored_are_worth_storing() -> None:
+    catalogue = Catalogue(row("a"), row("b"), row("another category's", trend=None), row("never", popularity=None))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        ids = ["a", "another category's", "b", "never", "unknown"]
+        same = scores(ids, [50.0] * 5, [2.0] * 5, [math.nan] * 5)
+        assert mirror.unlike(same).ids == ["another category's", "never", "unknown"]
+        mirror.scored(mirror.unlike(same))
+        assert mirror.unlike(same).ids == ["unknown"]
+        moved = scores(["a", "b"], [50.0, 50.5], [2.0, 2.0], [4.0, math.nan])
+        assert mirror.unlike(moved).ids == ["a", "b"]
+        assert mirror.unlike(scores(["a"], [50.0], [3.0], [math.nan])).ids == ["a"]
+
+
+async def test_a_number_tells_whether_anything_changed() -> None:
+    catalogue = Catalogue(row("a"), row("b"))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+
+        async def told(change: Callable[[], None]) -> tuple[bool, bool]:
+            here = mirror.assortment
+            before = here.generation, here.priced
+            change()
+            await eventually(lambda: mirror.settled and not mirror.unsure(["a", "b", "c"]))
+            return here.generation != before[0], here.priced != before[1]
+
+        def becomes(**other: object) -> Callable[[], None]:
+            def change() -> None:
+                catalogue.rows_by_id["a"] = catalogue.rows_by_id["a"]._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
+                mirror.changed("a")
+
+            return change
+
+        assert await told(becomes()) == (False, False)
+        assert await told(becomes(available_quantity=6, popularity=3.0)) == (False, False)
+        assert await told(becomes(available_quantity=0)) == (True, False)
+        assert await told(lambda: mirror.counted("a", 3)) == (True, False)
+        assert await told(becomes(available_quantity=3, title="Another")) == (True, False)
+        assert await told(becomes(text_digest=b"another")) == (True, False)
+        assert await told(becomes(price=None)) == (True, True)
+        assert await told(becomes(expire_time=1e12)) == (True, False)
+        del catalogue.rows_by_id["b"]
+        assert await told(lambda: mirror.deleted("b")) == (True, True)

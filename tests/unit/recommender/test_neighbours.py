@@ -41,7 +41,7 @@ class Shop:
             made = 4 * self._direction(like).astype(np.float64) + made / np.linalg.norm(made)
         vector = (made / np.linalg.norm(made)).astype(np.float16)
         digest = self.dice.bytes(16)
-        row = ProductRow(id_, id_, "", "", None, quantity, 0, None, None, None, None, digest, vector)
+        row = ProductRow(id_, id_, "", "", None, quantity, 0, None, None, None, None, None, digest, vector)
         self.products[id_] = row
         self.assortment.put([row])
         self.news(id_, vector)
