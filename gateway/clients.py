@@ -19,7 +19,11 @@ from services.runtime.client import channel
 from services.runtime.streams import StreamedCalls
 
 FEATURES, RECOMMENDER = "features", "recommender"
-_BATCH, _STREAM = "FeatureService.BatchGetFeatures", "FeatureService.ReadFeatures"
+_BATCH, _BATCHES = "FeatureService.BatchGetFeatures", "FeatureService.ReadFeatures"
+_PAGE, _PAGES = "RecommendationService.Recommend", "RecommendationService.StreamRecommend"
+
+# Methods that are not called for a route: other ways to ask.
+STREAMS = (_BATCHES, _PAGES)
 
 UnaryCall = Callable[..., Awaitable[Any]]
 StreamCall = Callable[..., "grpc.aio.StreamUnaryCall[Any, Any]"]
@@ -89,12 +93,18 @@ class Clients:
             RECOMMENDER: channel(settings.recommender_address, once=[RPCS[name].path for name in ONCE]),
         }
         self._reached: set[str] = set()
-        stream = RPCS[_STREAM]
         self._batches: StreamedCalls[Any, Any] = StreamedCalls(
-            self._channels[stream.service].stream_stream(stream.path, **_serializers(stream)),
+            self._both_ways(RPCS[_BATCHES]),
             self._unary(RPCS[_BATCH]),
             lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
             lambda response: response.answer,
+        )
+        self._pages: StreamedCalls[Any, Any] = StreamedCalls(
+            self._both_ways(RPCS[_PAGES]),
+            self._unary(RPCS[_PAGE]),
+            lambda request, **fields: recommendation_pb2.StreamRecommendRequest(ask=request, **fields),
+            lambda response: response.answer,
+            leave=lambda number: recommendation_pb2.StreamRecommendRequest(number=number),
         )
         # Reads of single entities, together.
         self.reads = CoalescedReads(
@@ -103,10 +113,15 @@ class Clients:
 
     def unary(self, rpc: Rpc) -> UnaryCall:
         """The callable of a unary RPC; made once per route, not per request."""
-        return self._batches if rpc.name == _BATCH else self._unary(rpc)
+        streamed = {_BATCH: self._batches, _PAGE: self._pages}
+        return streamed.get(rpc.name) or self._unary(rpc)
 
     def _unary(self, rpc: Rpc) -> UnaryCall:
         call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))
+        return call
+
+    def _both_ways(self, rpc: Rpc) -> Callable[..., Any]:
+        call: Callable[..., Any] = self._channels[rpc.service].stream_stream(rpc.path, **_serializers(rpc))
         return call
 
     def streaming(self, rpc: Rpc) -> StreamCall:
@@ -131,5 +146,6 @@ class Clients:
     async def close(self) -> None:
         """Ends the channels; calls still under way are cancelled."""
         await self._batches.close()
+        await self._pages.close()
         for opened in self._channels.values():
             await opened.close()

@@ -25,6 +25,10 @@ class Request(Protocol):
     """What a message says of itself."""
 
     @property
+    def number(self) -> int:
+        """Of its sender's choice: no other request under way on the stream has it."""
+
+    @property
     def timeout_ms(self) -> int:
         """Milliseconds that its sender waits; 0: not said."""
 
@@ -64,14 +68,18 @@ A = TypeVar("A")
 
 
 async def answers(
-    requests: AsyncIterator[Q], answer: Callable[[Q, float], Awaitable[A]], refuse: Callable[[Q, bytes], A]
+    requests: AsyncIterator[Q],
+    answer: Callable[[Q, float], Awaitable[A]],
+    refuse: Callable[[Q, bytes], A],
+    left: Callable[[Q], bool] | None = None,
 ) -> AsyncIterator[A]:
     """What a method with streams both ways gives back: ``answer(request, seconds)`` of each request, as they are done.
 
-    ``refuse(request, status)`` is the answer to one that failed, with a serialized google.rpc.Status. Ends when the
+    ``refuse(request, status)`` is the answer to one that failed, with a serialized google.rpc.Status. Of a message that
+    has ``left`` only the number counts: the request of that number is cancelled, and not answered. Ends when the
     client sends no more or the server leaves, and all that was taken is answered.
     """
-    exchange = _Exchange(_CONNECTION.get(), answer, refuse)
+    exchange = _Exchange(_CONNECTION.get(), answer, refuse, left)
     reading = asyncio.create_task(exchange.read(requests))
     try:
         async for response in exchange.responses():
@@ -83,12 +91,19 @@ async def answers(
 
 class _Exchange(Generic[Q, A]):
     def __init__(
-        self, connection: Connection, answer: Callable[[Q, float], Awaitable[A]], refuse: Callable[[Q, bytes], A]
+        self,
+        connection: Connection,
+        answer: Callable[[Q, float], Awaitable[A]],
+        refuse: Callable[[Q, bytes], A],
+        left: Callable[[Q], bool] | None,
     ) -> None:
         self._connection = connection
         self._answer = answer
         self._refuse = refuse
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._left = left
+        # And the number of each; one who gives two the same can call back only the second.
+        self._under_way: dict[asyncio.Task[None], int] = {}
+        self._by_number: dict[int, asyncio.Task[None]] = {}
         self._done: deque[A] = deque()
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
@@ -108,15 +123,26 @@ class _Exchange(Generic[Q, A]):
 
     async def _take(self, requests: AsyncIterator[Q]) -> None:
         async for request in requests:
+            if self._left is not None and self._left(request):
+                self._call_back(request.number)
+                continue
             task = asyncio.create_task(self._handle(request))
-            self._under_way.add(task)
+            self._under_way[task] = request.number
+            self._by_number[request.number] = task
             task.add_done_callback(self._leave)
             while len(self._under_way) + len(self._done) >= MOST:
                 self._room.clear()
                 await self._room.wait()
 
+    def _call_back(self, number: int) -> None:
+        task = self._by_number.get(number)
+        if task is not None:
+            task.cancel()
+
     def _leave(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        number = self._under_way.pop(task)
+        if self._by_number.get(number) is task:
+            del self._by_number[number]
         self._changed.set()
         self._room.set()  # if it ended without an answer, none makes room
 

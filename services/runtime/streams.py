@@ -49,6 +49,8 @@ A = TypeVar("A")
 
 # A request and its number=, timeout_ms= and request_id= to the message that the stream takes.
 Wrap = Callable[..., Any]
+# A number to the message that says that nobody waits for its answer any more.
+Leave = Callable[[int], Any]
 
 
 class StreamedCalls(Generic[Q, A]):
@@ -61,12 +63,14 @@ class StreamedCalls(Generic[Q, A]):
         wrap: Wrap,
         unwrap: Callable[[Any], A],
         streams: int = STREAMS,
+        leave: Leave | None = None,
     ) -> None:
-        """``stream`` and ``unary``: the callables of the two methods. Nothing is opened before the first call."""
+        """``stream`` and ``unary``: the callables of the two methods. Nothing is opened before the first call. With
+        ``leave`` the server learns of callers that give up: for answers that cost it much."""
         self._unary = unary
         self._wrap = wrap
         self._unwrap = unwrap
-        self._lanes = [_Lane(stream) for _ in range(streams)]
+        self._lanes = [_Lane(stream, leave) for _ in range(streams)]
         self._running: list[asyncio.Task[None]] = []
         self._turn = 0
         self._closed = False
@@ -123,13 +127,16 @@ class StreamedCalls(Generic[Q, A]):
 class _Lane:
     """One stream at a time, made anew for ever."""
 
-    def __init__(self, stream: Callable[..., Any]) -> None:
+    def __init__(self, stream: Callable[..., Any], leave: Leave | None) -> None:
         self._stream = stream
+        self._leave = leave
         self._call: Any = None
         self._number = 0
         # Since when, in the loop's time, something that was asked has been followed by no word.
         self._silent_since: float | None = None
         self._queue: deque[Any] = deque()
+        # Messages that say that somebody left.
+        self._left: deque[Any] = deque()
         self._wake = asyncio.Event()
         # Whether it takes requests.
         self.open = False
@@ -152,6 +159,11 @@ class _Lane:
             if since is not None and loop.time() - since >= _SILENCE and self._call is not None:
                 self._call.cancel()  # the next one's server may be another
             raise _late() from None
+        except asyncio.CancelledError:
+            if self._leave is not None and self.open:
+                self._left.append(self._leave(number))
+                self._wake.set()
+            raise
         finally:
             self.waiting.pop(number, None)
 
@@ -199,6 +211,7 @@ class _Lane:
                 writing.cancel()
             call.cancel()
             self._queue.clear()
+            self._left.clear()
             for future in self.waiting.values():
                 if not future.done():
                     future.set_result(None)
@@ -213,8 +226,10 @@ class _Lane:
                         if self._silent_since is None:
                             self._silent_since = asyncio.get_running_loop().time()
                         await call.write(message)
+                while self._left:
+                    await call.write(self._left.popleft())
                 self._wake.clear()
-                if self.open and not self._queue:
+                if self.open and not (self._queue or self._left):
                     await self._wake.wait()
             await call.done_writing()
 

@@ -273,7 +273,8 @@ async def serving(state: State) -> AsyncIterator[str]:
     privacy_pb2_grpc.add_PrivacyServiceServicer_to_server(FakePrivacy(state), server)
     catalog_pb2_grpc.add_CatalogServiceServicer_to_server(FakeCatalog(state), server)  # type: ignore[abstract]  # the client calls no more
     model_pb2_grpc.add_ModelServiceServicer_to_server(FakeModels(state), server)  # type: ignore[abstract]  # the client calls no more
-    recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(FakeRecommendations(state), server)
+    recommendations = FakeRecommendations(state)  # type: ignore[abstract]  # the client calls no more
+    recommendation_pb2_grpc.add_RecommendationServiceServicer_to_server(recommendations, server)
     serving_config_pb2_grpc.add_ServingConfigServiceServicer_to_server(FakeServingConfigs(state), server)  # type: ignore[abstract]  # the client calls no more
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

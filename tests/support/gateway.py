@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from google.protobuf.message_factory import GetMessageClass
 from windowshop.features.v1 import features_pb2 as features
+from windowshop.recommender.v1 import recommendation_pb2 as recommendations
 
 from gateway.app import Readiness, application, new_runner
 from gateway.clients import FEATURES, RECOMMENDER, RPCS, Clients, Rpc
@@ -39,6 +40,8 @@ class Backend:
     cancelled: list[str] = field(default_factory=list)
     # The client streams whose end was reached.
     completed: list[list[Any]] = field(default_factory=list)
+    # Pages that were asked for over a stream.
+    streamed: int = 0
     # Awaited for each request of a client stream before the next one is taken.
     on_request: Callable[[], Awaitable[None]] | None = None
 
@@ -94,9 +97,26 @@ class Backend:
 
         if name == "ReadFeatures":
             return grpc.stream_stream_rpc_method_handler(connection, **serializers)
+        if name == "StreamRecommend":
+            return grpc.stream_stream_rpc_method_handler(self._pages, **serializers)
         if name.startswith("Import"):
             return grpc.stream_unary_rpc_method_handler(stream, **serializers)
         return grpc.unary_unary_rpc_method_handler(unary, **serializers)
+
+    async def _pages(self, requests: AsyncIterator[Any], _: Any) -> AsyncIterator[Any]:
+        async def recommend(request: recommendations.StreamRecommendRequest, _: float) -> Any:
+            self.streamed += 1
+            self.requests.append(request.ask)
+            self.request_ids.append(request.request_id or None)
+            with self._noting_cancellation("Recommend"):
+                page = await self._answer("Recommend", request.ask)
+            return recommendations.StreamRecommendResponse(number=request.number, answer=page)
+
+        def refuse(request: recommendations.StreamRecommendRequest, error: bytes) -> Any:
+            return recommendations.StreamRecommendResponse(number=request.number, error=error)
+
+        async for response in exchanges.answers(requests, recommend, refuse, lambda one: not one.HasField("ask")):
+            yield response
 
     async def _batch(self, request: features.BatchGetFeaturesRequest) -> features.BatchGetFeaturesResponse:
         """Of users what GetFeatures says of each: the gateway asks for them together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from services.recommender.servicer.admission import Admission
 from services.recommender.servicer.paging import page_size
 from services.recommender.servicer.products import ProductMessages
 from services.recommender.servicer.scrolling import continued, next_token
+from services.runtime import exchanges
 from services.runtime.errors import invalid_field, not_found
 from services.runtime.identifiers import check_id
 
@@ -45,9 +47,25 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         self, request: recommendation_pb2.RecommendRequest, context: Context
     ) -> recommendation_pb2.RecommendResponse:
         """The products to show next."""
+        return await self._recommend(request)
+
+    async def _recommend(self, request: recommendation_pb2.RecommendRequest) -> recommendation_pb2.RecommendResponse:
         ask = _read(request)
         async with self._admission.admitted():
             return _write(ask, await self._recommender.recommend(ask), self._messages)
+
+    async def StreamRecommend(
+        self, request_iterator: AsyncIterator[recommendation_pb2.StreamRecommendRequest], context: Context
+    ) -> AsyncIterator[recommendation_pb2.StreamRecommendResponse]:
+        """The same of many, each as a call of its own."""
+        async for response in exchanges.answers(request_iterator, self._answer, _refused, _left):
+            yield response
+
+    async def _answer(
+        self, request: recommendation_pb2.StreamRecommendRequest, _: float
+    ) -> recommendation_pb2.StreamRecommendResponse:
+        answer = await self._recommend(request.ask)
+        return recommendation_pb2.StreamRecommendResponse(number=request.number, answer=answer)
 
     async def ListSimilarProducts(
         self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
@@ -61,6 +79,16 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
             return _write(ask, await self._recommender.recommend(ask), self._messages)
+
+
+def _refused(
+    request: recommendation_pb2.StreamRecommendRequest, error: bytes
+) -> recommendation_pb2.StreamRecommendResponse:
+    return recommendation_pb2.StreamRecommendResponse(number=request.number, error=error)
+
+
+def _left(request: recommendation_pb2.StreamRecommendRequest) -> bool:
+    return not request.HasField("ask")
 
 
 def _read(request: recommendation_pb2.RecommendRequest) -> Ask:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from windowshop.recommender.v1 import recommendation_pb2
 
 from gateway import calls, imports, protocol
 from gateway.clients import FEATURES, RECOMMENDER
@@ -67,6 +68,23 @@ async def test_a_hung_service_is_504_when_its_time_is_up(gateway: Gateway) -> No
     assert (status, problem["code"]) == (504, "DEADLINE_EXCEEDED")
     assert 0.9 < time.monotonic() - started < 3
     await eventually(lambda: "GetFeatures" in gateway.backend.cancelled)
+
+
+async def test_a_client_that_leaves_takes_its_page_along_over_the_stream(gateway: Gateway) -> None:
+    gateway.backend.answers["Recommend"] = lambda _: recommendation_pb2.RecommendResponse()
+
+    async def streamed() -> int:
+        assert (await gateway.json("GET", "/v1/users/u/recommendations"))[0] == 200
+        return gateway.backend.streamed
+
+    await eventually(streamed)
+    gateway.backend.answers["Recommend"] = hang
+    gateway.backend.requests.clear()
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"GET /v1/users/u/recommendations HTTP/1.1\r\nHost: h\r\n\r\n")
+    await eventually(lambda: gateway.backend.requests)
+    writer.close()
+    await eventually(lambda: gateway.backend.cancelled == ["Recommend"], timeout=3)
 
 
 async def test_a_client_that_leaves_takes_its_call_along(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ import pytest
 from windowshop.recommender.v1 import catalog_pb2 as catalog
 from windowshop.recommender.v1 import recommendation_pb2 as pb
 
-from services.runtime.errors import from_rpc
+from services.runtime.errors import from_bytes, from_rpc
 from tests.support.catalogue import import_products, product
 from tests.support.feature_service import User
 from tests.support.recommender import ids, running_recommender
@@ -29,6 +29,36 @@ async def test_a_page_is_full_in_stock_and_explained(shop: Shop) -> None:
     token = page.attribution_token
     _, config, model, _ = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode().split("~")
     assert (config, model) == ("recommended-for-you", page.model_version)
+
+
+async def test_a_stream_of_pages_says_what_calls_say(shop: Shop) -> None:
+    stream = shop.service.recommendations.StreamRecommend(timeout=10)
+    asked = [
+        pb.RecommendRequest(user_id="audio-fan-0", page_size=5),
+        pb.RecommendRequest(user_id="audio-fan-0", serving_config="nothing"),
+        pb.RecommendRequest(user_id="not an id"),
+        pb.RecommendRequest(),
+    ]
+    for number, ask in enumerate(asked, 7):
+        await stream.write(pb.StreamRecommendRequest(number=number, ask=ask, timeout_ms=5_000))
+    # Nobody waits for it, but it was answered already, or never asked.
+    await stream.write(pb.StreamRecommendRequest(number=99))
+    answers: dict[int, pb.StreamRecommendResponse] = {}
+    for _ in asked:
+        answer = await stream.read()
+        assert isinstance(answer, pb.StreamRecommendResponse)
+        answers[answer.number] = answer
+    page = await shop.service.recommend("audio-fan-0", size=5)
+    assert ids(answers[7].answer) == ids(page)
+    assert len(answers[10].answer.results) == 10
+    for number, ask in ((8, asked[1]), (9, asked[2])):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await shop.service.recommendations.Recommend(ask, timeout=10)
+        assert vars(from_rpc(from_bytes(answers[number].error))) == vars(from_rpc(caught.value))
+        assert not answers[number].HasField("answer")
+    await stream.done_writing()
+    assert await stream.read() == grpc.aio.EOF
+    assert await stream.code() is grpc.StatusCode.OK
 
 
 async def test_users_get_what_fits_them(shop: Shop) -> None:

@@ -49,6 +49,7 @@ class Servicer(rpc.FeatureServiceServicer):
             request_iterator, self._read, lambda request, error: pb.ReadFeaturesResponse(
                 number=request.number, error=error
             ),
+            lambda request: not request.HasField("read"),
         ):  # fmt: skip
             yield response
 
@@ -83,8 +84,9 @@ async def calling(*ports: int, count: int = 2) -> AsyncIterator[Calls]:
             return pb.ReadFeaturesRequest(read=request, **fields)  # type: ignore[arg-type]  # number, timeout_ms, request_id
 
         calls: Calls = StreamedCalls(
-            stub.ReadFeatures, stub.BatchGetFeatures, wrap, lambda response: response.answer, streams=count
-        )
+            stub.ReadFeatures, stub.BatchGetFeatures, wrap, lambda response: response.answer, count,
+            lambda number: pb.ReadFeaturesRequest(number=number),
+        )  # fmt: skip
         try:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await ask(calls, "warm")
@@ -180,6 +182,36 @@ async def test_what_takes_too_long_is_out_of_time_and_ends_at_the_server() -> No
     error = await failure_of(hang, timeout=0.2)
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(lambda: "x" in ended)
+
+
+async def test_whoever_leaves_takes_their_request_along_and_no_other() -> None:
+    entered, ended, gate = list[str](), list[str](), asyncio.Event()
+
+    async def slow(text: str) -> str:
+        entered.append(text)
+        try:
+            await (gate if text == "stays" else asyncio.Event()).wait()
+        except asyncio.CancelledError:
+            ended.append(text)
+            raise
+        return text
+
+    async def answering(text: str) -> str:
+        return text if text in ("warm", "after") else await slow(text)
+
+    cancelled = metrics.GRPC_HANDLED.labels(NAME, "ReadFeatures", "CANCELLED")._value
+    before = cancelled.get()
+    async with serving(new(answering)) as (_, port), calling(port, count=1) as calls:
+        stays, leaves = asyncio.create_task(ask(calls, "stays")), asyncio.create_task(ask(calls, "leaves"))
+        await eventually(lambda: len(entered) == 2)
+        leaves.cancel()
+        await eventually(lambda: ended == ["leaves"])
+        await eventually(lambda: metrics.GRPC_IN_FLIGHT._value.get() == 1)
+        assert cancelled.get() - before == 1
+        gate.set()
+        assert await stays == "stays"
+        assert await ask(calls, "after") == "after"
+        assert not calls._lanes[0].waiting
 
 
 async def test_overload_is_refused_by_message() -> None:

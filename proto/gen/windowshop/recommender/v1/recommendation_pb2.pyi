@@ -289,6 +289,74 @@ class RecommendResponse(_message.Message):
 Global___RecommendResponse: _TypeAlias = RecommendResponse  # noqa: Y015
 
 @_typing.final
+class StreamRecommendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Names the request on its stream: of the caller's choice, but none of a request that is under way there."""
+    timeout_ms: _builtins.int
+    """Milliseconds that the caller still waits, at least 1; then the answer is DEADLINE_EXCEEDED. 0: 1,000."""
+    request_id: _builtins.str
+    """For logs, as a call's x-request-id: 1 to 64 characters of A-Z a-z 0-9 . _ -; anything else: one is made."""
+    @_builtins.property
+    def ask(self) -> Global___RecommendRequest:
+        """What is asked; errors name its fields as those of a call's request. Unset: nobody waits any more for the answer to the
+        request of this number, and none needs to be made.
+        """
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        ask: Global___RecommendRequest | None = ...,
+        timeout_ms: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "number", b"number", "request_id", b"request_id", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecommendRequest: _TypeAlias = StreamRecommendRequest  # noqa: Y015
+
+@_typing.final
+class StreamRecommendResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The request's."""
+    error: _builtins.bytes
+    """Why it failed: a google.rpc.Status, serialized, as a failed call has it in its trailer grpc-status-details-bin.
+    Empty: it did not fail.
+    """
+    @_builtins.property
+    def answer(self) -> Global___RecommendResponse:
+        """Unset when the request failed."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        answer: Global___RecommendResponse | None = ...,
+        error: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error", b"error", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRecommendResponse: _TypeAlias = StreamRecommendResponse  # noqa: Y015
+
+@_typing.final
 class ListSimilarProductsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

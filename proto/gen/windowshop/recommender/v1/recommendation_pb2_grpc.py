@@ -39,6 +39,11 @@ class RecommendationServiceStub:
                 request_serializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendResponse.FromString,
                 _registered_method=True)
+        self.StreamRecommend = channel.stream_stream(
+                '/windowshop.recommender.v1.RecommendationService/StreamRecommend',
+                request_serializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendRequest.SerializeToString,
+                response_deserializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendResponse.FromString,
+                _registered_method=True)
         self.ListSimilarProducts = channel.unary_unary(
                 '/windowshop.recommender.v1.RecommendationService/ListSimilarProducts',
                 request_serializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.ListSimilarProductsRequest.SerializeToString,
@@ -52,6 +57,16 @@ class RecommendationServiceServicer:
     def Recommend(self, request, context):
         """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
         much is asked at once that the answer would come too late.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamRecommend(self, request_iterator, context):
+        """Recommend for callers that ask all the time, over a stream that stays open: a request on it costs a quarter of a call.
+        Requests are answered as they are done, in any order, each under its number. One that fails is answered with its
+        error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by then is to be
+        asked again: elsewhere, or by a call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,6 +86,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.Recommend,
                     request_deserializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendRequest.FromString,
                     response_serializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendResponse.SerializeToString,
+            ),
+            'StreamRecommend': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamRecommend,
+                    request_deserializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendRequest.FromString,
+                    response_serializer=windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendResponse.SerializeToString,
             ),
             'ListSimilarProducts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSimilarProducts,
@@ -105,6 +125,33 @@ class RecommendationService:
             '/windowshop.recommender.v1.RecommendationService/Recommend',
             windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendRequest.SerializeToString,
             windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.RecommendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamRecommend(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/windowshop.recommender.v1.RecommendationService/StreamRecommend',
+            windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendRequest.SerializeToString,
+            windowshop_dot_recommender_dot_v1_dot_recommendation__pb2.StreamRecommendResponse.FromString,
             options,
             channel_credentials,
             insecure,

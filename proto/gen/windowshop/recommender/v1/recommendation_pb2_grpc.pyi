@@ -35,6 +35,12 @@ class RecommendationServiceStub:
     """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
     much is asked at once that the answer would come too late.
     """
+    StreamRecommend: _grpc.StreamStreamMultiCallable[_recommendation_pb2.StreamRecommendRequest, _recommendation_pb2.StreamRecommendResponse]
+    """Recommend for callers that ask all the time, over a stream that stays open: a request on it costs a quarter of a call.
+    Requests are answered as they are done, in any order, each under its number. One that fails is answered with its
+    error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by then is to be
+    asked again: elsewhere, or by a call.
+    """
     ListSimilarProducts: _grpc.UnaryUnaryMultiCallable[_recommendation_pb2.ListSimilarProductsRequest, _recommendation_pb2.RecommendResponse]
     """Products like one product. NOT_FOUND when the catalogue does not have it."""
 
@@ -44,6 +50,12 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     Recommend: _aio.UnaryUnaryMultiCallable[_recommendation_pb2.RecommendRequest, _recommendation_pb2.RecommendResponse]  # type: ignore[assignment]
     """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
     much is asked at once that the answer would come too late.
+    """
+    StreamRecommend: _aio.StreamStreamMultiCallable[_recommendation_pb2.StreamRecommendRequest, _recommendation_pb2.StreamRecommendResponse]  # type: ignore[assignment]
+    """Recommend for callers that ask all the time, over a stream that stays open: a request on it costs a quarter of a call.
+    Requests are answered as they are done, in any order, each under its number. One that fails is answered with its
+    error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by then is to be
+    asked again: elsewhere, or by a call.
     """
     ListSimilarProducts: _aio.UnaryUnaryMultiCallable[_recommendation_pb2.ListSimilarProductsRequest, _recommendation_pb2.RecommendResponse]  # type: ignore[assignment]
     """Products like one product. NOT_FOUND when the catalogue does not have it."""
@@ -57,6 +69,18 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_pb2.RecommendResponse, _abc.Awaitable[_recommendation_pb2.RecommendResponse]]:
         """The products to show next. Never an error because a dependency is down: see degraded. RESOURCE_EXHAUSTED when so
         much is asked at once that the answer would come too late.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamRecommend(
+        self,
+        request_iterator: _MaybeAsyncIterator[_recommendation_pb2.StreamRecommendRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_recommendation_pb2.StreamRecommendResponse], _abc.AsyncIterator[_recommendation_pb2.StreamRecommendResponse]]:
+        """Recommend for callers that ask all the time, over a stream that stays open: a request on it costs a quarter of a call.
+        Requests are answered as they are done, in any order, each under its number. One that fails is answered with its
+        error, and the stream goes on. A server that leaves ends the stream with OK; what it has not answered by then is to be
+        asked again: elsewhere, or by a call.
         """
 
     @_abc_1.abstractmethod
