@@ -67,9 +67,13 @@ class Assortment:
     """
 
     def __init__(self, capacity: int, texts: int) -> None:
-        # Of what is here: another number means that a row came, changed or left, or that a product came into stock or
-        # was sold out. Copied scores have a number of their own, and so have prices with their categories.
+        # Rises with every change of what is here: a row that comes, becomes another one or leaves, a product that comes
+        # into stock or is sold out. ``changed`` is what it was after the last change of a place, ``came`` after the last
+        # of something that was not there to be found before.
         self.generation = 0
+        self.changed = np.zeros(capacity, dtype=np.int64)
+        self.came = 0
+        # Rise with copied scores, and with prices and their categories.
         self.scored = 0
         self.priced = 0
         self.places: dict[str, int] = {}
@@ -93,8 +97,9 @@ class Assortment:
         self._threshold = np.zeros(capacity, dtype=np.int64)
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
-        # Digests of what a row said of a product, and of its price and category alone.
+        # Digests of what a row said of a product, of its times, and of its price and category.
         self._told = np.zeros(capacity, dtype=np.int64)
+        self._times = np.zeros(capacity, dtype=np.int64)
         self._priced = np.zeros(capacity, dtype=np.int64)
         # By place; a free one has none.
         self._ids: list[str] = []
@@ -130,7 +135,7 @@ class Assortment:
                 continue
             self._write(place, row)
             self._write_text(place, row)
-            self.generation += 1
+            self._touch(place, came=True)
             if row.vector is not None:
                 new_texts.append(row)
         return new_texts
@@ -139,12 +144,12 @@ class Assortment:
         """Forgets a product; its place is free."""
         place = self.places.pop(product_id, None)
         if place is not None:
-            self.generation += 1
+            self._touch(place)
             self.priced += 1
             self._free.append(place)
             self._ids[place] = self._titles[place] = ""
             self._cards[place], self._digests[place] = None, b""
-            self._told[place] = self._priced[place] = 0
+            self._told[place] = self._times[place] = self._priced[place] = 0
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
 
@@ -155,9 +160,10 @@ class Assortment:
             return False
         before = self._quantity[place]
         self._quantity[place] = quantity
+        back = bool(before == 0 and quantity > 0)
         if (before == 0) != (quantity == 0):
-            self.generation += 1
-        return bool(before == 0 and quantity > 0)
+            self._touch(place, came=back)
+        return back
 
     def unlike(self, ids: Sequence[str], popularity: Floats, trend: Floats, rating: Floats) -> Flags:
         """Which copied scores differ from those that are here; a NaN does not, and what is not here does."""
@@ -193,7 +199,10 @@ class Assortment:
         """The products in stock whose time came after ``since``, until ``now``."""
         size = len(self._titles)
         began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
-        return [id_ for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
+        found = [(place, id_) for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
+        for place, _ in found:
+            self._touch(place, came=True)
+        return [id_ for _, id_ in found]
 
     def low_stock(self, places: Places) -> Flags:
         flags: Flags = self._quantity[places] <= self._threshold[places]
@@ -249,12 +258,21 @@ class Assortment:
     def _notice(self, place: int, row: ProductRow) -> None:
         """Counts what a row changes: the same one, read again, changes nothing."""
         priced = hash((row.top_category, row.price))
-        told = hash((priced, row.title, row.brand, row.low_stock_threshold, row.available_time, row.expire_time))
-        if told != self._told[place] or (self._quantity[place] == 0) != (row.available_quantity == 0):
-            self.generation += 1
+        told = hash((priced, row.title, row.brand, row.low_stock_threshold))
+        times = hash((row.available_time, row.expire_time))
+        was, is_ = self._quantity[place] > 0, row.available_quantity > 0
+        came = bool(is_ and (not was or times != self._times[place]))
+        if was != is_ or told != self._told[place] or times != self._times[place]:
+            self._touch(place, came)
         if priced != self._priced[place]:
             self.priced += 1
-        self._told[place], self._priced[place] = told, priced
+        self._told[place], self._times[place], self._priced[place] = told, times, priced
+
+    def _touch(self, place: int, came: bool = False) -> None:
+        self.generation += 1
+        self.changed[place] = self.generation
+        if came:
+            self.came = self.generation
 
     def _write_text(self, place: int, row: ProductRow) -> None:
         self._digests[place] = row.text_digest
