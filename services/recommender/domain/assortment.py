@@ -68,8 +68,8 @@ class Assortment:
 
     def __init__(self, capacity: int, texts: int) -> None:
         # Rises with every change of what is here: a row that comes, becomes another one or leaves, a product that comes
-        # into stock or is sold out. ``changed`` is what it was after the last change of a place, ``came`` after the last
-        # of something that was not there to be found before.
+        # into stock or is sold out. ``changed`` is what it was after the last change of a place, ``came`` what it was
+        # after the last one of something that could not be found before.
         self.generation = 0
         self.changed = np.zeros(capacity, dtype=np.int64)
         self.came = 0
@@ -196,7 +196,7 @@ class Assortment:
         return place >= 0 and bool(self._quantity[place] > 0 and self._begins[place] <= now < self._ends[place])
 
     def begun(self, since: float, now: float) -> list[str]:
-        """The products in stock whose time came after ``since``, until ``now``."""
+        """The products in stock whose time came after ``since``, until ``now``: they count as changed."""
         size = len(self._titles)
         began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
         found = [(place, id_) for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
