@@ -22,6 +22,7 @@ import uvloop
 from bench import wrk
 from bench.beside import Question, draw
 from bench.loops import closed, paced
+from bench.processes import Meter, per_call
 from bench.results import percentile
 from bench.wire import Pool, WireError
 
@@ -42,6 +43,8 @@ class Task:
     seconds: float
     connections: int
     rate: float | None = None
+    watched: dict[int, str] = field(default_factory=dict)
+    """The system's processes: id -> what it is."""
 
 
 @dataclass(slots=True)
@@ -55,6 +58,8 @@ class Outcome:
     driver: str = "python"
     checked: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    cpu_us: dict[str, float] = field(default_factory=dict)
+    """Processor time of each answer, by process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,9 @@ async def measure(task: Task) -> Outcome:
 
 async def _by_ourselves(task: Task, questions: list[Question]) -> Outcome:
     driver = Driver(task.port, questions)
+    meter = Meter(task.watched)
     took = await driver.run(task.connections, task.seconds, task.rate)
+    spent = meter.spent()
     return Outcome(
         requests=len(driver.latencies) + driver.errors.total(),
         per_second=round(len(driver.latencies) / took, 1),
@@ -145,6 +152,7 @@ async def _by_ourselves(task: Task, questions: list[Question]) -> Outcome:
         p99_ms=percentile(driver.latencies, 99),
         checked=len(driver.latencies),
         errors=dict(driver.errors),
+        cpu_us=per_call(spent, len(driver.latencies), 1e6),
     )
 
 
@@ -152,7 +160,9 @@ async def _by_wrk(task: Task, questions: list[Question]) -> Outcome:
     with NamedTemporaryFile("wb", suffix=".requests") as file:
         file.writelines(b"%d\n%b" % (len(question.raw), question.raw) for question in questions)
         file.flush()
+        meter = Meter(task.watched)
         raw = await wrk.run(task.port, task.connections, task.seconds, SCRIPT, file.name)
+        spent = meter.spent()
     report = msgspec.json.decode(raw, type=_Report)
     errors = {"not 2xx": report.refused, "broken": report.broken}
     return Outcome(
@@ -161,6 +171,7 @@ async def _by_wrk(task: Task, questions: list[Question]) -> Outcome:
         p50_ms=round(report.p50_ms, 3),
         p99_ms=round(report.p99_ms, 3),
         driver="wrk",
+        cpu_us=per_call(spent, report.requests, 1e6),
         errors={problem: times for problem, times in errors.items() if times},
     )
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from bench import shopping, wrk
 from bench.beside import difference
 from bench.beside_driver import Outcome, Task
 from bench.peers.running import Values, install, installed_versions, running_fabra, running_feast
+from bench.processes import names
 from bench.results import FOLDER, circumstances, publish
 from bench.scenarios import BATCH, PRODUCT_FEATURES, USER_FEATURES
 from deploy.local.valkey import Valkey
@@ -76,7 +77,8 @@ def command(users: int, products: int, seconds: float, rounds: int, output: Path
         say(f"{peer}: an environment of its own ...")
         install(peer)
     result = asyncio.run(run(users, products, seconds, rounds))
-    Console(width=140).print(table_of(result["figures"]))
+    for table in (table_of(result["figures"]), cost_of(result["figures"])):
+        Console(width=140).print(table)
     publish(result, output)
     complaints = complaints_about(result["figures"])
     if complaints:
@@ -95,14 +97,23 @@ def complaints_about(figures: Figures) -> list[str]:
 
 async def run(users: int, products: int, seconds: float, rounds: int) -> dict[str, Any]:
     about = circumstances()
-    async with running_systems(users, products) as (ports, values):
+    async with running_systems(users, products) as (ports, values, watched):
         outcomes: dict[tuple[str, str], list[Outcome]] = {}
         for turn in range(rounds):
             for trial in TRIALS:
                 # each begins a turn as often as the others
                 for system in SYSTEMS[turn % len(SYSTEMS) :] + SYSTEMS[: turn % len(SYSTEMS)]:
                     known = values["Product" if trial.many else "User"]
-                    task = Task(system, ports[system], trial.many, dict(known), seconds, trial.connections, trial.rate)  # type: ignore[arg-type] # its inner mappings are dicts
+                    task = Task(
+                        system,
+                        ports[system],
+                        trial.many,
+                        dict(known),  # type: ignore[arg-type] # its inner mappings are dicts
+                        seconds,
+                        trial.connections,
+                        trial.rate,
+                        names(*watched[system]),
+                    )
                     outcome = await drive(task)
                     say(f"{turn + 1}/{rounds} {trial.title}: {system} {outcome}")
                     outcomes.setdefault((trial.name, system), []).append(outcome)
@@ -137,7 +148,14 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
         "checked": sum(outcome.checked for outcome in outcomes),
         "requests": sum(outcome.requests for outcome in outcomes),
         "errors": errors,
+        "cpu_us": medians([outcome.cpu_us for outcome in outcomes]),
     }
+
+
+def medians(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """By process; not there is 0."""
+    found = {name for cost in costs for name in cost}
+    return {name: round(median(cost.get(name, 0.0) for cost in costs), 3) for name in sorted(found)}
 
 
 def ratios(figures: Figures) -> dict[str, float]:
@@ -162,8 +180,10 @@ def ratios(figures: Figures) -> dict[str, float]:
 
 
 @asynccontextmanager
-async def running_systems(users: int, products: int) -> AsyncIterator[tuple[dict[str, int], Values]]:
-    """Every system's port, and the values that all of them serve."""
+async def running_systems(
+    users: int, products: int
+) -> AsyncIterator[tuple[dict[str, int], Values, dict[str, list[int]]]]:
+    """Every system's port, the values that all of them serve, and each one's processes that have no parent here."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="peers-")))
         say("starting a shop ...")
@@ -174,11 +194,13 @@ async def running_systems(users: int, products: int) -> AsyncIterator[tuple[dict
         valkey = Valkey(folder / "valkey", redis_port, log=folder / "valkey.log")
         await valkey.start()
         stack.push_async_callback(valkey.stop)
+        watched = {"windowshop": list(shop.processes())}
         for peer, port, running in (("fabra", fabra, running_fabra), ("feast", feast, running_feast)):
             say(f"starting {peer} ...")
             (folder / peer).mkdir()
-            await stack.enter_async_context(running(folder / peer, port, redis_port, values, WORKERS))
-        yield {"windowshop": shop.ports["GATEWAY_PORT"], "fabra": fabra, "feast": feast}, values
+            pid = await stack.enter_async_context(running(folder / peer, port, redis_port, values, WORKERS))
+            watched[peer] = [pid, valkey.child.pid]
+        yield {"windowshop": shop.ports["GATEWAY_PORT"], "fabra": fabra, "feast": feast}, values, watched
 
 
 async def _fill(features: str, recommender: str, users: int, products: int) -> None:
@@ -251,4 +273,19 @@ def table_of(figures: Figures) -> Table:
             failed = f" [{sum(one['errors'].values())}]" if one["errors"] else ""
             cells.append(f"{one['per_second']:.0f} / {one['p50_ms']:.1f} / {one['p99_ms']:.1f}{failed}")
         table.add_row(trial.title, *cells)
+    return table
+
+
+def cost_of(figures: Figures) -> Table:
+    """Where the time of an answer goes."""
+    table = Table(title="processor time of an answer, microseconds, medians of the rounds")
+    for heading in ("request", "system", "by process", "all"):
+        table.add_column(heading, justify="right" if heading == "all" else "left")
+    for trial in TRIALS:
+        for system in SYSTEMS:
+            cost = figures[trial.name][system]["cpu_us"]
+            # What has less than a hundredth takes part in nothing.
+            parts = sorted(((n, us) for n, us in cost.items() if us > cost["all"] / 100), key=lambda part: -part[1])
+            text = ", ".join(f"{name} {us:.0f}" for name, us in parts if name != "all")
+            table.add_row(trial.title if system == SYSTEMS[0] else "", system, text, f"{cost.get('all', 0.0):.0f}")
     return table

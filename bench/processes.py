@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -27,7 +27,10 @@ _NAMES = {
     "postgres: features": "postgres features",
     "postgres: recommender": "postgres recommender",
     "postgres": "postgres itself",
+    "fabra_server": "fabra",
+    "bin/feast": "feast",
 }
+_OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,31 @@ class Usage:
 
 def name_of(command: str) -> str:
     """What a process is, by its command line."""
-    return next((name for text, name in _NAMES.items() if text in command), "other")
+    return next((name for text, name in _NAMES.items() if text in command), _OTHER)
 
 
-def usages(shop: Shop, postgres: Postgres) -> dict[int, Usage]:
-    """Of every process of a shop, by process id. The session of PostgreSQL carry their database in the command line."""
-    commands = shop.processes()
-    below = _below(postgres.child.pid)
-    for pid in below:
+def usages(shop: Shop, postgres: Postgres | None = None) -> dict[int, Usage]:
+    """Of every process of a shop, by process id; `postgres`: where it is not the shop's own."""
+    roots = [*shop.processes(), *([postgres.child.pid] if postgres else [])]
+    return usages_of(names(*roots))
+
+
+def usages_of(named: Mapping[int, str]) -> dict[int, Usage]:
+    """By process id, of those that live."""
+    found = {pid: usage_of(pid, name) for pid, name in named.items()}
+    return {pid: usage for pid, usage in found.items() if usage is not None}
+
+
+def names(*roots: int) -> dict[int, str]:
+    """What processes are, and all that they have started: what has no name of its own is its parent's. Sessions of
+    PostgreSQL carry their database in the command line.
+    """
+    found: dict[int, str] = {}
+    for pid, parent in _below(*roots).items():
         with contextlib.suppress(OSError):
-            commands[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    found = {}
-    for pid, command in commands.items():
-        usage = usage_of(pid, name_of(command))
-        if usage is not None:
-            found[pid] = usage
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            name = name_of(command)
+            found[pid] = found.get(parent, _OTHER) if name == _OTHER else name
     return found
 
 
@@ -84,6 +97,29 @@ def cpu_between(before: Mapping[int, Usage], after: Mapping[int, Usage]) -> dict
         earlier = before[pid].cpu_seconds if pid in before else 0.0
         spent[usage.name] = spent.get(usage.name, 0.0) + usage.cpu_seconds - earlier
     return {name: round(seconds, 3) for name, seconds in sorted(spent.items())}
+
+
+class Meter:
+    """What processes spend from its making on, and this one with those that it has started and waited for: `driver`."""
+
+    def __init__(self, named: Mapping[int, str]) -> None:
+        self._named = named
+        self._before = usages_of(named)
+        self._own = _own_cpu()
+
+    def spent(self) -> dict[str, float]:
+        """Seconds by name."""
+        return {**cpu_between(self._before, usages_of(self._named)), "driver": round(_own_cpu() - self._own, 3)}
+
+
+def per_call(spent: Mapping[str, float], calls: int, unit: float) -> dict[str, float]:
+    """Processor time of each of `calls`, by process, and of all; `unit` of them is a second."""
+    cost = {name: round(seconds * unit / max(1, calls), 3) for name, seconds in spent.items() if seconds > 0}
+    return {**cost, "all": round(sum(cost.values()), 3)}
+
+
+def _own_cpu() -> float:
+    return sum(os.times()[:4])
 
 
 def memory(found: Mapping[int, Usage]) -> dict[str, float]:
@@ -139,18 +175,22 @@ class Watch:
         self.look()
 
 
-def _below(pid: int) -> set[int]:
-    """A process and all that it has started, and those have."""
-    parents = {}
+def _below(*roots: int) -> dict[int, int]:
+    """Processes and all that they have started, and those have; each after its parent, whose id is its value."""
+    children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    found, todo = set(), [pid]
-    while todo:
-        one = todo.pop()
-        found.add(one)
-        todo += [child for child, parent in parents.items() if parent == one]
-    return found
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+
+    def walk(pid: int, parent: int) -> Iterator[tuple[int, int]]:
+        yield pid, parent
+        for child in children.get(pid, []):
+            yield from walk(child, pid)
+
+    walks = {root: dict(walk(root, 0)) for root in roots}
+    inner = {pid for walked in walks.values() for pid, parent in walked.items() if parent}
+    return {pid: parent for root, walked in walks.items() if root not in inner for pid, parent in walked.items()}
 
 
 def cpu_seconds(pid: int) -> float:

@@ -21,7 +21,7 @@ import msgspec
 from bench import floor, wrk
 from bench.kept_shop import KeptShop
 from bench.loading import Sizes, say
-from bench.processes import cpu_between, usages
+from bench.processes import cpu_between, per_call, usages
 from bench.recommend_driver import Outcome, Task
 from bench.shopping_day import WRITE, blocks, body, path
 from bench.synthetic import MOST_SOLD, World
@@ -198,6 +198,4 @@ def request_lines(world: World, name: str) -> Iterator[bytes]:
 
 def cost_of_page(spent: dict[str, float], driver: float, pages: int) -> dict[str, float]:
     """Milliseconds of processor time for each page, by process, and of all."""
-    named = {**spent, "driver": driver}
-    cost = {name: round(seconds * 1_000 / max(1, pages), 3) for name, seconds in named.items() if seconds > 0}
-    return {**cost, "all": round(sum(cost.values()), 3)}
+    return per_call({**spent, "driver": driver}, pages, 1_000)

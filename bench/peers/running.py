@@ -68,7 +68,7 @@ def installed_versions(name: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def running_fabra(folder: Path, port: int, redis_port: int, values: Values, workers: int) -> AsyncIterator[None]:
+async def running_fabra(folder: Path, port: int, redis_port: int, values: Values, workers: int) -> AsyncIterator[int]:
     """Its own application under uvicorn: `fabra serve` is the same with one process and a log line per request."""
     python = str(install("fabra") / "python")
     environment = {**os.environ, "FABRA_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0"}
@@ -76,12 +76,12 @@ async def running_fabra(folder: Path, port: int, redis_port: int, values: Values
     given = _written(values, folder)
     await _finish([python, program, "load", str(given)], folder, environment)
     command = [python, program, "serve", str(port), str(workers)]
-    async with _serving("fabra", command, folder, environment, port):
-        yield
+    async with _serving("fabra", command, folder, environment, port) as pid:
+        yield pid
 
 
 @asynccontextmanager
-async def running_feast(folder: Path, port: int, redis_port: int, values: Values, workers: int) -> AsyncIterator[None]:
+async def running_feast(folder: Path, port: int, redis_port: int, values: Values, workers: int) -> AsyncIterator[int]:
     """`feast serve`, without its access log, and without the restart of a worker after each 1,000 requests."""
     programs = install("feast")
     (folder / "feature_store.yaml").write_text(_FEAST_CONFIGURATION.format(redis_port=redis_port))
@@ -92,8 +92,8 @@ async def running_feast(folder: Path, port: int, redis_port: int, values: Values
         str(programs / "feast"), "serve", "--port", str(port), "--workers", str(workers), "--no-access-log",
         "--max-requests", "0", "--max-requests-jitter", "0", "--registry_ttl_sec", "3600",
     ]  # fmt: skip
-    async with _serving("feast", command, folder, environment, port):
-        yield
+    async with _serving("feast", command, folder, environment, port) as pid:
+        yield pid
 
 
 def _written(values: Values, folder: Path) -> Path:
@@ -116,7 +116,8 @@ async def _finish(command: Sequence[str], folder: Path, environment: Mapping[str
 @asynccontextmanager
 async def _serving(
     name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], port: int
-) -> AsyncIterator[None]:
+) -> AsyncIterator[int]:
+    """Its process id."""
     log = folder / "serve.log"
     child = await Child.start(command, log=log, env=environment, cwd=folder)
     try:
@@ -125,6 +126,6 @@ async def _serving(
             if child.returncode is not None or monotonic() > deadline:
                 raise RuntimeError(f"{name} does not start:\n{tail(log)}")
             await asyncio.sleep(0.2)
-        yield
+        yield child.pid
     finally:
         await child.stop(grace=5.0)

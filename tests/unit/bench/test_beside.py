@@ -196,8 +196,11 @@ def test_figures_of_a_bad_day_are_complained_about() -> None:
 
 
 def test_a_summary_has_the_medians_and_all_errors() -> None:
-    outcomes = [Outcome(10, rate, rate, rate, "wrk", 5, {"timeout": 1}) for rate in (1.0, 9.0, 3.0)]
+    outcomes = [
+        Outcome(10, rate, rate, rate, "wrk", 5, {"timeout": 1}, {"gateway": rate} if rate > 1 else {})
+        for rate in (1.0, 9.0, 3.0)
+    ]
     assert features.summary(outcomes) == {
         "per_second": 3.0, "p50_ms": 3.0, "p99_ms": 3.0, "driver": "wrk", "checked": 15, "requests": 30,
-        "errors": {"timeout": 3},
+        "errors": {"timeout": 3}, "cpu_us": {"gateway": 3.0},
     }  # fmt: skip
