@@ -78,7 +78,7 @@ bench-demo: setup ## Measure features and recommendations of the demo shop, with
 	$(BIN)/python -m bench demo $(ARGS)
 
 bench-features: setup ## Measure feature reads beside Fabra and Feast, installing both; last line is JSON
-	$(BIN)/python -m bench features
+	$(BIN)/python -m bench features $(ARGS)
 
 bench-ingest: setup ## Measure writing events: rate, visibility, memory; last line is JSON
 	$(BIN)/python -m bench ingest
@@ -92,8 +92,8 @@ bench-reads: setup ## Measure processor time of reads within the feature server,
 bench-recommend: setup ## Measure recommendations with 100,000 products and 200,000 users; ARGS="--growth --data FOLDER"; last line is JSON
 	$(BIN)/python -m bench recommend $(ARGS)
 
-bench-soak: setup ## Ten minutes of recommendations beside imports, training and index builds: memory, stalls; last line is JSON
-	$(BIN)/python -m bench recommend --soak 600 $(ARGS)
+bench-soak: setup ## Ten minutes of recommendations beside everything else; ARGS="--data FOLDER"; last line is JSON
+	$(BIN)/python -m bench soak $(ARGS)
 
 bench-refresh: setup ## Measure refresh cost with a million users of whom few are active; last line is JSON
 	$(BIN)/python -m bench refresh $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m bench.markdown`: the last results of `bench recommend` and its soak as tables for docs/performance.md."""
+"""`python -m bench.markdown`: the last results of `bench recommend` and `soak` as tables for docs/performance.md."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ _AIMS = (
     ("rps_100k", "recommendations a second", "at least 400"),
     ("p50_ms_half", "p50 at half of that, ms", "under 8"),
     ("p99_ms_half", "p99 at half of that, ms", "under 25"),
-    ("p99_ms_1m", "p99 with 1,000,000 products at 100 a second, ms", "under 50"),
     ("floor_ratio", "p50 of one connection over raw search + raw read", ""),
 )
 
@@ -45,15 +44,22 @@ def of_recommend(result: Mapping[str, Any]) -> Iterator[str]:
             for name in names
         ],
     )
-    if isinstance(result["growth"], list):
-        yield from of_growth(result["growth"])
 
 
-def of_growth(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def of_growth(result: Mapping[str, Any]) -> Iterator[str]:
     """A column for each size."""
-    heads = (f"{steps[0]['rate']:g} a second", *(f"{step['products']:,} products" for step in steps))
+    steps = result["growth"]
+    heads = ("", *(f"{step['products']:,} products" for step in steps))
     rows = [
-        ("p50 / p99, ms", *(f"{number(step['p50_ms'])} / {number(step['p99_ms'])}" for step in steps)),
+        ("a second at most", *(f"{step['rps']:.0f}" for step in steps)),
+        (
+            "p50 / p99 at half, ms",
+            *(f"{number(step['p50_ms_half'])} / {number(step['p99_ms_half'])}" for step in steps),
+        ),
+        (
+            f"p50 / p99 at {steps[0]['rate']:g} a second, ms",
+            *(f"{number(step['p50_ms'])} / {number(step['p99_ms'])}" for step in steps),
+        ),
         ("CPU ms a page", *(number(step["cpu_ms_per_request"]["all"]) for step in steps)),
     ]
     for title, key in (("memory", "memory_mb"), ("stored", "stored_mb")):
@@ -65,27 +71,30 @@ def of_growth(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def of_soak(result: Mapping[str, Any]) -> Iterator[str]:
     """Lines."""
-    traffic, first, last = result["traffic"], result["memory_mb"][0], result["memory_mb"][-1]
-    yield f"{traffic['requests']:,} pages in {result['seconds']:g} s, p50 {traffic['p50_ms']} ms,"
-    yield f"p99 {traffic['p99_ms']} ms, {traffic['degraded']} degraded; beside them {result['imports']} imports,"
+    traffic, looks = result["traffic"], result["looks"]
+    first, last = looks[0]["memory_mb"], looks[-1]["memory_mb"]
+    yield f"{traffic['requests']:,} pages in {result['seconds']:g} s at {result['rate']:g} a second (of"
+    yield f"{result['most_per_second']:.0f} at most), p50 {traffic['p50_ms']} ms, p99 {traffic['p99_ms']} ms,"
+    yield f"{traffic['degraded']} degraded; beside them {len(result['imports'])} imports,"
     yield f"{len(result['trainings'])} versions trained and {len(result['indexes'])} indexes built."
     yield f"Load average {result['machine']['load_1m_before']} before."
-    middle = result["memory_mb"][len(result["memory_mb"]) // 2]
     rows = []
     for name in ordered({*first, *last} - {"training"}):
         lag = result["loops"].get(name)
-        own = str(lag["stalls"].get("loop", 0) + lag["stalls"].get("threads", 0)) if lag else ""
-        outside = str(lag["stalls"].get("outside", 0)) if lag else ""
-        sizes = (f"{part.get(name, 0.0):,.0f}" for part in (first, middle, last))
-        rows.append((name, *sizes, own, outside, f"{lag['greatest_ms_at_most']:g}" if lag else ""))
+        stalls = [str(lag["stalls"].get(holder, 0)) for holder in ("loop", "threads", "outside")] if lag else [""] * 3
+        grown = result["mb_per_minute"].get(name)
+        sizes = (f"{part.get(name, 0.0):,.0f}" for part in (first, last))
+        greatest = f"{lag['greatest_ms_at_most']:g}" if lag else ""
+        rows.append((name, *stalls, greatest, *sizes, "" if grown is None else f"{grown:+.2f}"))
     heads = (
         "",
+        "more than 20 ms late: the loop itself",
+        "other threads",
+        "no processor",
+        "greatest, at most ms",
         "MB at first",
-        "half way",
         "at the end",
-        "own stalls > 20 ms",
-        "others had the cores",
-        "greatest lag, at most ms",
+        "own MB a minute",
     )
     yield from table(heads, rows)
 
@@ -109,7 +118,7 @@ def ordered(names: set[str]) -> list[str]:
 
 
 def main() -> None:
-    for name, lines in (("recommend", of_recommend), ("soak", of_soak)):
+    for name, lines in (("recommend", of_recommend), ("growth", of_growth), ("soak", of_soak)):
         path: Path = FOLDER / f"{name}.json"
         if path.exists():
             print("\n".join(lines(json.loads(path.read_text()))), end="\n\n")

@@ -122,17 +122,20 @@ def _own_cpu() -> float:
     return sum(os.times()[:4])
 
 
+def own_memory(found: Mapping[int, Usage]) -> dict[str, float]:
+    """MB by name: what processes have of their own alone."""
+    sums: dict[str, float] = {}
+    for usage in found.values():
+        sums[usage.name] = sums.get(usage.name, 0.0) + usage.own_mb
+    return {name: round(size, 1) for name, size in sorted(sums.items())}
+
+
 def memory(found: Mapping[int, Usage]) -> dict[str, float]:
     """MB by name: what each process has of its own, and the shared part once, as large as the largest sees it."""
-    names = sorted({usage.name for usage in found.values()})
-    return {
-        name: round(
-            sum(usage.own_mb for usage in found.values() if usage.name == name)
-            + max(usage.shared_mb for usage in found.values() if usage.name == name),
-            1,
-        )
-        for name in names
-    }
+    shared: dict[str, float] = {}
+    for usage in found.values():
+        shared[usage.name] = max(usage.shared_mb, shared.get(usage.name, 0.0))
+    return {name: round(own + shared[name], 1) for name, own in own_memory(found).items()}
 
 
 class Watch:

@@ -21,18 +21,26 @@ from bench.recommend_driver import Outcome
 from bench.recommend_report import print_growth, print_tables
 from bench.recommend_runs import Bench, Plan
 from bench.results import FOLDER, circumstances, publish
-from bench.soak import soak
+from deploy.local.child import StartError
 
 GROWTH = (Sizes(10_000, 20_000), Sizes(100_000, 200_000), Sizes(1_000_000, 200_000))
 GROWTH_RATE = 100.0
 """Recommendations a second at which sizes are compared, and a million products are to answer within 50 ms."""
+RATE = 200.0
+"""The same of all that is not compared."""
+_BEARABLE = 0.8
+"""Of the most: what is asked for beyond that measures a queue."""
 
 
 @click.command()
 @click.option("--products", default=100_000, show_default=True)
 @click.option("--users", default=200_000, show_default=True)
 @click.option("--seconds", default=15.0, show_default=True, help="Of each measurement.")
-@click.option("--rate", default=200.0, show_default=True, help="Recommendations a second, beside half of the most.")
+@click.option(
+    "--rate",
+    type=float,
+    help=f"Recommendations a second, beside half of the most; left out: {RATE:g}, if the machine can that.",
+)
 @click.option("--connections", default=16, show_default=True, help="Of the closed loop.")
 @click.option("--rounds", default=3, show_default=True, help="Each measurement so often; medians are given.")
 @click.option(
@@ -40,74 +48,103 @@ GROWTH_RATE = 100.0
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder that is kept, with one shop of each size: a second run does not load it again.",
 )
-@click.option("--growth", is_flag=True, help="Also 10 thousand and 1 million products, at 100 a second.")
-@click.option("--soak", "soak_seconds", default=0.0, help="Instead: so many seconds of traffic beside everything else.")
-@click.option("--output", type=click.Path(path_type=Path), help="Default: bench/results/recommend.json (soak.json).")
+@click.option("--load-only", is_flag=True, help="Instead: loads, trains, waits until the shop is at rest.")
+@click.option("--growth", is_flag=True, help="Instead: 10 thousand, 100 thousand and 1 million products.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Default: recommend.json (growth.json) in bench/results."
+)
 def command(
     products: int,
     users: int,
     seconds: float,
-    rate: float,
+    rate: float | None,
     connections: int,
     rounds: int,
     data: Path | None,
+    load_only: bool,
     growth: bool,
-    soak_seconds: float,
     output: Path | None,
 ) -> None:
     """Measures recommendations on a shop of its own, started for it and stopped.
 
     Exits 1 on a wrong answer, and when more than 1 % of the answers are degraded.
     """
-    plan = Plan(Sizes(products, users), seconds, rate, connections, rounds, data)
-    result = asyncio.run(_soak(plan, soak_seconds) if soak_seconds else run(plan, growth))
-    publish(result, output or FOLDER / ("soak.json" if soak_seconds else "recommend.json"))
+    if load_only and data is None:
+        raise click.UsageError("what is only loaded has to be kept: --data FOLDER")
+    plan = Plan(Sizes(products, users), seconds, connections, rounds, data)
+    if load_only:
+        output, work = output or FOLDER / "loaded.json", load(plan)
+    elif growth:
+        output, work = output or FOLDER / "growth.json", grow(plan)
+    else:
+        output, work = output or FOLDER / "recommend.json", run(plan, rate)
+    result = asyncio.run(work)
+    publish(result, output)
     for complaint in result["complaints"]:
         print(complaint, file=sys.stderr)
     sys.exit(1 if result["complaints"] else 0)
 
 
-async def run(plan: Plan, growth: bool) -> dict[str, Any]:
+async def load(plan: Plan) -> dict[str, Any]:
     about = circumstances()
-    result = {**await measure(plan), **about}
+    async with kept_shop(plan.data, plan.sizes) as found:
+        return {"products": plan.sizes.products, "users": plan.sizes.users, **found.about, "complaints": [], **about}
+
+
+async def run(plan: Plan, rate: float | None) -> dict[str, Any]:
+    about = circumstances()
+    result = {**await measure(plan, rate), **about}
     if plan.sizes.products == 100_000:
         result = {"rps_100k": result["rps"], **result}
-    if plan.sizes.products == 1_000_000:
-        result = {"p99_ms_1m": result["growth"]["p99_ms"], **result}
     print_tables(result)
-    if growth:
-        steps = []
-        for sizes in GROWTH:
-            own = sizes == plan.sizes
-            steps.append(result["growth"] if own else await _grown(replace(plan, sizes=sizes)))
-        result |= {"growth": steps, "p99_ms_1m": steps[-1]["p99_ms"]}
-        result["complaints"] += [text for step in steps for text in step["complaints"]]
-        print_growth(steps)
     return result
 
 
-async def measure(plan: Plan) -> dict[str, Any]:
+async def grow(plan: Plan) -> dict[str, Any]:
+    """Every size; one that fails leaves the others their figures."""
+    about = circumstances()
+    steps, complaints = [], []
+    for sizes in GROWTH:
+        say(f"{sizes.products:,} products, {sizes.users:,} users ...")
+        try:
+            step = await grown(replace(plan, sizes=sizes))
+        except (click.ClickException, StartError, OSError, RuntimeError) as error:
+            complaints.append(f"{sizes.name}: {error}")
+            continue
+        say(step)
+        steps.append(step)
+        complaints += [f"{sizes.name}: {text}" for text in step["complaints"]]
+    if steps:
+        print_growth(steps)
+    million = next((step["p99_ms"] for step in steps if step["products"] == 1_000_000), None)
+    return {"p99_ms_1m": million, "growth": steps, "complaints": complaints, **about}
+
+
+async def measure(plan: Plan, rate: float | None) -> dict[str, Any]:
     """Everything about one size."""
     async with kept_shop(plan.data, plan.sizes) as found:
         bench = Bench(found, plan)
         await bench.warm_up()
         idle = await bench.rest()
         tops = [await bench.top() for _ in range(plan.rounds)]
-        rate = median(top["per_second"] for top in tops)
-        say(f"{rate:.0f} a second at most; half of it ...")
-        halves = [await bench.steady(rate / 2) for _ in range(plan.rounds)]
-        say(f"{plan.rate:g} a second ...")
-        fixed = [await bench.steady(plan.rate) for _ in range(plan.rounds)]
+        most = median(top["per_second"] for top in tops)
+        say(f"{most:.0f} a second at most; half of it ...")
+        halves = [await bench.steady(most / 2) for _ in range(plan.rounds)]
+        if rate is None and most * _BEARABLE < RATE:
+            say(f"{RATE:g} a second is beyond this machine")
+            fixed = []
+        else:
+            say(f"{rate or RATE:g} a second ...")
+            fixed = [await bench.steady(rate or RATE) for _ in range(plan.rounds)]
         say("one connection, and the floor ...")
         pairs = [(await bench.alone(), await bench.floor()) for _ in range(plan.rounds)]
-        steps = [await bench.steady(GROWTH_RATE) for _ in range(plan.rounds)]
         merged = await bench.merged()
         sizes = memory(usages(found.shop, found.postgres))
         stored = await bench.stored()
-    middle = min(tops, key=lambda top: abs(top["per_second"] - rate))
+    middle = min(tops, key=lambda top: abs(top["per_second"] - most))
     ours, theirs = median(one.p50_ms for one, _ in pairs), median(low.sum_ms for _, low in pairs)
     return {
-        "rps": rate,
+        "rps": most,
         "p50_ms_half": median(one.p50_ms for one, _ in halves),
         "p99_ms_half": median(one.p99_ms for one, _ in halves),
         "cpu_ms_per_request": middle["cpu_ms_per_request"],
@@ -119,11 +156,11 @@ async def measure(plan: Plan) -> dict[str, Any]:
             "floor_read_ms": median(low.read_ms for _, low in pairs),
         },
         "half": _summary(halves),
-        "fixed": _summary(fixed),
+        "fixed": _summary(fixed) if fixed else None,
         "rounds_rps": [top["per_second"] for top in tops],
         "driver": middle["driver"],
         "connections": plan.connections,
-        "rate": plan.rate,
+        "rate": rate or RATE,
         "seconds": plan.seconds,
         "candidates": merged,
         "memory_mb": sizes,
@@ -132,7 +169,6 @@ async def measure(plan: Plan) -> dict[str, Any]:
         "users": plan.sizes.users,
         "shared_buffers": plan.sizes.shared_buffers,
         "shop": found.about,
-        "growth": _step(plan.sizes, steps, sizes, stored, []),
         "requests": bench.requests,
         "degraded": bench.degraded,
         "errors": dict(bench.errors),
@@ -140,27 +176,32 @@ async def measure(plan: Plan) -> dict[str, Any]:
     }
 
 
-async def _grown(plan: Plan) -> dict[str, Any]:
+async def grown(plan: Plan) -> dict[str, Any]:
     """What is compared between sizes alone."""
     async with kept_shop(plan.data, plan.sizes) as found:
         bench = Bench(found, plan)
         await bench.warm_up()
-        steps = [await bench.steady(GROWTH_RATE) for _ in range(plan.rounds)]
+        tops = [await bench.top() for _ in range(plan.rounds)]
+        most = median(top["per_second"] for top in tops)
+        halves = _summary([await bench.steady(most / 2) for _ in range(plan.rounds)])
+        same = _summary([await bench.steady(GROWTH_RATE) for _ in range(plan.rounds)])
         sizes = memory(usages(found.shop, found.postgres))
         merged = await bench.merged()
         stored = await bench.stored()
-    step = _step(plan.sizes, steps, sizes, stored, bench.complaints(merged))
-    say(step)
-    return step
-
-
-async def _soak(plan: Plan, seconds: float) -> dict[str, Any]:
-    about = circumstances()
-    async with kept_shop(plan.data, plan.sizes) as found:
-        bench = Bench(found, plan)
-        await bench.warm_up()
-        result = await soak(found, seconds, lambda: bench.drive(rate=plan.rate, seconds=seconds))
-    return {**result, "complaints": [*bench.complaints({}), *result["errors"]], **about}
+    return {
+        "products": plan.sizes.products,
+        "users": plan.sizes.users,
+        "rps": most,
+        "p50_ms_half": halves["p50_ms"],
+        "p99_ms_half": halves["p99_ms"],
+        "rate": GROWTH_RATE,
+        "p50_ms": same["p50_ms"],
+        "p99_ms": same["p99_ms"],
+        "cpu_ms_per_request": _median_cost([top["cpu_ms_per_request"] for top in tops]),
+        "memory_mb": sizes,
+        "stored_mb": stored,
+        "complaints": bench.complaints(merged),
+    }
 
 
 def _summary(found: list[tuple[Outcome, dict[str, float]]]) -> dict[str, Any]:
@@ -177,22 +218,3 @@ def _summary(found: list[tuple[Outcome, dict[str, float]]]) -> dict[str, Any]:
 def _median_cost(costs: list[dict[str, float]]) -> dict[str, float]:
     names = {name for cost in costs for name in cost}
     return {name: round(median(cost.get(name, 0.0) for cost in costs), 3) for name in sorted(names)}
-
-
-def _step(
-    sizes: Sizes,
-    steps: list[tuple[Outcome, dict[str, float]]],
-    sizes_mb: dict[str, float],
-    stored: dict[str, float],
-    complaints: list[str],
-) -> dict[str, Any]:
-    summary = _summary(steps)
-    return {
-        "products": sizes.products,
-        "users": sizes.users,
-        "rate": GROWTH_RATE,
-        **{name: summary[name] for name in ("p50_ms", "p99_ms", "cpu_ms_per_request")},
-        "memory_mb": sizes_mb,
-        "stored_mb": stored,
-        "complaints": complaints,
-    }

@@ -44,8 +44,6 @@ class Plan:
     sizes: Sizes
     seconds: float
     """Of each measurement."""
-    rate: float
-    """Of the open loop at a fixed rate."""
     connections: int
     """Of the closed loop."""
     rounds: int

@@ -1,205 +1,132 @@
-"""Minutes of traffic beside everything else that a shop does: what memory does, and how long event loops stall.
+"""`python -m bench soak`: minutes of traffic beside everything else that a shop does: tails, stalls, memory.
 
-Beside the recommendations and views of the open loop: products and events are imported, a version is trained, loaded
-and indexed, the index of another version of the texts is built, and the worker refreshes what is due all the time.
+The traffic is the open loop of `bench recommend` at half of what the machine can, as a short closed loop found just
+before: whatever a machine can, it is busy and not beyond itself. Beside it products and events are imported, versions
+are trained, loaded and switched to, another index of the texts is built, and the worker refreshes what is due.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from time import perf_counter, time
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import aiohttp
-import asyncpg
 import click
-from windowshop_client.client import Client
-from windowshop_client.errors import WindowshopError
+from rich.console import Console
+from rich.table import Table
 
-from bench import synthetic_messages
-from bench.kept_shop import KeptShop
-from bench.loading import say, train_version
-from bench.processes import memory, usages
-from bench.recommend_driver import Outcome
+from bench.kept_shop import kept_shop
+from bench.lags import lags, since, slope
+from bench.loading import Sizes, say
+from bench.recommend_runs import Bench, Plan
+from bench.results import FOLDER, circumstances, publish
+from bench.soak_beside import Look, Seen, everything
 
-LOOK_SECONDS = 30.0
-_OPS = {
-    "gateway": "GATEWAY_OPS_PORT",
-    "features": "FEATURES_OPS_PORT",
-    "worker": "FEATURES_WORKER_OPS_PORT",
-    "recommender": "RECOMMENDER_OPS_PORT",
-}
-_LAG = "windowshop_loop_lag_seconds"
-_STALLS = "windowshop_loop_stalls_total"
-_IMPORTED = 5_000
-"""Products, and events, of each import."""
-_IMPORT_EVERY = 20.0
-# Another index of the same texts, beside the one that serves; its name says that it may go.
-_INDEX = "bench_soak_index"
+SHARE = 0.5
+"""Of the most, at which it is asked."""
+_SETTLED = 0.25
+"""The part of the time after which memory is to be flat: until then what is lazy is filled."""
+OWN = ("loop", "threads")
+"""Holders of a loop that are our own doing."""
 
 
-@dataclass(slots=True)
-class Seen:
-    """What went on meanwhile, and what was seen."""
+@click.command()
+@click.option("--products", default=100_000, show_default=True)
+@click.option("--users", default=200_000, show_default=True)
+@click.option("--seconds", default=600.0, show_default=True)
+@click.option("--rate", type=float, help="Recommendations a second; left out: half of what a closed loop gets before.")
+@click.option("--connections", default=16, show_default=True, help="Of the closed loop.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder that is kept, as of `bench recommend`. What is imported and trained stays in its shop.",
+)
+@click.option("--output", default=FOLDER / "soak.json", show_default=True, type=click.Path(path_type=Path))
+def command(
+    products: int,
+    users: int,
+    seconds: float,
+    rate: float | None,
+    connections: int,
+    data: Path | None,
+    output: Path,
+) -> None:
+    """Measures a shop of its own under everything at once, started for it and stopped.
 
-    memory_mb: list[dict[str, float]] = field(default_factory=list)
-    imports: int = 0
-    trainings: list[float] = field(default_factory=list)
-    """Seconds each."""
-    indexes: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    Exits 1 on a wrong answer, on anything beside the traffic that failed, and when more than 1 % of the answers are
+    degraded.
+    """
+    # Of the closed loop, which is short.
+    plan = Plan(Sizes(products, users), 15.0, connections, 1, data)
+    result = asyncio.run(run(plan, seconds, rate))
+    publish(result, output)
+    for complaint in result["complaints"]:
+        print(complaint, file=sys.stderr)
+    sys.exit(1 if result["complaints"] else 0)
 
 
-async def soak(found: KeptShop, seconds: float, drive: Callable[[], Awaitable[Outcome]]) -> dict[str, Any]:
-    """`drive` is the traffic; it ends after `seconds` by itself."""
-    seen = Seen()
-    before = await lags(found)
-    async with found.client() as client:
-        others = [
-            asyncio.create_task(_import(found, client, seen)),
-            asyncio.create_task(_train(found, client, seen)),
-            asyncio.create_task(_index(found, seen)),
-            asyncio.create_task(_look(found, seen)),
-        ]
-        try:
-            outcome = await drive()
-        finally:
-            for task in others:
-                task.cancel()
-            ended = await asyncio.gather(*others, return_exceptions=True)
-    seen.errors += [repr(end) for end in ended if not isinstance(end, asyncio.CancelledError)]
-    seen.memory_mb.append(memory(usages(found.shop, found.postgres)))
-    after = await lags(found)
-    first, last = seen.memory_mb[0], seen.memory_mb[-1]
-    names = sorted({*first, *last})
-    for name, lag in after.items():
-        say(f"{name}: {since(before[name], lag)}")
-    for name in names:
-        say(f"{name}: {first.get(name, 0.0):.0f} MB, at the end {last.get(name, 0.0):.0f}")
-    return {
+async def run(plan: Plan, seconds: float, rate: float | None) -> dict[str, Any]:
+    about = circumstances()
+    async with kept_shop(plan.data, plan.sizes) as found:
+        bench = Bench(found, plan)
+        await bench.warm_up()
+        most = (await bench.top())["per_second"]
+        rate = rate or round(most * SHARE, 1)
+        say(f"{rate:g} recommendations a second beside everything else, {seconds:g} s ...")
+        before = await lags(found)
+        async with everything(found) as seen:
+            outcome = await bench.drive(rate=rate, seconds=seconds)
+        after = await lags(found)
+    loops = {name: since(before[name], lag) for name, lag in after.items()}
+    result = {
         "seconds": seconds,
-        "loops": {name: since(before[name], after[name]) for name in after},
-        "grown_mb": {name: round(last.get(name, 0.0) - first.get(name, 0.0), 1) for name in names},
+        "products": plan.sizes.products,
+        "users": plan.sizes.users,
+        "most_per_second": most,
+        "rate": rate,
+        "p50_ms": outcome.p50_ms,
+        "p99_ms": outcome.p99_ms,
+        "own_stalls": sum(lag["stalls"].get(holder, 0) for lag in loops.values() for holder in OWN),
+        "mb_per_minute": growth(seen.looks),
+        "loops": loops,
         "traffic": asdict(outcome),
         **asdict(seen),
+        "complaints": [*bench.complaints({}), *seen.errors],
+        **about,
     }
+    _print(result, seen)
+    return result
 
 
-async def _look(found: KeptShop, seen: Seen) -> None:
-    while True:
-        seen.memory_mb.append(memory(usages(found.shop, found.postgres)))
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _import(found: KeptShop, client: Client, seen: Seen) -> None:
-    """Products with other prices, and events of now, three times a minute."""
-    world, history, run, stamp = found.world, found.world.history(), 0, round(time())
-    while True:
-        run += 1
-        start = (run * _IMPORTED) % max(1, world.products - _IMPORTED)
-        with _noted(seen):
-            products = synthetic_messages.products(world, start, start + _IMPORTED)
-            for product in products:
-                product.price = round(product.price * (1 + run % 7 / 100), 2)
-            await client.import_products(products[first : first + 500] for first in range(0, _IMPORTED, 500))
-            first = (run * _IMPORTED) % max(1, len(history) - _IMPORTED)
-            now = datetime.now(UTC)
-            events = list(synthetic_messages.events(world, history, now, first, first + _IMPORTED))
-            for number, event in enumerate(events):
-                event.event_id = f"soak{stamp}.{run}.{number}"
-                event.event_time.FromDatetime(now)
-            await client.import_events(events[place : place + 500] for place in range(0, _IMPORTED, 500))
-            seen.imports += 1
-        await asyncio.sleep(_IMPORT_EVERY)
-
-
-async def _train(found: KeptShop, client: Client, seen: Seen) -> None:
-    """One version after the other: read, learned, stored, indexed, loaded, served."""
-    while True:
-        begin = perf_counter()
-        with _noted(seen):
-            await train_version(found, client)
-            seen.trainings.append(round(perf_counter() - begin, 1))
-        await asyncio.sleep(5)
-
-
-async def _index(found: KeptShop, seen: Seen) -> None:
-    """Another index of the texts, again and again, as a change of its parameters would build it."""
-    async with _connection(found) as connection:
-        while True:
-            begin = perf_counter()
-            with _noted(seen):
-                await connection.execute(
-                    f"CREATE INDEX CONCURRENTLY {_INDEX} ON text_embeddings"
-                    " USING hnsw (text_embedding halfvec_cosine_ops) WITH (m = 8, ef_construction = 64)"
-                )
-                seen.indexes.append(round(perf_counter() - begin, 1))
-            await connection.execute(f"DROP INDEX IF EXISTS {_INDEX}")
-            await asyncio.sleep(60)
-
-
-@asynccontextmanager
-async def _connection(found: KeptShop) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(found.postgres.dsn("recommender"))
-    try:
-        await connection.execute("SET max_parallel_maintenance_workers = 0")
-        yield connection
-    finally:
-        connection.terminate()
-        cleaner = await asyncpg.connect(found.postgres.dsn("recommender"))
-        try:
-            await cleaner.execute(f"DROP INDEX IF EXISTS {_INDEX}")
-        finally:
-            await cleaner.close()
-
-
-@contextlib.contextmanager
-def _noted(seen: Seen) -> Any:
-    """What fails is told at the end, and the rest goes on."""
-    try:
-        yield
-    except (WindowshopError, asyncpg.PostgresError, click.ClickException) as error:
-        seen.errors.append(f"{type(error).__name__}: {error}"[:200])
-
-
-@dataclass(frozen=True, slots=True)
-class Lags:
-    """Of one process, counted since it started."""
-
-    buckets: dict[float, float]
-    """Upper bound in seconds -> looks at the loop that came no later; infinity: all."""
-    stalls: dict[str, float]
-    """Who had the processor -> looks that came more than 20 ms late."""
-
-
-async def lags(found: KeptShop) -> dict[str, Lags]:
-    """By process."""
-    read = {}
-    async with aiohttp.ClientSession() as session:
-        for name, port in _OPS.items():
-            async with session.get(f"http://127.0.0.1:{found.shop.ports[port]}/metrics") as answer:
-                text = await answer.text()
-            buckets = {float(label): value for label, value in samples(text, f"{_LAG}_bucket", "le").items()}
-            read[name] = Lags(buckets, samples(text, _STALLS, "holder"))
-    return read
-
-
-def samples(text: str, name: str, label: str) -> dict[str, float]:
-    """Of a metric with one label in an exposition, by its value."""
+def growth(looks: Sequence[Look]) -> dict[str, float]:
+    """MB a minute of each process's own memory once it had time to settle; what comes and goes is left out."""
+    settled = [look for look in looks if look.second >= looks[-1].second * _SETTLED] if looks else []
+    names = set.intersection(*(set(look.own_mb) for look in settled)) if settled else set[str]()
     return {
-        line.partition(f'{label}="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith(name + "{")
+        name: round(slope([(look.second / 60, look.own_mb[name]) for look in settled]), 3) for name in sorted(names)
     }
 
 
-def since(before: Lags, after: Lags) -> dict[str, Any]:
-    """Looks, stalls of more than 20 ms by who had the processor, and the upper bound of the greatest lag's bucket."""
-    grown = {bound: count - before.buckets.get(bound, 0.0) for bound, count in after.buckets.items()}
-    looks = max(grown.values(), default=0.0)
-    late = {holder: round(count - before.stalls.get(holder, 0.0)) for holder, count in after.stalls.items()}
-    greatest = min((bound for bound, count in grown.items() if count >= looks), default=0.0)
-    return {"looks": round(looks), "stalls": late, "greatest_ms_at_most": greatest * 1_000}
+def _print(result: Mapping[str, Any], seen: Seen) -> None:
+    console = Console(width=150)
+    traffic = result["traffic"]
+    console.print(
+        f"{traffic['requests']:,} pages at {result['rate']:g} a second (most {result['most_per_second']:.0f}):"
+        f" p50 {traffic['p50_ms']:.1f}, p99 {traffic['p99_ms']:.1f}, greatest {traffic['max_ms']:.0f} ms,"
+        f" {traffic['degraded']} degraded, {sum(traffic['errors'].values())} failed; beside them"
+        f" {len(seen.imports)} imports, {len(seen.trainings)} versions and {len(seen.indexes)} indexes"
+    )
+    table = Table(title="event loops that came more than 20 ms late, by who had the processor; memory")
+    for heading in ("process", "looks", "loop", "threads", "outside", "greatest, at most ms", "MB", "own MB a minute"):
+        table.add_column(heading, justify="left" if heading == "process" else "right")
+    sizes = seen.looks[-1].memory_mb if seen.looks else {}
+    for name in sorted({*result["loops"], *sizes}):
+        lag = result["loops"].get(name)
+        stalls = [str(lag["stalls"].get(holder, 0)) for holder in (*OWN, "outside")] if lag else [""] * 3
+        looks, greatest = (f"{lag['looks']}", f"{lag['greatest_ms_at_most']:g}") if lag else ("", "")
+        grown = result["mb_per_minute"].get(name)
+        table.add_row(
+            name, looks, *stalls, greatest, f"{sizes.get(name, 0.0):.0f}", "" if grown is None else f"{grown:+.2f}"
+        )
+    console.print(table)

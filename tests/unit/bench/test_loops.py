@@ -10,6 +10,7 @@ import pytest
 from bench import wire
 from bench.loops import closed, paced
 from bench.wire import Pool, WireError, request
+from tests.support.waiting import eventually
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -63,7 +64,7 @@ async def test_a_closed_loop_has_as_many_requests_open_as_askers_and_goes_on() -
         nonlocal now, most, count
         now, count = now + 1, count + 1
         most = max(most, now)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         now -= 1
 
     assert await closed(3, 0.05, ask) >= 0.05
@@ -99,10 +100,9 @@ async def test_beyond_a_pools_connections_new_ones_are_opened_and_kept() -> None
     opened, let_go = list[int](), asyncio.Event()
     async with server(opened, let_go) as port, Pool.opened(port, 2) as pool:
         asked = [asyncio.create_task(pool.ask(request("GET", "/"))) for _ in range(3)]
+        await eventually(lambda: len(opened) == 3)
+        let_go.set()
         async with asyncio.timeout(10):
-            while len(opened) < 3:
-                await asyncio.sleep(0.001)
-            let_go.set()
             assert [await one for one in asked] == [(200, b"ok")] * 3
             for _ in range(3):
                 await pool.ask(request("GET", "/"))

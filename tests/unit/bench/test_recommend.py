@@ -17,7 +17,6 @@ from bench.processes import Usage, cpu_between, memory, name_of, usage_of
 from bench.recommend_driver import Task, measure
 from bench.recommend_runs import SCRIPT, cost_of_page, request_lines
 from bench.shopping_day import BLOCK, PAGE, Judge, blocks, body
-from bench.soak import Lags, samples, since
 from bench.synthetic import World, product_id
 
 WORLD = World(products=2_520, users=400)
@@ -122,24 +121,6 @@ def test_cost_of_a_page_counts_the_driver() -> None:
     assert cost_of_page({"gateway": 0.5, "idle": 0.0}, 0.1, 1_000) == {"gateway": 0.5, "driver": 0.1, "all": 0.6}
 
 
-def test_stalls_since_the_beginning() -> None:
-    text = "\n".join(
-        [
-            'windowshop_loop_lag_seconds_bucket{le="0.01"} 90.0',
-            'windowshop_loop_lag_seconds_bucket{le="0.05"} 100.0',
-            'windowshop_loop_lag_seconds_bucket{le="+Inf"} 100.0',
-        ]
-    )
-    found = {float(bound): count for bound, count in samples(text, "windowshop_loop_lag_seconds_bucket", "le").items()}
-    before = Lags({0.01: 80.0, 0.05: 85.0, float("inf"): 85.0}, {"loop": 1.0})
-    assert since(before, Lags(found, {"loop": 3.0})) == {
-        "looks": 15,
-        "stalls": {"loop": 2},
-        "greatest_ms_at_most": 50.0,
-    }
-    assert since(Lags({}, {}), Lags({}, {})) == {"looks": 0, "stalls": {}, "greatest_ms_at_most": 0.0}
-
-
 @asynccontextmanager
 async def shop(asked: list[str], answer: dict[str, Any]) -> AsyncIterator[int]:
     """Recommends `answer` to everyone and takes events."""
@@ -226,25 +207,18 @@ def test_requests_of_a_block_follow_its_write() -> None:
 
 def test_tables_for_the_documents() -> None:
     cost = {"gateway": 0.5, "all": 0.5}
-    step = {"products": 10_000, "rate": 100.0, "p50_ms": 3.0, "p99_ms": 9.5, "cpu_ms_per_request": cost}
+    step = {
+        "products": 10_000, "rate": 100.0, "p50_ms": 3.0, "p99_ms": 9.5, "cpu_ms_per_request": cost,
+        "rps": 300.0, "p50_ms_half": 4.0, "p99_ms_half": 12.0,
+    }  # fmt: skip
     sizes = {"memory_mb": {"gateway": 80.0}, "stored_mb": {"valkey": 1_500.0}}
     result = {
         "products": 10_000, "users": 20_000, "seconds": 15.0, "rounds_rps": [400.0], "rps": 400.0, "rps_100k": 412.3,
         "machine": {"load_1m_before": 0.1}, "half": {"cpu_ms_per_request": cost}, "cpu_ms_per_request": cost,
-        "cpu_ms_per_second_at_rest": {"gateway": 12.5}, "growth": [{**step, **sizes}], **sizes,
+        "cpu_ms_per_second_at_rest": {"gateway": 12.5}, **sizes,
     }  # fmt: skip
-    text = "\n".join(markdown.of_recommend(result))
+    text = "\n".join([*markdown.of_recommend(result), *markdown.of_growth({"growth": [{**step, **sizes}]})])
     assert "| `rps_100k` | recommendations a second | 412 | at least 400 |" in text
     assert "| gateway | 0.50 | 0.50 | 12.5 | 80 |" in text
-    assert "| p50 / p99, ms | 3.00 / 9.50 |" in text
+    assert "| p50 / p99 at 100 a second, ms | 3.00 / 9.50 |" in text
     assert "| stored of valkey, MB | 1,500 |" in text
-
-
-def test_a_soak_tells_own_stalls_from_those_of_others() -> None:
-    lag = {"looks": 9, "stalls": {"loop": 1, "threads": 2, "outside": 7}, "greatest_ms_at_most": 50.0}
-    traffic = {"requests": 9, "p50_ms": 1.0, "p99_ms": 2.0, "degraded": 0}
-    result = {
-        "seconds": 60.0, "traffic": traffic, "imports": 1, "trainings": [], "indexes": [], "loops": {"gateway": lag},
-        "memory_mb": [{"gateway": 70.0}, {"gateway": 71.0}], "machine": {"load_1m_before": 0.1},
-    }  # fmt: skip
-    assert "| gateway | 70 | 71 | 71 | 3 | 7 | 50 |" in "\n".join(markdown.of_soak(result))
