@@ -14,14 +14,14 @@ import grpc
 from services.recommender import serving_configs
 from services.recommender.clients import FeatureClient
 from services.recommender.domain.assortment import Assortment
-from services.recommender.domain.change import ProductChange
 from services.recommender.pipeline.active_model import ActiveModel
+from services.recommender.pipeline.aligning import Aligned
 from services.recommender.pipeline.announcing import AnnouncingCatalog, AnnouncingScores
 from services.recommender.pipeline.cards import Cards
 from services.recommender.pipeline.deadline import Breaker
 from services.recommender.pipeline.erasures import Erasures
 from services.recommender.pipeline.finishing import Finisher
-from services.recommender.pipeline.following import follow_catalogue
+from services.recommender.pipeline.following import Followers, follow_catalogue
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
@@ -85,10 +85,14 @@ async def assemble(
     retrieval = PostgresRetrieval(database)
     mirror = Mirror(retrieval, Assortment(_PRODUCTS_IN_MEMORY, _TEXTS_IN_MEMORY))
     erasures = Erasures(PostgresErasures(database))
-    stages = _stages(retrieval, mirror, catalog, features, erasures, clock)
-    cards, sources, showcase, stock = stages.cards, stages.sources, stages.showcase, stages.stock
+    shelf = Shelf(catalog, clock)
+    stages = _stages(retrieval, mirror, catalog, shelf, features, erasures, clock)
+    sources, showcase, stock = stages.sources, stages.showcase, stages.stock
+    # The mirror first: what others derive from it is not to be older than what they are told.
+    followers = Followers((mirror, stock, showcase, shelf))
+    aligned = Aligned(mirror, [stock.align])
     models = PostgresModels(database)
-    active_model = ActiveModel(models, stock.align)
+    active_model = ActiveModel(models, aligned.begin)
     configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
     recommender = Recommender(configs, stages, active_model, partial(secrets.token_hex, 8), clock)
     scores = ScoreRefresher(features, AnnouncingScores(PostgresScores(database), mirror), settings.scores_every)
@@ -97,17 +101,13 @@ async def assemble(
         active_model.switch(model_id)
         scores.ask()
 
-    def begun() -> None:
-        stages.finisher.forget()
-        mirror.begin()
-
     trainer = Trainer(
         models, features, catalog, process.learn, clock, settings.train_every, active_model.prepare, activated
     )
     closers.push_async_callback(trainer.close)
     await _warm(active_model, configs, showcase, erasures)
     return Ranking(
-        catalog=AnnouncingCatalog(catalog, showcase, cards, mirror),
+        catalog=AnnouncingCatalog(catalog, followers),
         servicers={
             recommendation.SERVICE: RecommendationServicer(recommender, Admission(settings.pages_at_once)).register,
             model.SERVICE: ModelServicer(models, trainer, active_model.prepare, active_model.switch).register,
@@ -119,9 +119,9 @@ async def assemble(
             "serving configs": configs.follow,
             "erasures": erasures.follow,
             "showcase": showcase.follow,
-            "catalogue's changes": partial(follow_catalogue, changes, begun, _followers(mirror, stages)),
+            "catalogue's changes": partial(follow_catalogue, changes, followers),
             "catalogue in memory": mirror.follow,
-            "stock of the model": stock.follow,
+            "stock of the model": aligned.follow,
             "copied scores": scores.follow,
             "training": trainer.follow,
         },
@@ -132,6 +132,7 @@ def _stages(
     retrieval: PostgresRetrieval,
     mirror: Mirror,
     catalog: CatalogStore,
+    shelf: Shelf,
     features: FeatureClient,
     erasures: Erasures,
     clock: Clock,
@@ -142,28 +143,14 @@ def _stages(
     erasures.add_memory(shoppers.forget)
     return Stages(
         shoppers=shoppers,
-        cards=Cards(retrieval, _CARDS_SECONDS, memory=mirror),
+        cards=Cards(retrieval, mirror, _CARDS_SECONDS),
         sources=all_sources(retrieval, TextNeighbours(retrieval, mirror), SharedLists(retrieval)),
         hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
-        finisher=Finisher(Shelf(catalog, clock), retrieval),
-        showcase=Showcase(retrieval, catalog, clock),
-        stock=Stock(retrieval.available_ids),
+        finisher=Finisher(shelf, retrieval),
+        showcase=Showcase(retrieval, catalog, mirror, clock),
+        stock=Stock(mirror),
         store_breaker=Breaker("postgres"),
     )
-
-
-def _followers(mirror: Mirror, stages: Stages) -> Callable[[ProductChange], None]:
-    """Tells all that is kept of the catalogue in memory of a change."""
-
-    def followed(change: ProductChange) -> None:
-        quantity = 0 if change.deleted else change.available_quantity
-        mirror.followed(change)
-        stages.stock.changed(change.product_id, quantity)
-        stages.showcase.stock_changed(change.product_id, quantity)
-        if change.deleted:
-            stages.cards.deleted(change.product_id)
-
-    return followed
 
 
 async def _warm(active_model: ActiveModel, configs: ServingConfigs, showcase: Showcase, erasures: Erasures) -> None:

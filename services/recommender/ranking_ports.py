@@ -175,10 +175,6 @@ class Retrieval(Protocol):
         """In no order; products that are unknown or not available are left out. ``vectors``: those of the texts too."""
         ...
 
-    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
-        """Up to ``limit`` ids of available products above ``after``, ascending."""
-        ...
-
     async def cards(self, ids: Sequence[str]) -> list[Card]:
         """Cards of products, available or not; unknown ones are left out."""
         ...

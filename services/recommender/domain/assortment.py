@@ -153,17 +153,19 @@ class Assortment:
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
 
-    def count(self, product_id: str, quantity: int) -> bool:
-        """Sets a product's stock; returns whether that made it available again."""
+    def count(self, product_id: str, quantity: int) -> None:
+        """Sets a product's stock, if it is here."""
         place = self.places.get(product_id)
-        if place is None:
-            return False
-        before = self._quantity[place]
-        self._quantity[place] = quantity
-        back = bool(before == 0 and quantity > 0)
-        if (before == 0) != (quantity == 0):
-            self._touch(place, came=back)
-        return back
+        if place is not None:
+            before = self._quantity[place]
+            self._quantity[place] = quantity
+            if (before == 0) != (quantity == 0):
+                self._touch(place, came=quantity > 0)
+
+    def sold_out(self, product_id: str) -> bool:
+        """Whether it is here without stock."""
+        place = self.places.get(product_id)
+        return place is not None and bool(self._quantity[place] == 0)
 
     def unlike(self, ids: Sequence[str], popularity: Floats, trend: Floats, rating: Floats) -> Flags:
         """Which copied scores differ from those that are here; a NaN does not, and what is not here does."""
@@ -181,6 +183,15 @@ class Assortment:
             known = (places >= 0) & ~np.isnan(values)
             column[places[known]] = values[known]
 
+    def between(self, start: int, end: int) -> list[str]:
+        """The products in these places; fewer where some are free, or the last one is passed."""
+        return [id_ for id_ in self._ids[start:end] if id_]
+
+    @property
+    def reach(self) -> int:
+        """No place that is taken is above this."""
+        return len(self._ids)
+
     def find(self, ids: Sequence[str]) -> Places:
         """The place of each id; -1 where it is not here."""
         return np.fromiter(map(self.places.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
@@ -196,13 +207,10 @@ class Assortment:
         return place >= 0 and bool(self._quantity[place] > 0 and self._begins[place] <= now < self._ends[place])
 
     def begun(self, since: float, now: float) -> list[str]:
-        """The products in stock whose time came after ``since``, until ``now``: they count as changed."""
+        """The products in stock whose time came after ``since``, until ``now``."""
         size = len(self._titles)
         began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
-        found = [(place, id_) for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
-        for place, _ in found:
-            self._touch(place, came=True)
-        return [id_ for _, id_ in found]
+        return [id_ for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
 
     def low_stock(self, places: Places) -> Flags:
         flags: Flags = self._quantity[places] <= self._threshold[places]

@@ -1,4 +1,4 @@
-"""Tells what is kept in memory of every change made through this process before the change is acknowledged."""
+"""Tells followers of every change made through this process before the change is acknowledged."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from services.recommender.domain.product import Product
-from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.mirror import Mirror
-from services.recommender.pipeline.showcase import Showcase
 from services.recommender.ports import CatalogStore, CurrentProduct, StockOutcome, UpsertOutcome
 from services.recommender.ranking_ports import ProductScores, ScoreStore
 
@@ -20,11 +19,9 @@ class AnnouncingCatalog:
     milliseconds, pages are made from memory, and the memory must know already.
     """
 
-    def __init__(self, store: CatalogStore, showcase: Showcase, cards: Cards, mirror: Mirror) -> None:
+    def __init__(self, store: CatalogStore, follower: Follower) -> None:
         self._store = store
-        self._showcase = showcase
-        self._cards = cards
-        self._mirror = mirror
+        self._follower = follower
 
     async def get(self, product_id: str) -> Product | None:
         return await self._store.get(product_id)
@@ -41,21 +38,19 @@ class AnnouncingCatalog:
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         outcome = await self._store.upsert(products, now, counted)
         for product in products:
-            self._changed(product)
+            self._follower.changed(product)
         return outcome
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
     ) -> Product:
         product = await self._store.change(product_id, decide, now)
-        self._changed(product)
+        self._follower.changed(product)
         return product
 
     async def delete(self, product_id: str) -> bool:
         deleted = await self._store.delete(product_id)
-        self._cards.deleted(product_id)
-        self._mirror.deleted(product_id)
-        self._showcase.stock_changed(product_id, 0)
+        self._follower.deleted(product_id)
         return deleted
 
     async def delete_others(self, named: Collection[str], created_until: datetime) -> int:
@@ -67,14 +62,8 @@ class AnnouncingCatalog:
     ) -> StockOutcome | None:
         outcome = await self._store.set_inventory(product_id, quantity, counted, now)
         if outcome is not None:
-            self._mirror.counted(product_id, outcome.available_quantity)
-            self._showcase.stock_changed(product_id, outcome.available_quantity)
+            self._follower.counted(product_id, outcome.available_quantity)
         return outcome
-
-    def _changed(self, product: Product) -> None:
-        self._mirror.changed(product.id)
-        self._cards.changed(product.id)
-        self._showcase.changed(product)
 
 
 class AnnouncingScores:

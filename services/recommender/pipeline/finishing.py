@@ -30,10 +30,6 @@ class Finisher:
         self._shelf = shelf
         self._retrieval = retrieval
 
-    def forget(self) -> None:
-        """Nothing that is kept of products is true any more."""
-        self._shelf.forget()
-
     async def finish(self, choices: Sequence[Choice], page_size: int) -> list[Placed]:
         """The first ``page_size`` choices that are available, with their products. Raises when the store is away."""
         if not choices:

@@ -1,11 +1,16 @@
-"""Follows the catalogue's changes for what is kept of it in memory: also those made through other processes."""
+"""One door through which everything that is kept of the catalogue in memory hears what becomes of products.
+
+A change made through this process is told before it is acknowledged; the change log tells the same again some
+milliseconds later, and what was done through other processes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from services.recommender.domain.change import Cursor, ProductChange
+from services.recommender.domain.product import Product
 from services.recommender.ports import ChangeLog
 from services.runtime.errors import ServiceError
 
@@ -16,11 +21,57 @@ _WAIT_SECONDS = 15.0
 _CHUNK = 100
 
 
-async def follow_catalogue(
-    changes: ChangeLog, begun: Callable[[], None], told: Callable[[ProductChange], None]
-) -> None:
-    """Tells each change, for ever; ``begun`` is called when from then on none is missed: once, and again whenever the
-    catalogue is another one, or was set back by a restored backup."""
+class Follower:
+    """Keeps something of the catalogue in memory. Nothing here waits or raises; what does not matter to a follower is
+    not overridden."""
+
+    def changed(self, product: Product) -> None:
+        """Committed through this process; its stock is what was sent for it, perhaps more than a newer count left."""
+
+    def counted(self, product_id: str, quantity: int) -> None:
+        """A product's stock, committed through this process."""
+
+    def deleted(self, product_id: str) -> None:
+        """The product left the catalogue, through whichever process."""
+
+    def followed(self, change: ProductChange) -> None:
+        """The newest state of a product that is still there, from the change log."""
+        self.counted(change.product_id, change.available_quantity)
+
+    def restarted(self) -> None:
+        """From now on every change is told. Called again, the catalogue is another one, or was set back: nothing that
+        is kept of the one before is true."""
+
+
+class Followers(Follower):
+    """Tells each of them, in their order."""
+
+    def __init__(self, followers: Sequence[Follower]) -> None:
+        self._followers = followers
+
+    def changed(self, product: Product) -> None:
+        for follower in self._followers:
+            follower.changed(product)
+
+    def counted(self, product_id: str, quantity: int) -> None:
+        for follower in self._followers:
+            follower.counted(product_id, quantity)
+
+    def deleted(self, product_id: str) -> None:
+        for follower in self._followers:
+            follower.deleted(product_id)
+
+    def followed(self, change: ProductChange) -> None:
+        for follower in self._followers:
+            follower.followed(change)
+
+    def restarted(self) -> None:
+        for follower in self._followers:
+            follower.restarted()
+
+
+async def follow_catalogue(changes: ChangeLog, follower: Follower) -> None:
+    """Tells each change of the log, for ever; none is missed from the first ``restarted`` on."""
     cursor: Cursor | None = None
     while True:
         try:
@@ -28,10 +79,13 @@ async def follow_catalogue(
             epoch, head = await changes.position()
             if cursor is None or not cursor.continues(epoch, head):
                 cursor = Cursor(epoch, head)
-                begun()
+                follower.restarted()
             while await changes.wait_past(cursor.change_seq, _WAIT_SECONDS):
                 for change in await changes.changes(cursor.change_seq, _CHUNK):
-                    told(change)
+                    if change.deleted:
+                        follower.deleted(change.product_id)
+                    else:
+                        follower.followed(change)
                     cursor = Cursor(epoch, change.change_seq)
         except ServiceError:
             await asyncio.sleep(_RETRY_SECONDS)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
+from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Card
+from services.recommender.pipeline.following import Follower
 from services.recommender.ranking_ports import AssortmentStore, ProductScores
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
@@ -41,38 +43,31 @@ _TICK_SECONDS = 1.0
 News = Callable[[str, npt.NDArray[np.float16]], None]
 
 
-class Mirror:
+class Mirror(Follower):
     """The assortment, and what is known of how current it is."""
 
     def __init__(self, store: AssortmentStore, assortment: Assortment, clock: Callable[[], float] = time.time) -> None:
         self.assortment = assortment
-        # Whether a product that is not here does not exist.
+        # Whether everything was read once; and whether a product that is not here does not exist.
+        self.read = False
         self.complete = False
         self._store = store
         self._clock = clock
         self._news: list[News] = []
-        # To be read, because of a change; in the order of announcements.
-        self._queue: dict[str, None] = {}
-        # Of the queue, what is being read at this moment.
-        self._reading: frozenset[str] = frozenset()
+        # To be read, in the order of their first announcements, each with the number of its last.
+        self._due: dict[str, int] = {}
+        self._announced = 0
         # Changed through this process and not read since: what is here of them is older than what was acknowledged.
         self._outdated: set[str] = set()
-        # Available since they were read with a vector.
-        self._returned: set[str] = set()
-        # Those that were looked at longest ago first.
+        # Read without a vector; those that were looked at longest ago first.
         self._unembedded: dict[str, None] = {}
         self._following = asyncio.Event()
         self._woken = asyncio.Event()
-        self._passed = False
-        # Whether there was no room for a product since the pass under way began.
-        self._overflowed = False
-        # Of the pass under way, the last id that was read; None when none is.
+        self._ticks = _Ticks(clock())
+        # Of the pass under way: the last id that was read, None when none is, and whether there was no room for one.
         self._after: str | None = None
+        self._overflowed = False
         self._next_pass = 0.0
-        self._ticked = clock()
-        # Until the next tick: short where a text may be about to be embedded.
-        self._patience = _TICK_SECONDS
-        self._next_tick = 0.0
 
     def tell(self, news: News) -> None:
         """``news`` hears of what searches by text can newly find, from now on."""
@@ -82,7 +77,7 @@ class Mirror:
     def settled(self) -> bool:
         """Whether everything was read once, and every change made through this process again: from then on ``tell``
         leaves nothing out that was acknowledged here."""
-        return self._passed and not self._outdated
+        return self.read and not self._outdated
 
     def ask(self, product_id: str) -> bool:
         """Whether only the store can tell of a product what it is now."""
@@ -90,11 +85,11 @@ class Mirror:
             return True
         if product_id in self.assortment.places:
             return False
-        return not self.complete or product_id in self._queue or product_id in self._reading
+        return not self.complete or product_id in self._due
 
     def unsure(self, ids: Sequence[str]) -> list[str]:
         """Those to :meth:`ask` about."""
-        if self.complete and not self._outdated and not self._queue and not self._reading:
+        if self.complete and not self._outdated and not self._due:
             return []
         return [id_ for id_ in ids if self.ask(id_)]
 
@@ -102,30 +97,41 @@ class Mirror:
         """That of a product, as old as it may be."""
         return self.assortment.card(product_id)
 
-    def changed(self, product_id: str) -> None:
-        """A product, just committed through this process."""
-        self._outdated.add(product_id)
-        self._announce(product_id)
+    def signs(self) -> tuple[Hashable, Hashable] | None:
+        """Of products with their scores, and of prices: equal ones at two times say that nothing changed between them.
+        None: there is more than what is here."""
+        here = self.assortment
+        return ((id(here), here.generation, here.scored), (id(here), here.priced)) if self.complete else None
+
+    def changed(self, product: Product) -> None:
+        self._outdated.add(product.id)
+        self._announce(product.id)
 
     def deleted(self, product_id: str) -> None:
-        """A product that just left the catalogue."""
         self.assortment.drop(product_id)
         # In case it is being read at this moment.
         self._announce(product_id)
 
     def counted(self, product_id: str, quantity: int) -> None:
-        """A product's stock, just committed."""
-        if self.assortment.count(product_id, quantity):
-            self._returned.add(product_id)
+        if self.assortment.sold_out(product_id) and quantity > 0:
+            # Searches by text have to hear of it, with its vector.
+            self._outdated.add(product_id)
             self._announce(product_id)
+        else:
+            self.assortment.count(product_id, quantity)
 
     def followed(self, change: ProductChange) -> None:
-        """A change from the log, by whichever process."""
-        if change.deleted:
-            self.deleted(change.product_id)
-        else:
-            self.counted(change.product_id, change.available_quantity)
-            self._announce(change.product_id)
+        if not self.assortment.sold_out(change.product_id):
+            self.assortment.count(change.product_id, change.available_quantity)
+        self._announce(change.product_id)
+
+    def restarted(self) -> None:
+        if self._following.is_set():
+            self.assortment = self.assortment.emptied()
+            self.complete = self.read = False
+            self._after, self._next_pass = None, 0.0
+            self._woken.set()
+        self._following.set()
 
     def unlike(self, scores: ProductScores) -> ProductScores:
         """Those that differ from what is known here to be stored, or of which nothing is."""
@@ -137,18 +143,8 @@ class Mirror:
         """Copied scores, just stored; a NaN leaves what is there."""
         self.assortment.score(scores.ids, scores.popularity, scores.trend, scores.rating)
 
-    def begin(self) -> None:
-        """From now on every change is told: what is read from here on stays true. Called again, nothing of what was
-        read before is: the catalogue is another one."""
-        if self._following.is_set():
-            self.assortment = self.assortment.emptied()
-            self.complete = self._passed = False
-            self._after, self._next_pass = None, 0.0
-            self._woken.set()
-        self._following.set()
-
     async def follow(self) -> None:
-        """Reads for ever."""
+        """Reads for ever, from ``restarted`` on."""
         await self._following.wait()
         while True:
             try:
@@ -159,51 +155,42 @@ class Mirror:
     async def _step(self) -> None:
         """What was announced first, then the next page of the pass, then nothing until there is something."""
         started = time.monotonic()
-        if started >= self._next_tick:
+        if self._ticks.due(started):
             self._tick(started)
-        if self._queue:
+        if self._due:
             await self._read_announced()
             # Half of the time for the requests.
             await asyncio.sleep(time.monotonic() - started)
         elif self._after is not None or started >= self._next_pass:
             await self._read_page(started)
             # The same at first; nearly all of it where everything is read again.
-            await self._rest((time.monotonic() - started) * (_REST if self._passed else 1))
+            await self._rest((time.monotonic() - started) * (_REST if self.read else 1))
         else:
-            await self._rest(self._next_tick - started)
+            await self._rest(self._ticks.at - started)
 
     async def _rest(self, seconds: float) -> None:
         """That long, or until something is announced."""
         self._woken.clear()
-        if not self._queue:
+        if not self._due:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._woken.wait()
 
     async def _read_announced(self) -> None:
-        wanted = list(self._queue)[:_PAGE]
-        for product_id in wanted:
-            del self._queue[product_id]
-        self._reading = frozenset(wanted)
+        wanted = dict(islice(self._due.items(), _PAGE))
         assortment = self.assortment
-        try:
-            rows = await self._store.rows(wanted)
-        except BaseException:
-            self._queue.update(dict.fromkeys(wanted))
-            raise
-        finally:
-            self._reading = frozenset()
+        rows = await self._store.rows(list(wanted))
         if assortment is not self.assortment:
-            self._queue.update(dict.fromkeys(wanted))
             return
-        self._take(rows)
-        found = {row.id for row in rows}
-        for product_id in wanted:
-            if product_id not in found and product_id not in self._queue:
-                self.assortment.drop(product_id)
-                self._outdated.discard(product_id)
-                self._returned.discard(product_id)
-                self._unembedded.pop(product_id, None)
+        # Those of which more was announced meanwhile are read again.
+        current = {id_ for id_, number in wanted.items() if self._due[id_] == number}
+        for id_ in current:
+            del self._due[id_]
+        self._take([row for row in rows if row.id in current])
+        for id_ in current.difference(row.id for row in rows):
+            self.assortment.drop(id_)
+            self._outdated.discard(id_)
+            self._unembedded.pop(id_, None)
 
     async def _read_page(self, started: float) -> None:
         if self._after is None:
@@ -214,57 +201,72 @@ class Mirror:
             return
         if rows:
             self._after = rows[-1].id
-            self._take(rows)
+            self._take([row for row in rows if row.id not in self._due])
             return
         self._after, self._next_pass = None, started + _PASS_SECONDS
-        self._passed = True
+        self.read = True
         self.complete = not self._overflowed
         log.debug("assortment_read", products=len(self.assortment))
 
     def _take(self, rows: Sequence[ProductRow]) -> None:
-        """Puts rows in, but for those of which more was announced while they were read: they are read again."""
-        current = [row for row in rows if row.id not in self._queue]
-        news = self._put(current)
-        for row in current:
-            if row.vector is None:
-                # To be embedded: what is outdated stays it until then, for searches cannot find it here.
-                self._unembedded.pop(row.id, None)
-                self._unembedded[row.id] = None
-                continue
-            self._outdated.discard(row.id)
-            self._unembedded.pop(row.id, None)
-            if row.id in self._returned:
-                self._returned.discard(row.id)
-                news.setdefault(row.id, row)
-        for row in news.values() if self._passed else ():
-            if row.vector is not None:
+        """Puts rows in, none of which was announced since they were read; tells what searches find now."""
+        for row in self._put(rows):
+            if row.vector is not None and self.read:
                 for tell in self._news:
                     tell(row.id, row.vector)
+        for row in rows:
+            self._unembedded.pop(row.id, None)
+            if row.vector is None:
+                # To be embedded: what is outdated stays it until then, for searches cannot find it here.
+                self._unembedded[row.id] = None
+            else:
+                self._outdated.discard(row.id)
 
-    def _put(self, rows: Sequence[ProductRow]) -> dict[str, ProductRow]:
-        """Puts rows in; returns those with a new text, and notes what is available again."""
+    def _put(self, rows: Sequence[ProductRow]) -> list[ProductRow]:
+        """Puts rows in; returns those with a new text, and those that are available and were not."""
         now, ids = self._clock(), [row.id for row in rows]
         before = self.assortment.available(self.assortment.find(ids), now)
-        new_texts = {row.id: row for row in self.assortment.put(rows)}
+        new_texts = {row.id for row in self.assortment.put(rows)}
         places = self.assortment.find(ids)
         back = self.assortment.available(places, now) & ~before
-        self._returned.update(ids[number] for number in np.flatnonzero(back).tolist())
         if (places < 0).any():
             self._overflowed, self.complete = True, False
-        return new_texts
+        return [row for row, returned in zip(rows, back.tolist(), strict=True) if returned or row.id in new_texts]
 
     def _tick(self, started: float) -> None:
         """What the clock did, and what was not embedded when it was read."""
-        now = self._clock()
-        began = self.assortment.begun(self._ticked, now)
-        self._ticked = now
-        self._returned.update(began)
-        self._queue.update(dict.fromkeys((*began, *itertools.islice(self._unembedded, _PAGE))))
-        self._patience = min(2 * self._patience, _TICK_SECONDS)
-        self._next_tick = started + self._patience
+        for product_id in self.assortment.begun(self._ticks.until, self._clock()):
+            # Until its row is read, in a moment: then it is back.
+            self.assortment.count(product_id, 0)
+            self._announce(product_id)
+        for product_id in islice(self._unembedded, _PAGE):
+            self._due.setdefault(product_id, 0)
+        self._ticks.next(started, self._clock())
 
     def _announce(self, product_id: str) -> None:
-        self._queue[product_id] = None
-        self._patience = _EMBEDDED_SECONDS
-        self._next_tick = min(self._next_tick, time.monotonic() + self._patience)
+        self._announced += 1
+        self._due[product_id] = self._announced
+        self._ticks.hurry(time.monotonic())
         self._woken.set()
+
+
+class _Ticks:
+    """When to look at the clock again: soon where a text may be about to be embedded, then less and less often."""
+
+    def __init__(self, until: float) -> None:
+        # Of the shop's clock, up to which was looked; of the monotonic one, when to look next.
+        self.until = until
+        self.at = 0.0
+        self._patience = _TICK_SECONDS
+
+    def due(self, now: float) -> bool:
+        return now >= self.at
+
+    def next(self, now: float, until: float) -> None:
+        self.until = until
+        self._patience = min(2 * self._patience, _TICK_SECONDS)
+        self.at = now + self._patience
+
+    def hurry(self, now: float) -> None:
+        self._patience = _EMBEDDED_SECONDS
+        self.at = min(self.at, now + self._patience)

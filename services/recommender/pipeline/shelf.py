@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from services.recommender.domain.product import Product
+from services.recommender.pipeline.following import Follower
 from services.recommender.ports import CatalogStore, Clock
 from services.runtime.coalescing import Together
 
@@ -15,7 +16,7 @@ _KEPT = 20_000
 _TOGETHER = 300
 
 
-class Shelf:
+class Shelf(Follower):
     """Asks about each page: what is kept are details of a product's version, never whether it may be shown."""
 
     def __init__(self, store: CatalogStore, clock: Clock) -> None:
@@ -30,8 +31,8 @@ class Shelf:
         found = await self._together.run(ids)
         return {id_: found[id_] for id_ in ids if id_ in found}
 
-    def forget(self) -> None:
-        """The catalogue is another one: its versions may have numbers that are known of others."""
+    def restarted(self) -> None:
+        """The versions of another catalogue may have numbers that are known of others."""
         self._kept.clear()
 
     async def _ask(self, ids: Sequence[str]) -> dict[str, Product]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from services.recommender.domain.product import Product
+from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.metrics import SHOWCASE
 from services.recommender.ports import CatalogStore, Clock
 from services.recommender.ranking_ports import Retrieval
@@ -20,18 +22,29 @@ log = get_logger(__name__)
 # A page of 100 for everyone, and most of a page for every taste.
 _OVERALL = 120
 _PER_CATEGORY = 12
-# Stock changes are told at once (see `stock_changed`); what may lag is which products are popular.
+# Stock changes are told at once (see `counted`); what may lag is which products are popular.
 _REFRESH_SECONDS = 15.0
 _RETRY_SECONDS = 0.5
+# Also where nothing is known to have changed.
+_LONGEST_SECONDS = 600.0
 # Small enough to be no stall of the event loop.
 _CHUNK = 100
 
 
-class Showcase:
+class Signs(Protocol):
+    """What tells whether the store can have anything new, see :class:`~.mirror.Mirror`."""
+
+    def signs(self) -> tuple[Hashable, Hashable] | None:
+        """Of products with their scores, and of prices: equal to those of before, nothing changed. None: who knows."""
+        ...
+
+
+class Showcase(Follower):
     """Popular products with their details, refreshed in the background; also the price bands of the scorer."""
 
-    def __init__(self, retrieval: Retrieval, shelf: CatalogStore, clock: Clock) -> None:
+    def __init__(self, retrieval: Retrieval, shelf: CatalogStore, signs: Signs, clock: Clock) -> None:
         self._retrieval = retrieval
+        self._signs = signs
         self._shelf = shelf
         self._clock = clock
         self._products: dict[str, Product] = {}
@@ -40,10 +53,13 @@ class Showcase:
         # A shop that is just being filled: do not wait for the next refresh.
         self._wanted = asyncio.Event()
         self.bands: Mapping[str, Sequence[float]] = {}
+        # What the last refresh was of, and when.
+        self._read: tuple[Hashable, Hashable] | None = None
+        self._read_at: datetime | None = None
 
-    def stock_changed(self, product_id: str, available_quantity: int) -> None:
-        """A product's stock, just committed: without stock it is not shown from memory any more."""
-        if available_quantity == 0:
+    def counted(self, product_id: str, quantity: int) -> None:
+        """Without stock it is not shown from memory any more."""
+        if quantity == 0:
             self._products.pop(product_id, None)
             self._sold_out.add(product_id)
         else:
@@ -51,12 +67,14 @@ class Showcase:
             if len(self._products) < _OVERALL:
                 self._wanted.set()
 
+    def deleted(self, product_id: str) -> None:
+        self.counted(product_id, 0)
+
     def changed(self, product: Product) -> None:
-        """A product, just committed, with the stock that was sent for it: perhaps more than a newer count left, so it
-        brings nothing back. What came into stock is in the change log."""
+        """Brings nothing back: what came into stock is in the change log."""
         kept = self._products.get(product.id)
         if not _usable(product, self._clock()):
-            self.stock_changed(product.id, 0)
+            self.counted(product.id, 0)
         elif kept is not None:
             self._products[product.id] = replace(
                 product,
@@ -80,6 +98,8 @@ class Showcase:
 
     async def refresh(self) -> None:
         """Reads the store anew. Raises UNAVAILABLE when it is away; what is kept stays then."""
+        signs, before = self._signs.signs(), self._read
+        self._read = None
         self._sold_out.clear()
         self._wanted.clear()
         ids = await self._retrieval.showcase_ids(_OVERALL, _PER_CATEGORY)
@@ -90,19 +110,28 @@ class Showcase:
         # What was sold out while this was read: that is newer.
         self._products = {id_: product for id_, product in products.items() if id_ not in self._sold_out}
         SHOWCASE.set(len(self._products))
-        self.bands = await self._retrieval.price_bands()
+        if not self.bands or signs is None or before is None or signs[1] != before[1]:
+            self.bands = await self._retrieval.price_bands()
+        self._read, self._read_at = signs, self._clock()
 
     async def follow(self) -> None:
-        """Refreshes for ever."""
+        """Refreshes for ever, where there may be something new."""
         while True:
             try:
-                await self.refresh()
+                if self.outdated():
+                    await self.refresh()
             except ServiceError:
                 log.debug("showcase_not_refreshed")
             await asyncio.sleep(_RETRY_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_REFRESH_SECONDS):
                     await self._wanted.wait()
+
+    def outdated(self) -> bool:
+        """Whether the store may have something new."""
+        if self._wanted.is_set() or self._read is None or self._read != self._signs.signs() or self._read_at is None:
+            return True
+        return self._clock() >= self._read_at + timedelta(seconds=_LONGEST_SECONDS)
 
 
 def _usable(product: Product, now: datetime) -> bool:

@@ -34,7 +34,6 @@ _FACTS = _sql("facts")
 _CARDS = _sql("cards")
 _ASSORTMENT = _sql("assortment")
 _ASSORTMENT_AFTER = _sql("assortment_after")
-_AVAILABLE_IDS = _sql("available_ids")
 _PRICE_BANDS = _sql("price_bands")
 _SHOWCASE = _sql("showcase")
 
@@ -93,9 +92,6 @@ class PostgresRetrieval:
 
     async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
         return [_row(row) for row in await self._fetch(_ASSORTMENT_AFTER, after, limit)]
-
-    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
-        return [row["id"] for row in await self._fetch(_AVAILABLE_IDS, after, limit)]
 
     async def cards(self, ids: Sequence[str]) -> list[Card]:
         return [Card(*row) for row in await self._fetch(_CARDS, list(ids))]

@@ -78,7 +78,7 @@ async def test_facts_are_the_same_from_memory(database: Database, texts: int) ->
 
     retrieval = PostgresRetrieval(database)
     mirror = Mirror(retrieval, Assortment(1_000, texts))
-    mirror.begin()
+    mirror.restarted()
     following = asyncio.create_task(mirror.follow())
     await eventually(lambda: mirror.complete)
     following.cancel()

@@ -212,7 +212,7 @@ async def test_details_are_told_once_and_availability_always(store: PostgresCata
     assert replace(first["p1"], create_time=None, update_time=None) == RICH
     again = await shelf.available(["b", "p1"])
     assert all(again[id_] is first[id_] for id_ in again), "the same objects: nothing was told again"
-    shelf.forget()
+    shelf.restarted()
     assert (await shelf.available(["b"]))["b"] is not first["b"]
     rows = await store.current(["p1", "b"], [0, 0], NOW)
     known = {row.id: row.change_seq for row in rows}

@@ -17,6 +17,7 @@ from services.recommender.stores import models
 from services.recommender.stores.catalog import PostgresCatalog
 from services.recommender.stores.models import PostgresModels
 from services.recommender.stores.postgres import Database
+from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.scores import PostgresScores
 from services.runtime.errors import ServiceError
 from tests.support.catalogue import open_database
@@ -167,3 +168,23 @@ async def test_a_missing_score_leaves_what_is_stored(database: Database) -> None
     assert await store.write(scores("p", 0.0, math.nan, 5.0)) == 1
     assert await stored(database) == (0.0, 8.0, 5.0)
     assert await store.write(scores("unknown", 1.0, 1.0, 1.0)) == 0
+
+
+@pytest.mark.parametrize("scored", [0, 25, 60])
+async def test_the_showcase_is_the_best_of_all_and_of_each_category(database: Database, scored: int) -> None:
+    products = [
+        Product(f"p-{n:02}", "A thing", categories=(("Audio", "Books", "Garden")[n % 7 % 3],), available_quantity=n % 4)
+        for n in range(60)
+    ]
+    await PostgresCatalog(database).upsert(products, NOW, NOW)
+    popularity = np.array([float(n * 37 % 53) for n in range(scored)])
+    ids = [product.id for product in products[:scored]]
+    await PostgresScores(database).write(ProductScores(ids, popularity, popularity, popularity))
+
+    known = dict(zip(ids, popularity.tolist(), strict=True))
+    available = [product for product in products if product.available_quantity]
+    ranked = sorted(available, key=lambda product: (-known.get(product.id, -1.0), product.id))
+    best = {product.id for product in ranked[:9]}
+    for category in ("Audio", "Books", "Garden"):
+        best |= {p.id for p in [p for p in ranked if p.top_category == category and p.id in known][:4]}
+    assert await PostgresRetrieval(database).showcase_ids(9, 4) == [p.id for p in ranked if p.id in best]

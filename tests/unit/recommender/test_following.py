@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from services.recommender.domain.change import ProductChange
-from services.recommender.pipeline.following import follow_catalogue
+from services.recommender.domain.product import Product
+from services.recommender.pipeline.following import Follower, Followers, follow_catalogue
 from services.runtime.errors import unavailable
 from tests.support.waiting import eventually
 
@@ -49,13 +50,41 @@ class Log:
         return True
 
 
+class Diary(Follower):
+    """Writes down what it is told."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def changed(self, product: Product) -> None:
+        self.told.append(f"changed {product.id}")
+
+    def counted(self, product_id: str, quantity: int) -> None:
+        self.told.append(product_id if quantity == 0 else f"{quantity} {product_id}")
+
+    def deleted(self, product_id: str) -> None:
+        self.told.append(f"deleted {product_id}")
+
+    def restarted(self) -> None:
+        self.told.append("begun")
+
+
+def test_everybody_is_told_everything_in_order() -> None:
+    told: list[str] = []
+    followers = Followers([Diary(told), Follower(), Diary(told)])
+    followers.changed(Product("a", "A"))
+    followers.counted("b", 2)
+    followers.followed(ProductChange(1, "c", deleted=False, available_quantity=3))
+    followers.deleted("d")
+    followers.restarted()
+    assert told == [text for text in ("changed a", "2 b", "3 c", "deleted d", "begun") for _ in range(2)]
+
+
 async def test_each_change_is_told_and_another_catalogue_begins_anew() -> None:
     log = Log()
     log.change(1, 2, 3)
     told: list[str] = []
-    following = asyncio.create_task(
-        follow_catalogue(log, lambda: told.append("begun"), lambda change: told.append(change.product_id))
-    )
+    following = asyncio.create_task(follow_catalogue(log, Diary(told)))
     try:
         await eventually(lambda: told == ["begun"])
         log.change(4, 5)
@@ -72,7 +101,8 @@ async def test_each_change_is_told_and_another_catalogue_begins_anew() -> None:
         log.replace("second", head=2)
         await eventually(lambda: told[6:] == ["begun"])
         log.change(3)
-        await eventually(lambda: told[7:] == ["p3"])
+        log.log.append(ProductChange(4, "p4", deleted=True))
+        await eventually(lambda: told[7:] == ["p3", "deleted p4"])
     finally:
         following.cancel()
         await asyncio.wait({following})

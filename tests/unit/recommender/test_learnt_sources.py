@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.personal import personal
 from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.domain.version import Version
 from services.recommender.pipeline.context import Context, Degraded
+from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.seeing import candidates_of, see
 from services.recommender.pipeline.sources import CandidateSource, all_sources
 from services.recommender.pipeline.stock import Stock
@@ -164,10 +166,14 @@ async def test_candidates_are_in_stock_and_not_hidden() -> None:
     assert version.learned is not None
     person = personal(version.learned, UserSignals().state(0.0))
 
-    async def available(after: str, limit: int) -> list[str]:
-        return ["a", "b", "d"] if not after else []
-
-    stock = Stock(available)
+    mirror = Mirror(None, Assortment(9, 9))  # type: ignore[arg-type]  # nothing is read
+    mirror.assortment.put(
+        [
+            ProductRow(id_, "", "", "", None, quantity, 0, None, None, None, None, None, b"", None)
+            for id_, quantity in (("a", 1), ("b", 1), ("c", 0), ("d", 1))
+        ]
+    )
+    stock = Stock(mirror)
     assert candidates_of(person, stock, ["a"]) is None
     await stock.align(version.learned)
     mask = candidates_of(person, stock, ["a", "unknown"])

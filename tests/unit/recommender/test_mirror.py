@@ -13,6 +13,7 @@ import pytest
 
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
+from services.recommender.domain.product import Product
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import ProductScores
 from services.runtime.errors import unavailable
@@ -23,6 +24,11 @@ def row(id_: str, text: bytes = b"text", embedded: bool = True, **other: object)
     vector = np.full(256, 1 / 16, dtype=np.float16) if embedded else None
     made = ProductRow(id_, f"Title {id_}", "Audio", "Ada", 9.5, 7, 5, None, None, 50.0, 2.0, None, text, vector)
     return made._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
+
+
+def product(id_: str) -> Product:
+    """Of which the mirror reads the row."""
+    return Product(id_, id_)
 
 
 def scores(ids: list[str], popularity: list[float], trend: list[float], rating: list[float]) -> ProductScores:
@@ -57,7 +63,7 @@ async def mirrored(catalogue: Catalogue, capacity: int = 9, texts: int = 9) -> A
     mirror = Mirror(catalogue, Assortment(capacity, texts))
     assert mirror.ask("a")
     following = asyncio.create_task(mirror.follow())
-    mirror.begin()
+    mirror.restarted()
     try:
         yield mirror
     finally:
@@ -78,13 +84,13 @@ async def test_a_change_through_this_process_is_asked_of_the_store_until_it_was_
     async with mirrored(catalogue) as mirror:
         await eventually(lambda: mirror.complete)
         catalogue.rows_by_id |= {"a": row("a", title="Renamed"), "new": row("new")}
-        mirror.changed("a")
-        mirror.changed("new")
+        mirror.changed(product("a"))
+        mirror.changed(product("new"))
         assert mirror.ask("a")
         assert mirror.ask("new")
         assert not mirror.settled
         # Changed once more after the store had answered: that answer does not count.
-        catalogue.meanwhile = lambda: mirror.changed("a")
+        catalogue.meanwhile = lambda: mirror.changed(product("a"))
         await eventually(lambda: mirror.settled)
         assert not mirror.ask("new")
         card = mirror.card("a")
@@ -129,8 +135,10 @@ async def test_stock_counts_at_once() -> None:
         catalogue.rows_by_id["a"] = row("a", available_quantity=0)
         mirror.counted("a", 0)
         assert in_stock() == []
+        catalogue.rows_by_id["a"] = row("a", available_quantity=2)
         mirror.counted("a", 2)
-        assert in_stock() == ["a"]
+        assert mirror.ask("a"), "until its row was read again"
+        await eventually(lambda: in_stock() == ["a"] and mirror.settled)
         places = mirror.assortment.find(["a", "nobody"])
         assert mirror.assortment.available(places, 1e9).tolist() == [True, False]
         assert mirror.assortment.low_stock(places[:1]).tolist() == [True]
@@ -151,7 +159,7 @@ async def test_searches_hear_of_new_texts_and_of_what_is_back_and_of_nothing_els
         catalogue.rows_by_id["new"] = row("new")
         await eventually(lambda: "new" in heard)
         catalogue.rows_by_id["a"] = row("a", b"another text")
-        mirror.changed("a")
+        mirror.changed(product("a"))
         await eventually(lambda: mirror.settled)
         assert heard == ["sold-out", "new", "a"]
 
@@ -165,8 +173,8 @@ async def test_searches_hear_of_what_a_row_says_is_available_again(hidden: dict[
         heard: list[str] = []
         mirror.tell(lambda id_, vector: heard.append(id_))
         catalogue.rows_by_id |= {"a": row("a", price=1.0), "hidden": row("hidden")}
-        mirror.changed("a")
-        mirror.changed("hidden")
+        mirror.changed(product("a"))
+        mirror.changed(product("hidden"))
         await eventually(lambda: mirror.settled)
         assert heard == ["hidden"]
 
@@ -176,7 +184,7 @@ async def test_what_was_deleted_before_it_was_embedded_is_not_read_for_ever() ->
     async with mirrored(catalogue) as mirror:
         await eventually(lambda: mirror.complete)
         catalogue.rows_by_id["gone"] = row("gone", embedded=False)
-        mirror.changed("gone")
+        mirror.changed(product("gone"))
         await eventually(lambda: mirror.card("gone"))
         del catalogue.rows_by_id["gone"]
         mirror.deleted("gone")
@@ -204,7 +212,7 @@ async def test_what_has_its_time_later_is_heard_of_when_it_comes() -> None:
     catalogue = Catalogue(row("a"), row("later", available_time=1_500.0))
     mirror = Mirror(catalogue, Assortment(9, 9), clock=lambda: now[0])
     heard: list[str] = []
-    mirror.begin()
+    mirror.restarted()
     following = asyncio.create_task(mirror.follow())
     try:
         await eventually(lambda: mirror.complete)
@@ -232,7 +240,7 @@ async def test_a_text_that_is_not_embedded_yet_keeps_its_product_unsettled() -> 
     async with mirrored(catalogue) as mirror:
         await eventually(lambda: mirror.complete)
         catalogue.rows_by_id["new"] = row("new", embedded=False)
-        mirror.changed("new")
+        mirror.changed(product("new"))
         await eventually(lambda: mirror.card("new"))
         assert not mirror.settled
         catalogue.rows_by_id["new"] = row("new")
@@ -243,7 +251,7 @@ async def test_the_store_may_be_away_for_a_while() -> None:
     catalogue = Catalogue(row("a"))
     catalogue.down = True
     async with mirrored(catalogue) as mirror:
-        mirror.changed("a")
+        mirror.changed(product("a"))
         assert mirror.ask("a")
         catalogue.down = False
         await eventually(lambda: mirror.complete and mirror.settled)
@@ -256,12 +264,12 @@ async def test_what_does_not_fit_is_asked_of_the_store() -> None:
         await eventually(lambda: not mirror.ask("c"))
         assert mirror.assortment.lacks_vector[mirror.assortment.find(["a", "b", "c"])].tolist() == [False, False, True]
         catalogue.rows_by_id["d"] = row("d")
-        mirror.changed("d")
+        mirror.changed(product("d"))
         await eventually(lambda: mirror.settled)
         assert mirror.ask("d")
         mirror.deleted("a")
         del catalogue.rows_by_id["a"]
-        mirror.changed("d")
+        mirror.changed(product("d"))
         await eventually(lambda: not mirror.ask("d"))
 
 
@@ -270,14 +278,14 @@ async def test_what_no_longer_fits_is_asked_of_the_store() -> None:
     async with mirrored(catalogue, capacity=2) as mirror:
         await eventually(lambda: mirror.complete)
         catalogue.rows_by_id |= {"b": row("b"), "c": row("c")}
-        mirror.changed("b")
-        mirror.changed("c")
+        mirror.changed(product("b"))
+        mirror.changed(product("c"))
         await eventually(lambda: mirror.settled)
         assert mirror.ask("b") or mirror.ask("c")
         # Until everything was read again with room for it.
         mirror.deleted("a")
         del catalogue.rows_by_id["a"]
-        await eventually(lambda: not mirror._queue)
+        await eventually(lambda: not mirror._due)
         assert mirror.ask("c")
 
 
@@ -294,7 +302,7 @@ async def test_of_another_catalogue_everything_is_read_anew() -> None:
 
         async def rows(ids: Sequence[str]) -> list[ProductRow]:
             catalogue.rows = read  # type: ignore[method-assign]
-            mirror.begin()
+            mirror.restarted()
             asked.extend(mirror.ask(id_) for id_ in "abcd")
             return old
 
@@ -351,13 +359,14 @@ async def test_a_number_tells_whether_anything_changed() -> None:
         def becomes(**other: object) -> Callable[[], None]:
             def change() -> None:
                 catalogue.rows_by_id["a"] = catalogue.rows_by_id["a"]._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
-                mirror.changed("a")
+                mirror.changed(product("a"))
 
             return change
 
         assert await told(becomes()) == ""
         assert await told(becomes(available_quantity=6, popularity=3.0)) == ""
         assert await told(becomes(available_quantity=0)) == "changed"
+        catalogue.rows_by_id["a"] = catalogue.rows_by_id["a"]._replace(available_quantity=3)
         assert await told(lambda: mirror.counted("a", 3)) == "changed came"
         assert await told(becomes(available_quantity=3, title="Another")) == "changed"
         assert await told(becomes(text_digest=b"another")) == "changed came"

@@ -48,7 +48,9 @@ class Shop:
 
     def count(self, id_: str, quantity: int) -> None:
         row = self.products[id_] = self.products[id_]._replace(available_quantity=quantity)
-        if self.assortment.count(id_, quantity):
+        back = self.assortment.sold_out(id_) and quantity > 0
+        self.assortment.count(id_, quantity)
+        if back:
             self.news(id_, row.vector)
 
     def delete(self, id_: str) -> None:

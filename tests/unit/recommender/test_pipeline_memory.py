@@ -14,6 +14,7 @@ from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Card
 from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.cards import Cards
+from services.recommender.pipeline.following import Followers
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.showcase import Showcase
 from services.recommender.ports import UpsertOutcome
@@ -81,16 +82,17 @@ class Shop:
 @pytest.fixture
 async def shop() -> Shop:
     store = Store(*(Product(id_, f"Title {id_}", available_quantity=5, create_time=NOW) for id_ in "ab"))
-    cards = Cards(store, 5.0)  # type: ignore[arg-type]  # the methods that matter
-    showcase = Showcase(store, store, lambda: made.now)  # type: ignore[arg-type]  # the methods that matter
-    made = Shop(store, showcase, cards, AnnouncingCatalog(store, showcase, cards, Mirror(store, Assortment(9, 9))))  # type: ignore[arg-type]  # as above
+    mirror = Mirror(store, Assortment(9, 9))  # type: ignore[arg-type]  # the methods that matter
+    cards = Cards(store, mirror, 5.0)  # type: ignore[arg-type]  # as above
+    showcase = Showcase(store, store, mirror, lambda: made.now)  # type: ignore[arg-type]  # as above
+    made = Shop(store, showcase, cards, AnnouncingCatalog(store, Followers([mirror, showcase])))  # type: ignore[arg-type]  # as above
     await showcase.refresh()
     return made
 
 
 async def test_an_import_with_an_old_count_brings_nothing_sold_out_back(shop: Shop) -> None:
     sold_out = replace(shop.store.products["a"], available_quantity=0)
-    shop.showcase.stock_changed("a", 0)
+    shop.showcase.counted("a", 0)
     await shop.catalog.upsert([replace(sold_out, available_quantity=7)], NOW, NOW)
 
     assert shop.shown() == ["b"]
@@ -99,7 +101,7 @@ async def test_an_import_with_an_old_count_brings_nothing_sold_out_back(shop: Sh
 
     async def sold_and_imported_meanwhile(ids: Sequence[str], now: datetime) -> list[Product]:
         found = await original(ids, now)
-        shop.showcase.stock_changed("a", 0)
+        shop.showcase.counted("a", 0)
         await shop.catalog.upsert([replace(sold_out, available_quantity=7)], NOW, NOW)
         return found
 
@@ -147,21 +149,44 @@ async def test_cards_follow_the_changes_of_this_process_at_once(shop: Shop) -> N
     assert await titles(shop) == {"a": "Back", "new": "New"}
 
 
-async def test_a_changed_card_is_better_than_none_while_the_store_is_down(shop: Shop) -> None:
-    await titles(shop)
-    shop.cards.changed("a")
-    assert shop.cards.known(["a"])["a"].title == "Title a"
-    shop.cards.deleted("a")
-    assert shop.cards.known(["a"]) == {}
+async def test_a_showcase_is_read_again_where_something_may_be_new(shop: Shop) -> None:
+    class Memory:
+        """A mirror that says when something changed."""
 
+        now: tuple[int, int] | None = (0, 0)
 
-async def test_a_card_that_was_read_before_a_deletion_is_not_kept(shop: Shop) -> None:
-    shop.store.answer.clear()
-    reading = asyncio.create_task(titles(shop))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    await shop.catalog.delete("a")
-    shop.store.answer.set()
-    await reading
+        def signs(self) -> tuple[int, int] | None:
+            return self.now
 
-    assert await titles(shop) == {}
+    memory, reads = Memory(), list[str]()
+    store = shop.store
+
+    async def showcase_ids(overall: int, per_category: int) -> list[str]:
+        reads.append("products")
+        return ["a"]
+
+    async def price_bands() -> dict[str, Sequence[float]]:
+        reads.append("prices")
+        return {"": [1.0, 2.0]}
+
+    store.showcase_ids, store.price_bands = showcase_ids, price_bands  # type: ignore[method-assign]  # written down
+    showcase = Showcase(store, store, memory, lambda: shop.now)  # type: ignore[arg-type]  # the methods that matter
+
+    async def looked(signs: tuple[int, int] | None, later: timedelta = timedelta()) -> list[str]:
+        memory.now = signs
+        shop.now += later
+        reads.clear()
+        if showcase.outdated():
+            await showcase.refresh()
+        return list(reads)
+
+    assert await looked((0, 0)) == ["products", "prices"]
+    assert await looked((0, 0)) == []
+    assert await looked((1, 0)) == ["products"]
+    assert await looked((2, 1)) == ["products", "prices"]
+    assert await looked(None) == ["products", "prices"]
+    assert await looked(None) == ["products", "prices"], "nobody knows"
+    assert await looked((2, 1)) == ["products", "prices"]
+    assert await looked((2, 1), timedelta(minutes=11)) == ["products"]
+    showcase.counted("b", 3)
+    assert await looked((2, 1)) == ["products"], "it came into stock, and there is room for it"

@@ -177,20 +177,29 @@ class Store:
             raise unavailable("DATABASE_UNAVAILABLE", "it is down")
 
 
-async def test_cards_are_asked_for_once_and_known_when_the_store_is_down() -> None:
-    store, clock = Store({"a": Product("a", "A"), "b": Product("b", "B")}), Time()
-    cards = Cards(store, 1.0, clock)  # type: ignore[arg-type]  # the methods that matter
-    assert set(await cards.of(["a", "b", "unknown"])) == {"a", "b"}
-    assert set(await cards.of(["a", "unknown"])) == {"a"}
-    assert store.calls == [("a", "b", "unknown")]
-    clock.now += 3
-    await cards.of(["a", "unknown"])
-    assert store.calls[-1] == ("unknown",)
-    clock.now += 100
+async def test_cards_are_asked_for_where_memory_is_unsure_and_known_when_the_store_is_down() -> None:
+    store = Store({"a": Product("a", "A"), "b": Product("b", "B")})
+
+    class Memory:
+        """Knows two cards, of which one is older than what was acknowledged."""
+
+        def unsure(self, ids: Sequence[str]) -> list[str]:
+            return [id_ for id_ in ids if id_ != "a"]
+
+        def card(self, product_id: str) -> Card | None:
+            return Card(product_id, "in memory", "", "", None) if product_id in ("a", "b") else None
+
+    cards = Cards(store, Memory(), 1.0)  # type: ignore[arg-type]  # the methods that matter
+    assert set(cards.at_once(["a"]) or ()) == {"a"}
+    assert cards.at_once(["a", "b"]) is None
+    found = await cards.of(["a", "b", "unknown"])
+    assert {id_: card.title for id_, card in found.items()} == {"a": "in memory", "b": "Title b"}
+    assert store.calls == [("b", "unknown")]
     store.down = True
+    assert set(await cards.of(["a"])) == {"a"}
     with pytest.raises(Exception, match="down"):
-        await cards.of(["a", "c"])
-    assert set(cards.known(["a", "c"])) == {"a"}
+        await cards.of(["a", "b"])
+    assert set(cards.known(["a", "b", "c"])) == {"a", "b"}
 
 
 async def test_a_shared_list_is_read_once_for_all_and_again_when_it_is_old_or_too_short() -> None:
@@ -302,8 +311,12 @@ def stocked(*ids: str, category: str = "Audio") -> dict[str, Product]:
     return {id_: Product(id_, id_, categories=(category,), available_quantity=5) for id_ in ids}
 
 
+def mirror_of(store: Store) -> Mirror:
+    return Mirror(store, Assortment(9, 9))  # type: ignore[arg-type]  # the methods that matter
+
+
 async def showcase_of(store: Store) -> Showcase:
-    showcase = Showcase(store, store, lambda: NOW)  # type: ignore[arg-type]  # the methods that matter
+    showcase = Showcase(store, store, mirror_of(store), lambda: NOW)  # type: ignore[arg-type]  # the methods that matter
     await showcase.refresh()
     return showcase
 
@@ -318,8 +331,8 @@ async def test_the_showcase_shows_the_users_categories_first_but_not_only() -> N
 async def test_what_is_sold_out_leaves_the_showcase_at_once() -> None:
     store = Store(stocked("a", "b"))
     showcase = await showcase_of(store)
-    catalog = AnnouncingCatalog(store, showcase, Cards(store, 1.0), Mirror(store, Assortment(9, 9)))  # type: ignore[arg-type]  # what matters
-    showcase.stock_changed("a", 0)
+    catalog = AnnouncingCatalog(store, showcase)  # type: ignore[arg-type]  # the methods that matter
+    showcase.counted("a", 0)
     await catalog.delete("b")
     assert showcase.choose((), (), 10) == []
     assert showcase.among(["a"]) == []
@@ -332,7 +345,7 @@ async def test_what_is_sold_out_while_the_showcase_is_read_stays_out() -> None:
 
     async def sold_meanwhile(ids: Sequence[str], now: datetime) -> list[Product]:
         found = await original(ids, now)
-        showcase.stock_changed("a", 0)
+        showcase.counted("a", 0)
         return found
 
     store.available = sold_meanwhile  # type: ignore[method-assign]  # a sale in the middle of the read
