@@ -123,7 +123,7 @@ ROUTES: tuple[Route, ...] = (
                 "servingConfig": Query("serving_config", description=_KINDS),
                 "pageSize": Query("page_size", description="1 to 100; left out: 10."),
                 "productId": Query("product_ids", description="The product or products on the page; may repeat."),
-                "device": Query("device", description="For example mobile or desktop; nothing depends on it yet."),
+                "device": Query("device", description="For example mobile, as the shop's events name it."),
                 "explain": _EXPLAIN,
                 "pageToken": _NEXT_RESULTS,
             },

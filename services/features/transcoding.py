@@ -173,6 +173,8 @@ def training_rows(chunk: TrainingChunk, features: Sequence[Feature]) -> Iterator
         event_times_ms=rows.event_times_ms,
         quantities=rows.quantities,
         event_numbers=rows.event_numbers,
+        ratings=rows.ratings if any(rows.ratings) else (),
+        devices=rows.devices if any(rows.devices) else (),
         columns=[
             feature_column(feature, Column.of(column)) for feature, column in zip(features, chunk.readings, strict=True)
         ],

@@ -11,7 +11,7 @@ import numpy as np
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 from windowshop.recommender.v1 import catalog_pb2, catalog_pb2_grpc
 
-from services.recommender.domain.interactions import EVENT_WEIGHTS
+from services.recommender.domain.interactions import EVENT_WEIGHTS, RATE
 from services.recommender.domain.product import Product
 from services.recommender.domain.signals import UserSignals, habits
 from services.recommender.ranking_ports import (
@@ -122,12 +122,18 @@ class FeatureClient:
         return ProductScores(ids, _doubles(columns[POPULARITY]), _doubles(columns[TREND]), _doubles(columns[RATING]))
 
     async def interactions(self) -> AsyncIterator[InteractionChunk]:
-        """The log's views, carts and orders of known users, oldest first."""
-        request = features_pb2.ReadTrainingRowsRequest(event_types=tuple(EVENT_WEIGHTS))
+        """The log's views, carts, orders and ratings of known users, oldest first."""
+        request = features_pb2.ReadTrainingRowsRequest(event_types=(*EVENT_WEIGHTS, RATE))
         try:
             async for rows in self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS):
                 yield InteractionChunk(
-                    rows.user_ids, rows.product_ids, rows.event_types, rows.event_times_ms, rows.event_numbers
+                    rows.user_ids,
+                    rows.product_ids,
+                    rows.event_types,
+                    rows.event_times_ms,
+                    rows.event_numbers,
+                    rows.devices,
+                    rows.ratings,
                 )
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error

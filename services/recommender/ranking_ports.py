@@ -56,6 +56,10 @@ class InteractionChunk:
     event_times_ms: Sequence[int]
     # Rows of one event, such as the lines of one order, have one number.
     event_numbers: Sequence[int]
+    # What the event came from, empty where it does not say, and the stars of ratings, 0 for other events. Either may be
+    # left out where no row has any.
+    devices: Sequence[str] = ()
+    stars: Sequence[float] = ()
 
 
 class FeatureReader(Protocol):
@@ -80,7 +84,7 @@ class FeatureExport(Protocol):
         ...
 
     def interactions(self) -> AsyncIterator[InteractionChunk]:
-        """The whole log's views, carts and orders of known users, oldest first."""
+        """The whole log's views, carts, orders and ratings of known users, oldest first."""
         ...
 
 
@@ -173,6 +177,10 @@ class Retrieval(Protocol):
 
     async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], vectors: bool = False) -> list[FactRow]:
         """In no order; products that are unknown or not available are left out. ``vectors``: those of the texts too."""
+        ...
+
+    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
+        """Up to ``limit`` ids of available products above ``after``, ascending."""
         ...
 
     async def cards(self, ids: Sequence[str]) -> list[Card]:

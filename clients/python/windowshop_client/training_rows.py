@@ -14,7 +14,8 @@ from windowshop.features.v1 import features_pb2 as f
 from windowshop_client.values import Value, table_of
 
 Row = Mapping[str, Value]
-"""userId, productId, eventType, eventTime, quantity, eventNumber, and each feature's value by its name, None: null."""
+"""userId, productId, eventType, eventTime, quantity, eventNumber, device, rating, and each feature's value by its name;
+None: null."""
 Write = Callable[[f.ReadTrainingRowsResponse], None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,6 +31,8 @@ def rows_of(message: f.ReadTrainingRowsResponse) -> Iterator[Row]:
         "eventTime": [_EPOCH + timedelta(milliseconds=time) for time in message.event_times_ms],
         "quantity": message.quantities,
         "eventNumber": message.event_numbers,
+        "device": [device or None for device in message.devices] or [None] * len(message.user_ids),
+        "rating": [stars or None for stars in message.ratings] or [None] * len(message.user_ids),
     } | {column.feature: _values(column) for column in message.columns}
     for row in zip(*columns.values(), strict=True):
         yield dict(zip(columns, row, strict=True))
@@ -98,7 +101,8 @@ def _parquet(path: Path) -> Iterator[Write]:
     }  # fmt: skip
     fields = [
         ("userId", pa.string()), ("productId", pa.string()), ("eventType", pa.string()), ("eventTime", instant),
-        ("quantity", pa.int32()), ("eventNumber", pa.int64()),
+        ("quantity", pa.int32()), ("eventNumber", pa.int64()), ("device", pa.string()),
+        ("rating", pa.float64()),
     ]  # fmt: skip
     writer: Any = None
 

@@ -25,6 +25,10 @@ class TrainingRows(NamedTuple):
     quantities: Sequence[int]
     # Lines of one event have one number.
     event_numbers: Sequence[int]
+    # Stars of a rate event, 0 for others.
+    ratings: Sequence[float]
+    # What the event came from; empty: it does not say.
+    devices: Sequence[str]
     # As the log has it: the instant itself, of which milliseconds are a rounding.
     event_times_us: Sequence[int]
 

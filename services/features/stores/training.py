@@ -16,7 +16,7 @@ from services.runtime.turns import mapped
 
 _ROWS = """
 SELECT subject_id, product_id, event_type::text, round(date_part('epoch', event_time) * 1000)::bigint, quantity, seq,
-       event_time, line
+       CASE WHEN event_type = 'rate' THEN coalesce(rating, 0) ELSE 0 END, event_time, line
 FROM event_lines
 WHERE event_time >= $1::timestamptz
   AND (event_time, seq, line) > ($1::timestamptz, $2::bigint, $3::smallint)
@@ -25,6 +25,14 @@ WHERE event_time >= $1::timestamptz
   AND NOT guest
 ORDER BY event_time, seq, line
 LIMIT $6
+"""
+
+# The lines do not have it. Between two instants of the log: of its partitions, a page needs one or two.
+_DEVICES = """
+SELECT e.seq, e.device
+FROM unnest($1::text[], $2::timestamptz[], $3::bigint[]) AS asked (subject_id, event_time, seq)
+JOIN events e ON e.subject_id = asked.subject_id AND e.event_time = asked.event_time AND e.seq = asked.seq
+WHERE e.event_time >= $4::timestamptz AND e.event_time <= $5::timestamptz AND e.device IS NOT NULL
 """
 
 # The declared statement, not a letter changed, as a function of the session: PostgreSQL itself puts a row's id and
@@ -87,14 +95,20 @@ class PostgresTraining:
         while True:
             async with self._reads, self._database.patient() as connection:
                 rows = await connection.fetch(_ROWS, *place, end, list(event_types), page, timeout=_TIMEOUT)
-            if not rows:
-                return
-            *columns, times, lines = zip(*rows, strict=True)
+                if not rows:
+                    return
+                *columns, times, lines = zip(*rows, strict=True)
+                subjects, numbers = columns[0], columns[5]
+                events = {seq: (subject, time) for seq, subject, time in zip(numbers, subjects, times, strict=True)}
+                found = await connection.fetch(
+                    _DEVICES, *zip(*events.values(), strict=True), list(events), times[0], times[-1], timeout=_TIMEOUT
+                )
+            devices = dict(map(tuple, found))
             times_us = await mapped(lambda time: (time - _EPOCH) // _MICROSECOND, times, 1_000)
-            yield TrainingRows._make([*columns, times_us])
+            yield TrainingRows._make([*columns, [devices.get(seq, "") for seq in numbers], times_us])
             if len(rows) < page:
                 return
-            place = (times[-1], columns[5][-1], lines[-1])
+            place = (times[-1], numbers[-1], lines[-1])
 
     async def values(self, questions: Sequence[Question]) -> list[list[Value | None]]:
         """See TrainingLog."""

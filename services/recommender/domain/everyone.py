@@ -28,7 +28,7 @@ _COUNTS = (
 # The ranker's columns that are about a product alone, see ranker_features.py.
 FEATURES = (
     *(f"log_{name}" for name in _COUNTS),
-    "trend_week", "trend_month", "trend_quarter", "new_buyer_share", "price", "price_rank",
+    "trend_week", "trend_month", "trend_quarter", "new_buyer_share", "price", "price_rank", "rating",
     *(f"log_sold_{group}" for group in GROUPS), *(f"log_new_{group}" for group in GROUPS),
     "share_of_kind", "log_products_kind",
 )  # fmt: skip
@@ -107,6 +107,7 @@ def _features(
         "new_buyer_share": np.log((columns["new_buyers_28d"] + 1) / (month + 2)),
         "price": columns["log_price"],
         "price_rank": columns["price_rank"],
+        "rating": columns["rating"],
         "share_of_kind": np.log((month + 0.5) / (sold[kind] + 5)),
         "log_products_kind": np.log1p(products[kind]),
     }

@@ -10,6 +10,9 @@ import numpy.typing as npt
 # As in the popularity score: an order line tells more than a cart, a cart more than a view.
 EVENT_WEIGHTS: Mapping[str, float] = {"detail-page-view": 1.0, "add-to-cart": 3.0, "purchase-complete": 5.0}
 
+# An opinion, and no sign of interest by itself: who rates has bought.
+RATE = "rate"
+
 # Tastes outlive trends: after two months an interaction counts half.
 HALF_LIFE_DAYS = 60.0
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from services.recommender.domain.everyone import GROUPS, Everyone, everyone
 from services.recommender.domain.folding import FoldIn
+from services.recommender.domain.moments import Habits, without_habits
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -44,6 +45,7 @@ COLUMNS = (
     "price_rank",
     "wanted_7d",
     "wanted_28d",
+    "rating",
 )
 
 ARTIFACT = "learned"
@@ -68,6 +70,7 @@ class Learned:
     columns: Mapping[str, Floats]
     # Code 0: the product has none.
     groups: Mapping[str, Codes]
+    habits: Habits
     # What follows from them.
     places: Mapping[str, int]
     everyone: Everyone
@@ -93,8 +96,10 @@ def build(
     neighbours: Mapping[str, Neighbours],
     columns: Mapping[str, Floats],
     groups: Mapping[str, Codes],
+    habits: Habits | None = None,
 ) -> Learned:
-    """A version from arrays of n rows: adds the row of the unknown, and what follows from the arrays."""
+    """A version from arrays of n rows: adds the row of the unknown, and what follows from the arrays. ``habits`` has
+    that row already; None: nothing is known of them."""
     padded = {name: np.append(columns[name].astype(np.float64), _UNKNOWN.get(name, 0.0)) for name in COLUMNS}
     codes = {name: np.append(groups[name].astype(np.int32), np.int32(0)) for name in GROUPS}
     singles = np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32)
@@ -111,6 +116,7 @@ def build(
         },
         columns=padded,
         groups=codes,
+        habits=without_habits(len(ids)) if habits is None else habits,
         places={id_: place for place, id_ in enumerate(ids)},
         everyone=everyone(singles, padded, codes),
     )
@@ -127,6 +133,9 @@ def encode(learned: Learned) -> bytes:
         "vectors": learned.vectors[:-1],
         "gram": learned.fold.gram,
         "fold": np.array([learned.fold.regularization, learned.fold.alpha]),
+        "dayparts": learned.habits.dayparts.astype(np.float16),
+        "devices": learned.habits.devices.astype(np.float16),
+        "device_names": np.array([name.encode() for name in learned.habits.device_names], dtype=np.bytes_),
     }
     arrays |= {f"column_{name}": values[:-1].astype(np.float32) for name, values in learned.columns.items()}
     arrays |= {f"group_{name}": codes[:-1] for name, codes in learned.groups.items()}
@@ -152,6 +161,11 @@ def decode(content: bytes) -> Learned:
             },
             columns={name: arrays[f"column_{name}"].astype(np.float64) for name in COLUMNS},
             groups={name: arrays[f"group_{name}"] for name in GROUPS},
+            habits=Habits(
+                arrays["dayparts"].astype(np.float32),
+                tuple(name.decode() for name in arrays["device_names"].tolist()),
+                arrays["devices"].astype(np.float32),
+            ),
         )
     return _sound(learned)
 
@@ -164,6 +178,7 @@ def _sound(learned: Learned) -> Learned:
     for table in learned.neighbours.values():
         fitting &= len(table.places) == rows and table.places.shape == table.weights.shape
         fitting &= not table.places.size or (table.places.min() >= -1 and int(table.places.max()) < len(learned))
+    fitting &= learned.habits.fits(rows)
     if not fitting or len(learned.vectors) != rows:
         raise ValueError("the arrays do not fit each other")
     if not (np.isfinite(learned.vectors).all() and np.isfinite(learned.fold.gram).all()):

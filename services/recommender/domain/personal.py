@@ -12,6 +12,7 @@ import numpy as np
 from services.recommender.domain.folding import fold_in
 from services.recommender.domain.interactions import EVENT_WEIGHTS
 from services.recommender.domain.learned import Floats, Learned, Places, Singles, sums
+from services.recommender.domain.moments import Moment
 from services.recommender.domain.ordering import Allowed, best
 from services.recommender.domain.scores import Scores
 from services.recommender.domain.state import ShopperState
@@ -53,9 +54,14 @@ class Personal:
     basket: Scores
     # Of the decayed purchases, the share of each kind of product, by code.
     kinds: Floats
+    moment: Moment
 
 
-def personal(learned: Learned, state: ShopperState) -> Personal:
+# Neither when nor from what is asked.
+_ANY = Moment()
+
+
+def personal(learned: Learned, state: ShopperState, moment: Moment = _ANY) -> Personal:
     """The state through the version's eyes. Takes longer with more of a history, not with more products."""
     found = learned.find(state.products)
     # In the order of places, whoever put them together: sums round by their order.
@@ -87,6 +93,7 @@ def personal(learned: Learned, state: ShopperState) -> Personal:
         alike=_spread(learned, "alike", places, strength),
         basket=_spread(learned, "basket", together, recency),
         kinds=shares / max(float(decayed.sum()), 1e-9),
+        moment=moment,
     )
 
 

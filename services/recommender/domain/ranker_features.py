@@ -27,12 +27,13 @@ _FINE = slice(GROUPS.index("category"), GROUPS.index("kind") + 1)
 def assemble(person: Personal, places: Places) -> Singles:
     """The matrix, places x FEATURES; a place of -1 is a product that the version does not know."""
     everyone = person.learned.everyone
-    columns = {
+    columns: dict[str, Floats | Singles] = {
         **_own(person, places),
         **_price(person, places),
         **_affinities(person, places),
         **_scores(person, places),
         **_session(person, places),
+        **_moment(person, places),
     }
     matrix = np.empty((len(places), len(FEATURES)), dtype=np.float32)
     matrix[:, _PRODUCT_COLUMNS] = everyone.features[places]
@@ -164,6 +165,12 @@ def _session(person: Personal, places: Places) -> dict[str, Floats]:
     return result
 
 
+def _moment(person: Personal, places: Places) -> dict[str, Singles]:
+    """Whether the product is taken at this time of day, and from this device, more than others are."""
+    daypart, device = person.learned.habits.of(person.moment, places)
+    return {"daypart_lift": daypart, "device_lift": device}
+
+
 def _bought(person: Personal, places: Places) -> tuple[Places, Places]:
     """Which of ``places`` the shopper bought, and their rows in the shopper's arrays, which are in the order of
     places."""
@@ -206,7 +213,7 @@ FEATURES: tuple[str, ...] = (
     "log_sold_7d", "log_sold_28d", "log_sold_91d", "log_sold_ever", "log_new_buyers_7d", "log_new_buyers_28d",
     "log_new_buyers_91d", "log_buyers", "log_wanted_28d", "log_gap_days", "log_age_days",
     "trend_week", "trend_month", "trend_quarter", "new_buyer_share",
-    "price", "price_rank", "price_distance", "price_rank_distance",
+    "price", "price_rank", "price_distance", "price_rank_distance", "rating", "daypart_lift", "device_lift",
     *(feature for group in GROUPS for feature in _GROUP_FEATURES[group]),
     "share_of_kind", "log_products_kind",
     "collaborative", "collaborative_relative", "collaborative_cosine",

@@ -30,6 +30,8 @@ class Ask:
     explain: bool = False
     # Fingerprints of what the pages before this one showed, in that order.
     shown: tuple[bytes, ...] = ()
+    # As events name it; empty: unknown.
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

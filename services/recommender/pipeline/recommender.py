@@ -157,7 +157,7 @@ class Recommender:
         else:
             anchors = session_anchors(signals, ask.product_ids)
             categories = leading_categories(tastes, signals.browsing_category)
-        person = see(config, version, signals, self._now().timestamp(), degraded)
+        person = see(config, version, signals, self._now().timestamp(), degraded, ask.device)
         hidden = (*ask.excluded, *ask.product_ids, *(signals.bought if config.never_bought else ()))
         allowed = None if person is None else candidates_of(person, self._stages.stock, hidden)
         return Context(ask.user_id, signals, anchors, tastes, categories, cards, version, person, allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.recommender.domain.deciding import Trained
+from services.recommender.domain.moments import Moment
 from services.recommender.domain.personal import SOURCES, Personal, personal
 from services.recommender.domain.scoring import effective_weights
 from services.recommender.domain.serving import ServingConfig
@@ -24,6 +25,7 @@ def see(
     signals: UserSignals,
     now: float,
     degraded: Degraded,
+    device: str = "",
 ) -> Personal | None:
     """None where the version knows nothing, or nothing of ``config`` asks; ``now`` is in seconds since 1970."""
     if not _asks(config):
@@ -33,7 +35,7 @@ def see(
             degraded.add("model")
         return None
     try:
-        return personal(version.learned, signals.state(now))
+        return personal(version.learned, signals.state(now), Moment.at(now, device))
     except Exception as error:
         # A bug, or a version like no other: the page is made of what needs none.
         log.error("shopper_not_seen", model=version.id, error=type(error).__name__, exc_info=error)

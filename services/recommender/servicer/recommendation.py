@@ -114,6 +114,7 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
         page_size=page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE),
         excluded=tuple(request.exclude_product_ids),
         explain=request.explain,
+        device=request.device,
     )
     return continued(ask, request.page_token)
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
+from sys import intern
 
 import numpy as np
 import numpy.typing as npt
 
 from services.recommender.domain.everyone import GROUPS
-from services.recommender.domain.interactions import EVENT_WEIGHTS
+from services.recommender.domain.interactions import EVENT_WEIGHTS, RATE
 from services.recommender.domain.learned import Codes
 from services.recommender.domain.product import Product
 from services.recommender.ranking_ports import InteractionChunk
-from services.recommender.training.learning.log import DAY, HALF_LIFE_DAYS, WEIGHTS, Catalogue, Log
+from services.recommender.training.learning.log import DAY, HALF_LIFE_DAYS, WEIGHTS, Catalogue, Log, Ratings
 
 # Products that a version knows, those that count most: at some 1.3 kB each, as much as every server can hold in memory.
 MOST_PRODUCTS = 100_000
+
+# Devices that habits are learned for, those most used; and names beyond which they tell no devices apart.
+_MOST_DEVICES = 20
+_MOST_NAMES = 1_000
 
 _TYPES = {name: number for number, name in enumerate(EVENT_WEIGHTS)}
 
@@ -36,7 +43,7 @@ class Kind:
 
 
 class Interactions:
-    """Rows as they arrive, 25 bytes each, with ids numbered in the order of their first appearance."""
+    """Rows as they arrive, 27 bytes each, with ids numbered in the order of their first appearance."""
 
     def __init__(self) -> None:
         self._user_numbers: dict[str, int] = {}
@@ -46,6 +53,10 @@ class Interactions:
         self._types = array("b")
         self._times = array("q")
         self._events = array("q")
+        self._device_numbers: dict[str, int] = {}
+        self._devices = array("h")
+        # User, product, milliseconds and stars of each rating.
+        self._rated: list[tuple[int, str, int, float]] = []
         # Time of the newest row, in milliseconds; 0 when there is none.
         self.newest_ms = 0
 
@@ -71,18 +82,30 @@ class Interactions:
             chunk.event_types,
             chunk.event_times_ms,
             chunk.event_numbers,
+            chunk.devices or repeat("", len(chunk.user_ids)),
+            chunk.stars or repeat(0.0, len(chunk.user_ids)),
             strict=True,
         )
-        for user_id, product_id, event_type, time, event in rows:
+        for user_id, product_id, event_type, time, event, device, stars in rows:
             type_ = _TYPES.get(event_type)
             if type_ is None:
+                if event_type == RATE and stars > 0:
+                    self._rated.append((users.setdefault(user_id, len(users)), intern(product_id), time, stars))
                 continue
             self._users.append(users.setdefault(user_id, len(users)))
             self._products.append(products.setdefault(product_id, len(products)))
             self._types.append(type_)
             self._times.append(time)
             self._events.append(event)
+            self._devices.append(self._device(device))
             self.newest_ms = max(self.newest_ms, time)
+
+    def _device(self, name: str) -> int:
+        """Its number; -1 without a name, and where there are too many to be devices."""
+        numbers = self._device_numbers
+        if not name or (name not in numbers and len(numbers) >= _MOST_NAMES):
+            return -1
+        return numbers.setdefault(name, len(numbers))
 
     def arrays(self, kinds: Mapping[str, Kind], most: int = MOST_PRODUCTS) -> tuple[Log, Catalogue]:
         """The rows by time, of products that the catalogue has, at most ``most`` of them; ids in order."""
@@ -97,6 +120,7 @@ class Interactions:
         places = np.full(len(names), -1, dtype=np.int64)
         places[kept] = np.arange(len(kept))
         rows = np.flatnonzero(places[products] >= 0)
+        devices, device_names = self._named_devices()
         events, users = np.array(self._events, dtype=np.int64), np.array(self._users, dtype=np.int32)
         # Rows of one instant in an order that does not depend on how the log was read.
         rows = rows[np.lexsort((places[products[rows]], users[rows], times[rows]))]
@@ -108,8 +132,34 @@ class Interactions:
             types=types[rows],
             times=times[rows],
             events=events[rows],
+            devices=devices[rows],
+            device_names=device_names,
+            ratings=self._ratings({id_: place for place, id_ in enumerate(names[number] for number in kept)}),
         )
         return log, catalogue([kinds[id_] for id_ in log.product_ids])
+
+    def _named_devices(self) -> tuple[npt.NDArray[np.int8], Sequence[str]]:
+        """Of each row the number of its device among the most frequent ones, -1 for others, and their names."""
+        numbers = np.array(self._devices, dtype=np.int64)
+        names = list(self._device_numbers)
+        counts = np.bincount(numbers[numbers >= 0], minlength=len(names))
+        kept = sorted(range(len(names)), key=lambda number: (-counts[number], names[number]))[:_MOST_DEVICES]
+        places = np.full(len(names) + 1, -1, dtype=np.int8)  # the number -1 is the last one
+        places[kept] = np.arange(len(kept))
+        return places[numbers], [names[number] for number in kept]
+
+    def _ratings(self, places: Mapping[str, int]) -> Ratings:
+        """Of products that have a place, by time."""
+        known = [(time, user, places[id_], stars) for user, id_, time, stars in self._rated if id_ in places]
+        # By time alone: of one instant the last to arrive is the newest.
+        known.sort(key=itemgetter(0))
+        times, users, products, stars = zip(*known, strict=True) if known else ((), (), (), ())
+        return Ratings(
+            np.array(users, dtype=np.int32),
+            np.array(products, dtype=np.int32),
+            np.array(stars, dtype=np.float64),
+            np.array(times, dtype=np.float64) / 1000.0,
+        )
 
 
 def catalogue(kinds: Sequence[Kind]) -> Catalogue:

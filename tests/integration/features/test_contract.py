@@ -10,7 +10,9 @@ import grpc
 import pytest
 from windowshop.features.v1 import features_pb2 as pb
 
+from services.features.definitions import load
 from services.runtime.errors import ServiceError, from_bytes, from_rpc
+from tests.support.columns import in_columns
 from tests.support.features import FeatureServer, at, event
 
 NAMES = ["user_browsing_category", "user_purchase_count_30d", "user_avg_order_value", "user_price_sensitivity"]
@@ -126,6 +128,36 @@ async def test_a_stream_of_reads_says_what_calls_say(server: FeatureServer) -> N
     assert await stream.code() is grpc.StatusCode.OK
 
 
+async def test_an_answer_in_rows_says_what_columns_say(server: FeatureServer) -> None:
+    await server.stock("p1", quantity=3, rating=4.5, ratings=2)
+    await server.write(event("detail-page-view", "u1", "p1"), event("purchase-complete", "u1", "p1"))
+    stream = server.stub.ReadFeatures(timeout=20)
+
+    async def told(read: pb.BatchGetFeaturesRequest) -> Any:
+        await stream.write(pb.ReadFeaturesRequest(read=read, rows=True, timeout_ms=5_000))
+        return await stream.read()
+
+    every = [feature for feature in load().features if not feature.name.startswith("user_session")]
+    asked = {entity: [feature.name for feature in every if feature.entity == entity] for entity in ("Product", "User")}
+    for entity, features in asked.items():
+        read = pb.BatchGetFeaturesRequest(entity=entity, ids=["p1", "u1", "nobody", "p1"], features=features)
+        for _ in ("computed", "stored", "remembered"):
+            answer = (await told(read)).answer
+            columns = await server.stub.BatchGetFeatures(read, timeout=10)
+            moving = [column for column in answer.columns if column.statuses]
+            assert [column.feature for column in moving] == (
+                ["product_popularity_score"] if entity == "Product" else []
+            )
+            for one in (
+                *moving,
+                *[column for column in columns.columns if column.feature in {m.feature for m in moving}],
+            ):
+                del one.computed_at_ms[:]  # of the moment
+            assert in_columns(answer, read) == columns
+    refused = await told(pb.BatchGetFeaturesRequest(entity="User", ids=[]))
+    assert from_rpc(from_bytes(refused.error)).violations[0].field == "ids"
+
+
 async def test_good_events_beside_bad_ones_are_kept(server: FeatureServer) -> None:
     answer = await server.write(
         event("nonsense", "u1"), event("purchase-complete", "u1", "p1"), event("rate", "u1", "p1", rating=9.0)
@@ -225,6 +257,23 @@ async def test_training_rows(server: FeatureServer) -> None:
     assert [(list(c.user_ids), list(c.product_ids), list(c.quantities)) for c in chunks] == [
         (["u1", "u2"], ["p1", "p2"], [1, 1])
     ]
+    assert not chunks[0].devices
+    assert not chunks[0].ratings
+    await server.write(
+        event("rate", "u1", "p1", ago=5, rating=4.5, device="mobile"),
+        event("purchase-complete", "u2", "p2", "p1", ago=4, device="desktop"),
+        event("detail-page-view", "u3", "p2", ago=4),
+    )
+    (chunk,) = [c async for c in server.stub.ReadTrainingRows(pb.ReadTrainingRowsRequest(), timeout=5)]
+    rows = set(zip(chunk.event_types, chunk.product_ids, chunk.devices, chunk.ratings, strict=True))
+    assert rows == {
+        ("detail-page-view", "p1", "", 0.0),
+        ("add-to-cart", "p2", "", 0.0),
+        ("rate", "p1", "mobile", 4.5),
+        ("purchase-complete", "p2", "desktop", 0.0),
+        ("purchase-complete", "p1", "desktop", 0.0),
+        ("detail-page-view", "p2", "", 0.0),
+    }
     only = pb.ReadTrainingRowsRequest(event_types=["impression"])
     assert [list(c.product_ids) async for c in server.stub.ReadTrainingRows(only, timeout=5)] == [["p3"]]
     for wrong in (

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from services.recommender.clients import FeatureClient
+from services.recommender.domain.moments import Moment
 from services.recommender.domain.personal import personal
 from services.recommender.domain.ranker_features import FEATURES, assemble
 from services.recommender.domain.retrieving import OBJECTIVES, retrieve
@@ -26,6 +27,13 @@ def history() -> list[object]:
     """A year of orders, and a month of views and carts; some twice within an order, some at one instant."""
     random = np.random.default_rng(5)
     events: list[object] = []
+    for number in range(60):
+        # Who has the app takes other products from it.
+        app = number % 2
+        chosen = PRODUCTS[app::2][number % 15]
+        device, ago = ("app" if app else "web"), float(random.uniform(60, 300 * DAY))
+        events.append(event("detail-page-view", USERS[number % 12], chosen, ago=ago, device=device))
+        events.append(event("rate", USERS[number % 12], chosen, ago=ago, rating=float(number % 5 + 1)))
     for user in USERS:
         for _ in range(int(random.integers(1, 12))):
             chosen = random.choice(PRODUCTS, int(random.integers(1, 6)), replace=False).tolist()
@@ -57,8 +65,9 @@ async def test_training_and_serving_read_the_same(postgres: PostgresServer, valk
                 signals = (await client.user(name, timeout=10)).signals
                 # The decayed sum is as of the reading.
                 now = time.time()
-                served = personal(version, signals.state(now))
-                trained = personal(version, States(log, now).of(users.index(name)))
+                moment = Moment.at(now, "app")
+                served = personal(version, signals.state(now), moment)
+                trained = personal(version, States(log, now).of(users.index(name)), moment)
                 for objective in OBJECTIVES:
                     np.testing.assert_array_equal(retrieve(served, objective)[0], retrieve(trained, objective)[0])
                 everything = np.arange(-1, len(version))
@@ -67,3 +76,5 @@ async def test_training_and_serving_read_the_same(postgres: PostgresServer, valk
                 # The seconds between reading and learning are all the difference.
                 np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
                 assert np.abs(one).sum() > 0
+                assert one[:, FEATURES.index("rating")].any()
+                assert one[:, FEATURES.index("device_lift")].any()

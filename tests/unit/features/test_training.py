@@ -28,6 +28,8 @@ def rows(number: int) -> TrainingRows:
         event_times_ms=[n // 4 for n in places],
         quantities=[1] * number,
         event_numbers=[n // 2 for n in places],
+        ratings=[0.0] * number,
+        devices=[""] * number,
         event_times_us=[n // 4 * 1_000 for n in places],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,40 @@ def test_groups_are_numbered_by_what_is_above_them() -> None:
     np.testing.assert_array_equal(found.prices, [2.0, np.nan, 1.0, np.nan])
     assert Kind.of(Product("a", "A", categories=("X > Y", "Z"), brand="B", price=3.0)) == Kind("X > Y", "B", 3.0)
     assert Kind.of(Product("a", "A")) == Kind("", "", None)
+
+
+def test_devices_and_stars_come_with_the_rows() -> None:
+    interactions = Interactions()
+    interactions.add(
+        InteractionChunk(
+            ["ann", "bob", "eve", "ann", "bob"],
+            ["b", "a", "a", "gone", "b"],
+            [BUY, LOOK, "rate", "rate", "rate"],
+            [3_000, 2_000, 4_000, 2_500, 1_000],
+            [1, 2, 3, 4, 5],
+            ["app", "", "app", "app", "app"],
+            [0.0, 0.0, 4.5, 2.0, 1.0],
+        )
+    )
+    interactions.add(chunk(("eve", "b", LOOK, 1_500, 6)))
+    assert len(interactions) == 3, "an opinion is no interaction"
+    log, _ = interactions.arrays({"a": KIND, "b": KIND})
+    assert (log.devices.tolist(), log.device_names) == ([-1, -1, 0], ["app"])
+    assert (log.ratings.products.tolist(), log.ratings.stars.tolist()) == ([1, 0], [1.0, 4.5])
+    assert [interactions.user_ids[user] for user in log.ratings.users] == ["bob", "eve"]
+    past = log.before(3.0)
+    assert (past.devices.tolist(), past.ratings.stars.tolist()) == ([-1, -1], [1.0])
+
+
+def test_devices_are_few_whatever_events_say() -> None:
+    interactions = Interactions()
+    for number in range(1_500):
+        # The later ones most often: it is not the first to come that are kept.
+        rows = [("ann", "a", LOOK, 1_000 * number, number)] * (3 if 900 <= number < 920 else 1)
+        interactions.add(dataclasses.replace(chunk(*rows), devices=[f"d{number}"] * len(rows)))
+    log, _ = interactions.arrays({"a": KIND})
+    assert set(log.device_names) == {f"d{number}" for number in range(900, 920)}
+    assert np.bincount(log.devices + 1).tolist() == [len(log) - 60, *[3] * 20]
 
 
 def test_a_log_reads_back_as_it_was_written(tmp_path: Path) -> None:

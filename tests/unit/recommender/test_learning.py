@@ -9,6 +9,7 @@ from pathlib import Path
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from services.recommender.domain import learned as knowledge
@@ -20,7 +21,7 @@ from services.recommender.training.interactions import Kind, catalogue
 from services.recommender.training.learning import __main__ as process
 from services.recommender.training.learning import gate, job
 from services.recommender.training.learning.fitting import fit_forest, fit_logistic, to_forest
-from services.recommender.training.learning.log import DAY, PURCHASE, Log
+from services.recommender.training.learning.log import DAY, PURCHASE, Log, Ratings
 from services.recommender.training.learning.rows import Case, Rows, Window, cases, sample
 from services.recommender.training.learning.states import States
 from services.recommender.training.learning.version import learn
@@ -32,19 +33,51 @@ CUTOFF = NOW - 28 * DAY
 WINDOW = Window(CUTOFF, NOW)
 
 
+RATING = FEATURES.index("rating")
+
+
+def past_of(case: Case) -> npt.NDArray[np.float32]:
+    """What a case's rows say of the past."""
+    return case.matrix[:, [name not in ("daypart_lift", "device_lift") for name in FEATURES]]
+
+
 def rows_of(log: Log, seed: int = 0) -> list[Case]:
     _, products = shop()
     return list(cases(log, learn(log, CUTOFF, products), WINDOW, (PURCHASE,), seed))
 
 
+def with_opinions(log: Log) -> Log:
+    """The log with a device for each row, where every third product has one of its own, and ratings all along."""
+    devices = np.where(log.products % 3 == 0, 1, log.events % 2).astype(np.int8)
+    rated = log.pick(slice(0, None, 9))
+    stars = 1.0 + rated.products % 5
+    return dataclasses.replace(
+        log,
+        devices=devices,
+        device_names=("app", "web"),
+        ratings=Ratings(rated.users, rated.products, stars.astype(np.float64), rated.times + 1),
+    )
+
+
 def test_what_comes_after_the_cutoff_changes_nothing_but_the_labels() -> None:
-    log, _ = shop()
+    log = with_opinions(shop()[0])
     after = int(np.searchsorted(log.times, CUTOFF))
     later = np.random.default_rng(3).permutation(np.arange(after, len(log)))
     order = np.concatenate([np.arange(after), later])
     # Whoever did anything later did something else, and so did everybody.
-    shuffled = dataclasses.replace(log, users=log.users, products=log.products[order], types=log.types[order])
+    given = log.ratings
+    rated = int(np.searchsorted(given.times, CUTOFF))
+    stars = np.append(given.stars[:rated], 6.0 - given.stars[rated:])
+    shuffled = dataclasses.replace(
+        log,
+        users=log.users,
+        products=log.products[order],
+        types=log.types[order],
+        devices=log.devices[order],
+        ratings=dataclasses.replace(given, stars=stars),
+    )
     assert not np.array_equal(shuffled.products, log.products)
+    assert not np.array_equal(shuffled.ratings.stars, given.stars)
     one = {(case.user, case.objective): case for case in rows_of(log)}
     other = {(case.user, case.objective): case for case in rows_of(shuffled)}
     common = one.keys() & other.keys()
@@ -52,7 +85,14 @@ def test_what_comes_after_the_cutoff_changes_nothing_but_the_labels() -> None:
     for key in common:
         np.testing.assert_array_equal(one[key].places, other[key].places)
         np.testing.assert_array_equal(one[key].fused, other[key].fused)
-        np.testing.assert_array_equal(one[key].matrix, other[key].matrix)
+        # When and from what the page is asked for is no knowledge of the past: it is part of the question.
+        np.testing.assert_array_equal(past_of(one[key]), past_of(other[key]))
+    assert any(case.matrix[:, RATING].any() for case in one.values())
+    for name in ("dayparts", "devices"):
+        np.testing.assert_array_equal(
+            *(getattr(learn(each, CUTOFF, shop()[1]).habits, name) for each in (log, shuffled))
+        )
+    assert learn(log, CUTOFF, shop()[1]).habits.devices.any()
     assert any(not np.array_equal(one[key].labels, other[key].labels) for key in common)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.recommender.domain.learned import Codes
+from services.recommender.domain.moments import Moment
 from services.recommender.domain.retrieving import ANYTHING, NEW
 from services.recommender.training.evaluating.baselines import OWN, baselines, lists
 from services.recommender.training.evaluating.metrics import (
@@ -21,7 +22,7 @@ from services.recommender.training.evaluating.metrics import (
     paired_bootstrap,
 )
 from services.recommender.training.learning.log import Log
-from services.recommender.training.learning.truth import never_before, taken
+from services.recommender.training.learning.truth import first_moments, never_before, taken
 
 METRICS = ("ndcg", "recall", "hit_rate", "mrr", "coverage", "novelty", "calibration", "popularity_bias")
 
@@ -37,13 +38,17 @@ class Split:
     instant: float
     histories: Lists
     wanted: Mapping[str, Lists]
+    # When and from what each shopper took something first after it.
+    moments: Mapping[int, Moment]
 
 
 def split(log: Log, instant: float, end: float, *types: int) -> Split:
     """``types``: which interactions count as taking."""
     past = log.before(instant)
-    histories, wanted = taken(past.of(*types)), taken(log.between(instant, end).of(*types))
-    return Split(past, instant, histories, {ANYTHING: wanted, NEW: never_before(wanted, histories)})
+    window = log.between(instant, end).of(*types)
+    histories, wanted = taken(past.of(*types)), taken(window)
+    targets = {ANYTHING: wanted, NEW: never_before(wanted, histories)}
+    return Split(past, instant, histories, targets, first_moments(window))
 
 
 def _silent(_: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from services.recommender.domain import learned as knowledge
 from services.recommender.domain import ranker as rankers
 from services.recommender.domain.learned import Places
+from services.recommender.domain.moments import Moment
 from services.recommender.domain.personal import personal
 from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.ranker_features import assemble
@@ -74,7 +75,7 @@ def _recommend(outcome: job.Outcome, task: Split) -> dict[str, dict[int, Places]
     if len(shoppers) > _SHOPPERS:
         shoppers = sorted(np.random.default_rng(0).choice(shoppers, _SHOPPERS, replace=False).tolist())
     for user in shoppers:
-        person = personal(known, states.of(user))
+        person = personal(known, states.of(user), task.moments.get(user, Moment()))
         for objective in OBJECTIVES:
             places, scores = retrieve(person, objective)
             if objective in orders:

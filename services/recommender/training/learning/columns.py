@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from services.recommender.domain.learned import Codes, Floats, sums
-from services.recommender.training.learning.log import DAY, PURCHASE, WEIGHTS, Catalogue, Ints, Log
+from services.recommender.training.learning.log import DAY, PURCHASE, WEIGHTS, Catalogue, Ints, Log, Ratings
 
 # Until a product was bought twice by somebody.
 _USUAL_GAP_DAYS = 60.0
+# One enthusiast is no reputation.
+_RATED_AS_USUAL = 5.0
 
 
 def product_columns(past: Log, instant: float, catalogue: Catalogue) -> dict[str, Floats]:
@@ -53,7 +55,21 @@ def product_columns(past: Log, instant: float, catalogue: Catalogue) -> dict[str
         "price_rank": _ranks(catalogue.prices, catalogue.groups["department"]),
         "wanted_7d": wanted(7),
         "wanted_28d": wanted(28),
+        "rating": _ratings(past.ratings, size),
     }
+
+
+def _ratings(ratings: Ratings, size: int) -> Floats:
+    """Stars above the mean of all, as if it had been rated so a few times as well; 0 for what nobody rated. Of a user's
+    ratings of a product the newest counts, as in ``product_rating``; the catalogue's own average has no history."""
+    pairs = ratings.users.astype(np.int64) * size + ratings.products
+    _, last = np.unique(pairs[::-1], return_index=True)
+    newest = len(pairs) - 1 - last
+    products, stars = ratings.products[newest], ratings.stars[newest]
+    if not len(stars):
+        return np.zeros(size)
+    above = sums(products, stars - stars.mean(), size)
+    return above / (np.bincount(products, minlength=size) + _RATED_AS_USUAL)
 
 
 def _repeats(sales: Log, pairs: Ints, size: int) -> tuple[Floats, Floats]:

@@ -6,7 +6,7 @@ Rows are sorted by time, so the past of an instant is a prefix: what is computed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,27 @@ DAY = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
+class Ratings:
+    """Stars that users gave to products, by time (seconds since 1970)."""
+
+    users: Codes
+    products: Codes
+    stars: Floats
+    times: Floats
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def before(self, instant: float) -> Ratings:
+        """Those before an instant."""
+        end = int(np.searchsorted(self.times, instant, "left"))
+        return Ratings(self.users[:end], self.products[:end], self.stars[:end], self.times[:end])
+
+
+_NO_RATINGS = Ratings(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Interactions by falling age; products are numbered in the order of their ids."""
 
@@ -42,13 +63,18 @@ class Log:
     times: Floats
     # Rows of one event have one number.
     events: Ints
+    # Numbers of ``device_names``; -1, as well as none at all: unknown.
+    devices: npt.NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    device_names: Sequence[str] = ()
+    ratings: Ratings = _NO_RATINGS
 
     def __len__(self) -> int:
         return len(self.users)
 
     def before(self, instant: float) -> Log:
         """The past of an instant, without it."""
-        return self._slice(0, int(np.searchsorted(self.times, instant, "left")))
+        past = self._slice(0, int(np.searchsorted(self.times, instant, "left")))
+        return replace(past, ratings=self.ratings.before(instant))
 
     def between(self, start: float, end: float) -> Log:
         """From ``start`` on, before ``end``."""
@@ -73,6 +99,9 @@ class Log:
             self.types[rows],
             self.times[rows],
             self.events[rows],
+            self.devices[rows] if len(self.devices) else self.devices,
+            self.device_names,
+            self.ratings,
         )
 
 
@@ -84,13 +113,18 @@ class Catalogue:
     prices: Floats
 
 
+_RATINGS = ("users", "products", "stars", "times")
+
+
 def read(folder: Path) -> tuple[Log, Catalogue]:
     """What :func:`write` put there."""
     with np.load(folder / "log.npz", allow_pickle=False) as arrays:
         log = Log(
-            [id_.decode() for id_ in arrays["product_ids"].tolist()],
-            int(arrays["user_count"]),
-            *(arrays[name] for name in ("users", "products", "types", "times", "events")),
+            product_ids=[id_.decode() for id_ in arrays["product_ids"].tolist()],
+            user_count=int(arrays["user_count"]),
+            **{name: arrays[name] for name in ("users", "products", "types", "times", "events", "devices")},
+            device_names=[name.decode() for name in arrays["device_names"].tolist()],
+            ratings=Ratings(*(arrays[f"rating_{name}"] for name in _RATINGS)),
         )
         return log, Catalogue({name: arrays[name] for name in GROUPS}, arrays["prices"])
 
@@ -106,6 +140,9 @@ def write(folder: Path, log: Log, catalogue: Catalogue) -> None:
         types=log.types,
         times=log.times,
         events=log.events,
+        devices=log.devices,
+        device_names=np.array([name.encode() for name in log.device_names], dtype=np.bytes_),
         prices=catalogue.prices,
+        **{f"rating_{name}": getattr(log.ratings, name) for name in _RATINGS},
         **catalogue.groups,  # type: ignore[arg-type]  # the stub knows allow_pickle as its only name
     )

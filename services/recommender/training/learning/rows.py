@@ -17,7 +17,7 @@ from services.recommender.domain.ranker_features import assemble
 from services.recommender.domain.retrieving import ANYTHING, NEW, OBJECTIVES, retrieve
 from services.recommender.training.learning.log import Log
 from services.recommender.training.learning.states import States
-from services.recommender.training.learning.truth import taken
+from services.recommender.training.learning.truth import first_moments, taken
 
 # Of a window; more of them sharpen nothing that the metrics could show, and cost time.
 _USERS = 4_000
@@ -53,12 +53,13 @@ def cases(log: Log, learned: Learned, window: Window, types: Sequence[int], seed
     ``types``: which interactions count as taking a product.
     """
     states = States(log.before(window.start), window.start)
-    took = taken(log.between(window.start, window.end).of(*types))
+    chosen = log.between(window.start, window.end).of(*types)
+    took, moments = taken(chosen), first_moments(chosen)
     users = sorted(took)
     if len(users) > _USERS:
         users = sorted(np.random.default_rng(seed).choice(users, _USERS, replace=False).tolist())
     for user in users:
-        person = personal(learned, states.of(user))
+        person = personal(learned, states.of(user), moments[user])
         for objective in OBJECTIVES:
             wanted = took[user]
             if objective == NEW:

@@ -12,6 +12,7 @@ from services.recommender.domain.folding import FoldIn
 from services.recommender.domain.learned import NEIGHBOURS, Learned, Singles, build
 from services.recommender.training.learning import neighbours
 from services.recommender.training.learning.columns import product_columns
+from services.recommender.training.learning.habits import habits
 from services.recommender.training.learning.log import Catalogue, Log
 
 FACTORS = 64
@@ -42,6 +43,7 @@ def learn(log: Log, instant: float, catalogue: Catalogue) -> Learned:
         neighbours={name: tables[name] for name in NEIGHBOURS},
         columns=product_columns(past, instant, catalogue),
         groups=catalogue.groups,
+        habits=habits(past, catalogue.groups["kind"]),
     )
 
 

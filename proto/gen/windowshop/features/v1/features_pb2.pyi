@@ -1162,6 +1162,8 @@ class ReadTrainingRowsResponse(_message.Message):
     QUANTITIES_FIELD_NUMBER: _builtins.int
     EVENT_NUMBERS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    RATINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -1184,6 +1186,14 @@ class ReadTrainingRowsResponse(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureColumn]:
         """One for each feature asked for, in that order."""
 
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the event came from; empty where it does not say. Left out when no row of the message has one."""
+
+    @_builtins.property
+    def ratings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Stars of a rate event, 0 for others. Left out when no row of the message has any."""
+
     def __init__(
         self,
         *,
@@ -1194,10 +1204,12 @@ class ReadTrainingRowsResponse(_message.Message):
         quantities: _abc.Iterable[_builtins.int] | None = ...,
         event_numbers: _abc.Iterable[_builtins.int] | None = ...,
         columns: _abc.Iterable[Global___FeatureColumn] | None = ...,
+        devices: _abc.Iterable[_builtins.str] | None = ...,
+        ratings: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "event_numbers", b"event_numbers", "event_times_ms", b"event_times_ms", "event_types", b"event_types", "product_ids", b"product_ids", "quantities", b"quantities", "user_ids", b"user_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "devices", b"devices", "event_numbers", b"event_numbers", "event_times_ms", b"event_times_ms", "event_types", b"event_types", "product_ids", b"product_ids", "quantities", b"quantities", "ratings", b"ratings", "user_ids", b"user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

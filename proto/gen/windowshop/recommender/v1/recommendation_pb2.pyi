@@ -46,7 +46,9 @@ class RecommendRequest(_message.Message):
     page_size: _builtins.int
     """1 to 100; 0 means 10."""
     device: _builtins.str
-    """For example desktop, mobile, tablet, app. At most 32 characters; nothing depends on it yet."""
+    """What the page is for: desktop, mobile, tablet or app, say, as the shop's events name it. At most 32 characters; what
+    is taken from this device more than from others ranks higher. Empty or unheard of: it does not matter.
+    """
     explain: _builtins.bool
     """true: each result says how it came about, in explanation. For the shop's people, not for shoppers."""
     page_token: _builtins.str
