@@ -33,12 +33,14 @@ COLUMNS = {
 }
 FIRST = {
     "userId": "u1", "productId": "p1", "eventType": "purchase-complete", "eventTime": "2025-10-09T08:53:20.123Z",
-    "quantity": 2, "eventNumber": 7, "device": "mobile", "rating": None, "a_count": 3, "a_mean": 1.5, "a_name": None, "a_flag": False,
+    "quantity": 2, "eventNumber": 7, "device": "mobile", "rating": None, "a_count": 3, "a_mean": 1.5, "a_name": None,
+    "a_flag": False,
     "a_time": "1970-01-01T00:00:01.005Z", "a_vector": [0.5, 2.0], "a_list": ["x"],
     "a_table": {"p1": {"orders": 2.0, "decayed": 1.5}, "p2": {"orders": 1.0, "decayed": 0.25}},
 }  # fmt: skip
 SECOND = FIRST | {
-    "productId": "p2", "quantity": 1, "device": None, "a_count": 0, "a_mean": None, "a_name": "Toys", "a_flag": None, "a_time": None,
+    "productId": "p2", "quantity": 1, "device": None, "a_count": 0, "a_mean": None, "a_name": "Toys", "a_flag": None,
+    "a_time": None,
     "a_vector": None, "a_list": [], "a_table": None,
 }  # fmt: skip
 
