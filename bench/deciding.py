@@ -35,7 +35,7 @@ from services.recommender.domain.version import Version
 from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.gathering import gather
 from services.recommender.pipeline.sources import CandidateSource, all_sources
-from services.recommender.ranking_ports import KeptLists, Retrieval, TextSearch
+from services.recommender.ranking_ports import KeptLists, NewTexts, Retrieval, TextSearch
 from services.recommender.serving_configs import load
 from services.recommender.training.learning.fitting import fit_forest, fit_logistic
 from services.recommender.training.learning.rows import Rows
@@ -69,7 +69,9 @@ async def measure(size: int) -> dict[str, Any]:
     version, sellers = made_up(size, random)
     shoppers = [shopper(version, sellers, random) for _ in range(_SHOPPERS)]
     nobody = object()
-    sources = all_sources(cast(Retrieval, nobody), cast(TextSearch, nobody), cast(KeptLists, nobody))
+    sources = all_sources(
+        cast(Retrieval, nobody), cast(TextSearch, nobody), cast(NewTexts, nobody), cast(KeptLists, nobody)
+    )
     page = load(sources)["recommended-for-you"]
     # The others read lists that are the same for everyone, or search around texts.
     known = tuple(spec for spec in page.sources if sources[spec.name].asks_nobody or spec.name == "collaborative")

@@ -25,6 +25,7 @@ from services.recommender.pipeline.following import Followers, follow_catalogue
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
+from services.recommender.pipeline.newcomers import Newcomers
 from services.recommender.pipeline.recommender import Recommender, Stages
 from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
@@ -86,11 +87,12 @@ async def assemble(
     mirror = Mirror(retrieval, Assortment(_PRODUCTS_IN_MEMORY, _TEXTS_IN_MEMORY))
     erasures = Erasures(PostgresErasures(database))
     shelf = Shelf(catalog, clock)
-    stages = _stages(retrieval, mirror, catalog, shelf, features, erasures, clock)
+    newcomers = Newcomers(mirror)
+    stages = _stages(retrieval, mirror, newcomers, catalog, shelf, features, erasures, clock)
     sources, showcase, stock = stages.sources, stages.showcase, stages.stock
     # The mirror first: what others derive from it is not to be older than what they are told.
     followers = Followers((mirror, stock, showcase, shelf))
-    aligned = Aligned(mirror, [stock.align])
+    aligned = Aligned(mirror, [stock.align, newcomers.align])
     models = PostgresModels(database)
     active_model = ActiveModel(models, aligned.begin)
     configs = ServingConfigs(serving_configs.load(sources), PostgresServingConfigs(database), sources)
@@ -131,6 +133,7 @@ async def assemble(
 def _stages(
     retrieval: PostgresRetrieval,
     mirror: Mirror,
+    newcomers: Newcomers,
     catalog: CatalogStore,
     shelf: Shelf,
     features: FeatureClient,
@@ -144,7 +147,7 @@ def _stages(
     return Stages(
         shoppers=shoppers,
         cards=Cards(retrieval, mirror, _CARDS_SECONDS),
-        sources=all_sources(retrieval, TextNeighbours(retrieval, mirror), SharedLists(retrieval)),
+        sources=all_sources(retrieval, TextNeighbours(retrieval, mirror), newcomers, SharedLists(retrieval)),
         hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
         finisher=Finisher(shelf, retrieval),
         showcase=Showcase(retrieval, catalog, mirror, clock),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
+from services.recommender.domain.learned import Learned
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Anchor, Card, UserSignals
 
@@ -156,6 +157,14 @@ class TextSearch(Protocol):
     async def fetch(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]: ...
 
 
+class NewTexts(Protocol):
+    """The products that a version does not know, by text."""
+
+    def near(self, learned: Learned, anchors: Sequence[Anchor], limit: int) -> list[Hit] | None:
+        """Available ones near each anchor, scored as of a :class:`TextSearch`; None where memory cannot say."""
+        ...
+
+
 class Retrieval(Protocol):
     """Searches over the catalogue's vectors and scores. Every answer holds available products only."""
 
@@ -177,10 +186,6 @@ class Retrieval(Protocol):
 
     async def facts(self, ids: Sequence[str], anchors: Sequence[Anchor], vectors: bool = False) -> list[FactRow]:
         """In no order; products that are unknown or not available are left out. ``vectors``: those of the texts too."""
-        ...
-
-    async def available_ids(self, after: str, limit: int) -> Sequence[str]:
-        """Up to ``limit`` ids of available products above ``after``, ascending."""
         ...
 
     async def cards(self, ids: Sequence[str]) -> list[Card]:

@@ -20,13 +20,13 @@ from services.recommender.domain.ordering import best
 from services.recommender.domain.scores import Scores
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.pipeline.context import Context
-from services.recommender.ranking_ports import KeptLists, Retrieval, TextSearch
+from services.recommender.ranking_ports import KeptLists, NewTexts, Retrieval, TextSearch
 
 # Each anchor costs an index search that grows with this; so many neighbours of each fill a page of mixed ones.
 _PER_ANCHOR = 20
 
-# Around habits the sources in memory look better: a few for what is new there, so that they do not take the places of
-# what the ranker is to choose from.
+# Around habits the sources in memory look better: a few for what is new there, which the version does not know, so that
+# they do not take the places of what the ranker is to choose from.
 _OF_HABITS = 10
 
 
@@ -72,12 +72,15 @@ class Semantic:
     name: ClassVar[str] = "semantic"
     asks_nobody: ClassVar[bool] = False
     texts: TextSearch
+    newcomers: NewTexts
 
     def at_once(self, context: Context, limit: int) -> list[Hit] | None:
         if not context.anchors:
             return []
         limit = _around_habits(context, limit)
-        hits = self.texts.at_once(context.anchors, _of_each(limit))
+        hits = self._newcomers(context, limit)
+        if hits is None:
+            hits = self.texts.at_once(context.anchors, _of_each(limit))
         return None if hits is None else _best(hits, limit)
 
     async def fetch(self, context: Context, limit: int) -> list[Hit]:
@@ -85,6 +88,12 @@ class Semantic:
             return []
         limit = _around_habits(context, limit)
         return _best(await self.texts.fetch(context.anchors, _of_each(limit)), limit)
+
+    def _newcomers(self, context: Context, limit: int) -> list[Hit] | None:
+        """Where only habits are known: what the version knows, it finds better than texts do."""
+        if context.version.learned is None or not _habits_alone(context):
+            return None
+        return self.newcomers.near(context.version.learned, context.anchors, _of_each(limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +232,12 @@ class NewArrivals:
         return await self.lists.new_arrivals(limit)
 
 
-def all_sources(retrieval: Retrieval, texts: TextSearch, lists: KeptLists) -> Mapping[str, CandidateSource]:
+def all_sources(
+    retrieval: Retrieval, texts: TextSearch, newcomers: NewTexts, lists: KeptLists
+) -> Mapping[str, CandidateSource]:
     """Every source by name."""
     sources: tuple[CandidateSource, ...] = (
-        Semantic(texts),
+        Semantic(texts, newcomers),
         Around("co_chosen", "alike"),
         Around("bought_together", "basket"),
         Collaborative(retrieval),
@@ -260,9 +271,11 @@ def _by_turns(lists: Sequence[Sequence[Hit]], limit: int) -> list[Hit]:
 
 def _around_habits(context: Context, limit: int) -> int:
     """``limit``, or less where only habits are known and the version in memory knows all of them, not five."""
-    if context.person is None or any(anchor.origin != "purchase" for anchor in context.anchors):
-        return limit
-    return min(limit, _OF_HABITS)
+    return min(limit, _OF_HABITS) if _habits_alone(context) else limit
+
+
+def _habits_alone(context: Context) -> bool:
+    return context.person is not None and all(anchor.origin == "purchase" for anchor in context.anchors)
 
 
 def _around(

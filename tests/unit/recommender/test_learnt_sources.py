@@ -41,7 +41,7 @@ class Searches:
 
 def sources(searches: Searches | None = None) -> dict[str, CandidateSource]:
     store = cast(Any, searches or Searches())
-    return dict(all_sources(store, store, store))
+    return dict(all_sources(store, store, store, store))
 
 
 def context(version: Version, signals: UserSignals | None = None, **more: object) -> Context:
@@ -182,3 +182,32 @@ async def test_candidates_are_in_stock_and_not_hidden() -> None:
     kept = candidates_of(person, stock, [])
     assert kept is not None
     assert kept.tolist() == [True, True, False, True], "the mask of everyone was not changed"
+
+
+async def test_around_habits_alone_texts_are_for_what_the_version_does_not_know() -> None:
+    class Texts:
+        """Says what it was asked, unless it cannot say."""
+
+        known = True
+
+        def near(self, learned: object, anchors: tuple[Anchor, ...], limit: int) -> list[Hit] | None:
+            return [Hit("newcomer", float(limit))] if self.known else None
+
+        def at_once(self, anchors: tuple[Anchor, ...], limit: int) -> list[Hit]:
+            return [Hit("searched", float(limit))]
+
+    texts = Texts()
+    semantic = dict(all_sources(cast(Any, texts), cast(Any, texts), cast(Any, texts), cast(Any, texts)))["semantic"]
+    version = Version("v", small(IDS[:4]))
+
+    def found(*origins: str, of: Version = version) -> list[str]:
+        anchors = tuple(Anchor(id_, 1.0, origin) for id_, origin in zip(IDS, origins, strict=False))
+        hits = semantic.at_once(context(of, anchors=anchors), 50)
+        return [hit.id for hit in cast(list[Hit], hits)]
+
+    assert found("purchase", "purchase") == ["newcomer"]
+    assert found("view", "purchase") == ["searched"]
+    assert found("purchase", of=Version()) == ["searched"]
+    assert found() == []
+    texts.known = False
+    assert found("purchase") == ["searched"]

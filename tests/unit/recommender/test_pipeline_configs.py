@@ -21,7 +21,7 @@ from services.recommender.pipeline.sources import all_sources
 
 def test_the_bundled_serving_configs_are_sound() -> None:
     nobody = cast(Any, None)
-    configs = serving_configs.load(all_sources(nobody, nobody, nobody))
+    configs = serving_configs.load(all_sources(nobody, nobody, nobody, nobody))
     assert set(configs) == {
         "recommended-for-you",
         "discover",
@@ -37,7 +37,7 @@ def test_the_bundled_serving_configs_are_sound() -> None:
 @pytest.mark.parametrize(("config_id", "objective"), [("recommended-for-you", ANYTHING), ("discover", NEW)])
 def test_rankers_are_judged_against_the_order_that_would_serve_instead(config_id: str, objective: str) -> None:
     nobody = cast(Any, None)
-    config = serving_configs.load(all_sources(nobody, nobody, nobody))[config_id]
+    config = serving_configs.load(all_sources(nobody, nobody, nobody, nobody))[config_id]
     declared = {spec.name: (spec.limit, spec.weight) for spec in config.sources if spec.name in SOURCES}
     assert declared == {name: (LIMITS[name], weight) for name, weight in WEIGHTS[objective].items()}
 

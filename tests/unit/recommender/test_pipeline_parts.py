@@ -225,7 +225,7 @@ async def test_an_empty_list_is_not_believed_for_long() -> None:
 
 async def test_categories_take_turns() -> None:
     store = Store()
-    source = all_sources(store, store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
+    source = all_sources(store, store, store, store)["popular_in_categories"]  # type: ignore[arg-type]  # the methods that matter
     context = Context("u", UserSignals(), (), {}, ("A", "B"), {}, Version())
     assert [hit.id for hit in hits_of(await source.fetch(context, 5))] == ["A-0", "B-0", "A-1", "B-1", "A-2"]
 
@@ -233,7 +233,7 @@ async def test_categories_take_turns() -> None:
 @pytest.mark.parametrize("name", ["semantic", "co_chosen", "collaborative", "buy_again", "popular_in_categories"])
 async def test_personal_sources_find_nothing_for_a_stranger_and_ask_nobody(name: str) -> None:
     store = Store()
-    source = all_sources(store, store, store)[name]  # type: ignore[arg-type]  # the methods that matter
+    source = all_sources(store, store, store, store)[name]  # type: ignore[arg-type]  # the methods that matter
     assert await source.fetch(Context("", UserSignals(), (), {}, (), {}, Version("m")), 10) == []
     assert store.calls == []
 
