@@ -58,7 +58,7 @@ def print_growth(steps: Sequence[Mapping[str, Any]]) -> None:
         (
             f"p50 / p99 ms at {steps[0]['rate']:g} a second",
             "",
-            [f"{step['p50_ms']:.1f} / {step['p99_ms']:.1f}" for step in steps],
+            [_with_failed(f"{step['p50_ms']:.1f} / {step['p99_ms']:.1f}", step["failed"]) for step in steps],
         ),
     ]
     for title, key, form in (
@@ -71,3 +71,7 @@ def print_growth(steps: Sequence[Mapping[str, Any]]) -> None:
     for title, name, values in rows:
         table.add_row(f"{title}: {name}" if name else title, *values)
     _console.print(table)
+
+
+def _with_failed(text: str, failed: int) -> str:
+    return f"{text} ({failed} failed)" if failed else text

@@ -102,7 +102,7 @@ async def run(plan: Plan, seconds: float, rate: float | None) -> dict[str, Any]:
 def growth(looks: Sequence[Look]) -> dict[str, float]:
     """MB a minute of each process's own memory once it had time to settle; what comes and goes is left out."""
     settled = [look for look in looks if look.second >= looks[-1].second * _SETTLED] if looks else []
-    names = set.intersection(*(set(look.own_mb) for look in settled)) if settled else set[str]()
+    names = set.intersection(*(set(look.own_mb) for look in settled)) - {"training"} if settled else set[str]()
     return {
         name: round(slope([(look.second / 60, look.own_mb[name]) for look in settled]), 3) for name in sorted(names)
     }
