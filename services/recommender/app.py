@@ -57,7 +57,7 @@ class Assembly:
 async def assemble(parts: Parts, closers: AsyncExitStack) -> Assembly:
     """Every servicer and every background task of this process: the catalogue's here, the others in ``ranking``."""
     changes = PostgresChangeLog(parts.database)
-    indexer = TextIndexer(PostgresEmbeddings(parts.database), parts.embedder)
+    indexer = TextIndexer(PostgresEmbeddings(parts.database), changes, parts.embedder)
     store = PostgresCatalog(parts.database)
     ranked = await ranking.assemble(
         parts.settings, parts.database, store, changes, parts.features, parts.clock, closers

@@ -117,8 +117,9 @@ class EmbeddingStore(Protocol):
         """Those of ``ids`` whose present text has no embedding."""
         ...
 
-    async def any_missing(self, limit: int) -> list[Product]:
-        """Up to ``limit`` products, whichever, whose present text has no embedding."""
+    async def any_missing(self, limit: int, after: int = 0) -> list[Product]:
+        """Up to ``limit`` products, whichever, whose present text has no embedding, with a ``change_seq`` above
+        ``after``."""
         ...
 
     async def put(self, embeddings: Sequence[TextEmbedding]) -> None:

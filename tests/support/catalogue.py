@@ -85,7 +85,7 @@ async def running_catalogue(dsn: str) -> AsyncIterator[Catalogue]:
         database = await closers.enter_async_context(open_database(dsn))
         store, changes, clock = PostgresCatalog(database), PostgresChangeLog(database), Clock()
         embedder = HashEmbedder()
-        indexer = TextIndexer(PostgresEmbeddings(database), embedder)
+        indexer = TextIndexer(PostgresEmbeddings(database), changes, embedder)
         servicer = CatalogServicer(store, changes, indexer, clock)
         server = Server(0, [SERVICE], lambda s: rpc.add_CatalogServiceServicer_to_server(servicer, s))
         closers.push_async_callback(server.stop, 1.0)

@@ -46,10 +46,10 @@ class PostgresEmbeddings:
             rows = await connection.fetch(_MISSING + " AND p.id = ANY($1::text[])", ids)
         return await mapped(product_of, rows)
 
-    async def any_missing(self, limit: int) -> list[Product]:
-        """Up to ``limit`` products, whichever, whose present text has no embedding."""
+    async def any_missing(self, limit: int, after: int = 0) -> list[Product]:
+        """Up to ``limit`` products, whichever, that changed after ``after`` and whose present text has no embedding."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_MISSING + " LIMIT $1", limit)
+            rows = await connection.fetch(_MISSING + " AND p.change_seq > $2 LIMIT $1", limit, after)
         return await mapped(product_of, rows)
 
     async def put(self, embeddings: Sequence[TextEmbedding]) -> None:

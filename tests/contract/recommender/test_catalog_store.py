@@ -307,11 +307,16 @@ def embedding(product: Product) -> TextEmbedding:
     return TextEmbedding(text_digest(product), HashEmbedder.vector(product.title))
 
 
-async def test_embeddings_follow_the_text(store: PostgresCatalog, embeddings: PostgresEmbeddings) -> None:
+async def test_embeddings_follow_the_text(
+    database: Database, store: PostgresCatalog, embeddings: PostgresEmbeddings
+) -> None:
     await put(store, *plain("a", "b"))
     assert ids(await embeddings.missing(["b", "unknown"])) == ["b"]
     assert sorted(ids(await embeddings.any_missing(10))) == ["a", "b"]
     assert len(await embeddings.any_missing(1)) == 1
+    async with database.connection() as connection:
+        last = await connection.fetchval("SELECT change_seq FROM products WHERE id = 'a'")
+    assert "a" not in ids(await embeddings.any_missing(10, last))
 
     await embeddings.put([embedding(product) for product in plain("b", "a")])
     assert await embeddings.any_missing(10) == []

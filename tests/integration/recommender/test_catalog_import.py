@@ -156,7 +156,7 @@ async def test_texts_are_embedded_once_and_when_they_change(catalogue: Catalogue
 async def test_real_embeddings_find_what_means_the_same(catalogue: Catalogue) -> None:
     embedder = WordLlamaEmbedder()
     await embedder.load()
-    indexer = TextIndexer(PostgresEmbeddings(catalogue.database), embedder)
+    indexer = TextIndexer(PostgresEmbeddings(catalogue.database), catalogue.changes, embedder)
     titles = {"espresso": "Espresso coffee machine", "hose": "Garden hose 20 m", "novel": "Crime novel, paperback"}
     stored = [read_product(product(name, title=title, categories=[]))[0] for name, title in titles.items()]
     await catalogue.store.upsert(stored, catalogue.clock(), catalogue.clock())
