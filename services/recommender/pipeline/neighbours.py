@@ -24,16 +24,17 @@ from services.recommender.ranking_ports import Neighbourhood, Retrieval
 
 # More than a search wants of one product: some will be sold out. Less than hnsw.ef_search, so one go of the index.
 _DEPTH = 60
-# About 3 kB each.
-_REMEMBERED = 20_000
+# Less than 2 kB each.
+_REMEMBERED = 40_000
 # Of so many news an answer may lag behind. Longer ago, after an import for example, it is asked for anew.
 _NEWS = 1_024
 # What nobody told of, such as a better graph.
-_SECONDS = 900.0
+_SECONDS = 14_400.0
 # An answer of which too much was sold out is asked for anew, but not all the time.
 _SHORT_SECONDS = 2.0
 
 Vector = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ class _Remembered:
 
     ids: list[str]
     cosines: array[float]
-    # None: the product is unknown, or its text says nothing.
-    vector: Vector | None
+    # Of its text; None: the product is unknown, or its text says nothing.
+    vector: Halves | None
     # Whether there are no others that may be shown.
     all: bool
     version: int
@@ -152,7 +153,7 @@ class TextNeighbours:
         entry.version = self._version
         if entry.vector is None:
             return
-        cosines = (self._vectors[slots] @ entry.vector).tolist()
+        cosines = (self._vectors[slots] @ _direction(entry.vector)).tolist()
         # The last news of a product counts.
         news = {self._news[slot]: cosine for slot, cosine in zip(slots.tolist(), cosines, strict=True)}
         known = dict(zip(entry.ids, entry.cosines, strict=True))
@@ -164,7 +165,7 @@ class TextNeighbours:
         ranked = sorted(known.items(), key=lambda item: (-item[1], item[0]))
         entry.all = entry.all and len(ranked) <= _DEPTH
         entry.ids = [id_ for id_, _ in ranked[:_DEPTH]]
-        entry.cosines = array("d", (cosine for _, cosine in ranked[:_DEPTH]))
+        entry.cosines = array("f", (cosine for _, cosine in ranked[:_DEPTH]))
 
     def _remember(self, product_id: str, entry: _Remembered) -> None:
         slots = np.arange(entry.version, self._version) % _NEWS
@@ -175,7 +176,7 @@ class TextNeighbours:
         if len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
 
-    def _heard(self, product_id: str, vector: npt.NDArray[np.float16]) -> None:
+    def _heard(self, product_id: str, vector: Halves) -> None:
         slot = self._version % _NEWS
         self._news[slot] = product_id
         self._vectors[slot] = _direction(vector)
@@ -185,23 +186,22 @@ class TextNeighbours:
 
 def _entry(found: Neighbourhood | None, version: int, now: float) -> _Remembered:
     if found is None:
-        return _Remembered([], array("d"), None, all=True, version=version, read_at=now)
+        return _Remembered([], array("f"), None, all=True, version=version, read_at=now)
     # A text that says nothing has no direction, and so no neighbours.
     near = [pair for pair in zip(found.ids, found.cosines, strict=True) if pair[1] == pair[1]]
     near.sort(key=lambda pair: (-pair[1], pair[0]))
-    vector = _direction(found.vector)
     return _Remembered(
         # The same neighbours come again and again.
         [sys.intern(id_) for id_, _ in near],
-        array("d", (cosine for _, cosine in near)),
-        vector if vector.any() else None,
+        array("f", (cosine for _, cosine in near)),
+        found.vector if found.vector.any() else None,
         all=len(found.ids) < _DEPTH,
         version=version,
         read_at=now,
     )
 
 
-def _direction(vector: npt.NDArray[np.float16]) -> Vector:
+def _direction(vector: Halves) -> Vector:
     """Of length 1; zeros stay."""
     single = vector.astype(np.float32)
     length = float(np.linalg.norm(single))

@@ -169,7 +169,7 @@ async def test_more_than_is_remembered_and_what_is_long_ago_are_asked_for(monkey
         shop.store(f"new{number}")
     assert shop.texts.at_once(anchors("p0"), 20) is None
     await shop.texts.fetch(anchors("p0"), 20)
-    shop.now += 3_600
+    shop.now += neighbours._SECONDS + 1
     assert shop.texts.at_once(anchors("p0"), 20) is None
 
 
