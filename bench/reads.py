@@ -19,7 +19,7 @@ from windowshop.features.v1 import features_pb2 as pb
 from bench.results import FOLDER, circumstances, publish
 from bench.scenarios import PRODUCT_FEATURES, USER_FEATURES
 from deploy.local.valkey import Valkey
-from services.features import definitions
+from services.features import definitions, transcoding
 from services.features.app import clock_ms
 from services.features.domain.features import KNOWN, NO_TOKEN, Entry, Feature, FeatureType, OnEvent, Table, Value
 from services.features.level_ports import Greatest
@@ -78,7 +78,7 @@ async def measured(rounds: int) -> dict[str, dict[str, float]]:
                 online = RedisOnlineStore(store, read_through)
                 maxima = Maxima(shop, shop, shop, clock_ms)  # type: ignore[arg-type]  # what reads ask of them
                 marker = Marker(online, clock_ms)
-                reader = Reader(online, shop, shop, maxima, marker, clock_ms, random.random)  # type: ignore[arg-type]  # as above
+                reader = Reader(online, shop, shop, maxima, marker, clock_ms, random.random, transcoding.feature_row)  # type: ignore[arg-type]  # as above
                 nobody: Any = None  # writes, erases, ...
                 servicer = FeatureServicer(declared, reader, nobody, nobody, nobody, nobody, clock_ms)
                 await fill(online, declared.features, shop)

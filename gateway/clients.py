@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -115,6 +116,10 @@ class Clients:
         """The callable of a unary RPC; made once per route, not per request."""
         streamed = {_BATCH: self._batches, _PAGE: self._pages}
         return streamed.get(rpc.name) or self._unary(rpc)
+
+    def in_rows(self) -> UnaryCall:
+        """BatchGetFeatures, whose answer may come in rows."""
+        return partial(self._batches, rows=True)
 
     def _unary(self, rpc: Rpc) -> UnaryCall:
         call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))

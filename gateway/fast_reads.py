@@ -30,6 +30,7 @@ from gateway.coalescing import Kind, Told
 from gateway.routes import ROUTES, variables
 from gateway.transcoding.binding import RequestBinder
 from gateway.transcoding.features import feature_columns
+from gateway.transcoding.rows import RowsEncoder
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
@@ -103,7 +104,8 @@ class FastReads:
         self._one, self._many = _Route(one.method, one.path), _Route(many.method, many.path)
         rpc = RPCS[many.rpc]
         self._bind = RequestBinder(rpc.request, many.request, variables(many.path)).bind
-        self._call, self._timeout = clients.unary(rpc), many.timeout.value
+        self._call, self._timeout = clients.in_rows(), many.timeout.value
+        self._rows = RowsEncoder()
 
     def recognise(self, data: bytes) -> Asked | None:
         """What is asked, when ``data`` is exactly one plain read."""
@@ -159,7 +161,9 @@ class FastReads:
         body: bytes | None = None
         try:
             with contextlib.suppress(Exception):  # the long way says why
-                body = _encode(feature_columns(await self._call(message, timeout=self._timeout), message))
+                answer = await self._call(message, timeout=self._timeout)
+                in_rows = bool(answer.rows)  # else by a call, or of a server that knows columns only
+                body = self._rows.encode(answer, message) if in_rows else _encode(feature_columns(answer, message))
         finally:
             told(body)
 

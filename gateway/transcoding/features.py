@@ -11,12 +11,12 @@ from windowshop.features.v1 import features_pb2 as pb
 from gateway.transcoding.instants import format_instant, format_millis
 
 _STATUSES = {value.number: value.name for value in pb.FeatureStatus.DESCRIPTOR.values}
-_TYPES = {value.number: value.name for value in pb.FeatureType.DESCRIPTOR.values}
+TYPES = {value.number: value.name for value in pb.FeatureType.DESCRIPTOR.values}
 # The statuses under which a value is served; under any other one the value is null.
-_SERVED = frozenset({pb.PRESENT, pb.STALE, pb.DEFAULT})
+SERVED = frozenset({pb.PRESENT, pb.STALE, pb.DEFAULT})
 # A single read is an error then, in the service's words.
 _ERRORS = frozenset({pb.NOT_FOUND, pb.UNAVAILABLE})
-_COLUMNS = {
+COLUMNS = {
     pb.INT: "int_values",
     pb.DOUBLE: "double_values",
     pb.STRING: "string_values",
@@ -26,7 +26,7 @@ _COLUMNS = {
     pb.STRING_LIST: "string_list_values",
     pb.TABLE: "table_values",
 }
-_PLAIN = frozenset({pb.INT, pb.DOUBLE, pb.STRING, pb.BOOL})
+PLAIN = frozenset({pb.INT, pb.DOUBLE, pb.STRING, pb.BOOL})
 
 
 def feature_values(
@@ -48,7 +48,7 @@ def feature_values(
         computed = value.HasField("computed_at")
         features[name] = _value(value)
         metadata[name] = {
-            "status": _name(value.status),
+            "status": status_name(value.status),
             "computedAt": format_instant(value.computed_at.seconds, value.computed_at.nanos) if computed else None,
             # What was never computed has no age.
             "ageSeconds": value.age_seconds if computed else None,
@@ -71,10 +71,14 @@ def _column(column: pb.FeatureColumn) -> dict[str, Any]:
     kinds = set(statuses)
     # Mostly they are all the same.
     names = (
-        [_name(status) for status in statuses] if len(kinds) > 1 else [_name(*kinds)] * len(statuses) if kinds else []
+        [status_name(status) for status in statuses]
+        if len(kinds) > 1
+        else [status_name(*kinds)] * len(statuses)
+        if kinds
+        else []
     )
     return {
-        "type": _TYPES[column.type],
+        "type": TYPES[column.type],
         "values": _values(column, statuses),
         "statuses": names,
         "computedAt": [format_millis(millis) if millis else None for millis in column.computed_at_ms],
@@ -82,18 +86,18 @@ def _column(column: pb.FeatureColumn) -> dict[str, Any]:
     }
 
 
-def _name(status: int) -> str | int:
+def status_name(status: int) -> str | int:
     """One that this gateway does not know yet goes out as its number."""
     return _STATUSES.get(status, status)
 
 
 def _values(column: pb.FeatureColumn, statuses: list[Any]) -> list[Any]:
-    values: Sequence[Any] = getattr(column, _COLUMNS[column.type])
-    if column.type not in _PLAIN:
+    values: Sequence[Any] = getattr(column, COLUMNS[column.type])
+    if column.type not in PLAIN:
         values = [_structured(value) for value in values]
-    if _SERVED.issuperset(statuses) and len(values) == len(statuses):
+    if SERVED.issuperset(statuses) and len(values) == len(statuses):
         return list(values)
-    return [value if status in _SERVED else None for value, status in zip(values, statuses, strict=True)]
+    return [value if status in SERVED else None for value, status in zip(values, statuses, strict=True)]
 
 
 def rows(batch: pb.BatchGetFeaturesResponse, asked: bool, now_ms: int) -> dict[str, dict[str, Any]]:
@@ -113,7 +117,7 @@ def rows(batch: pb.BatchGetFeaturesResponse, asked: bool, now_ms: int) -> dict[s
         refresh = column.refresh_seconds
         metadata = [
             {
-                "status": _name(status),
+                "status": status_name(status),
                 "computedAt": format_millis(millis) if millis else None,
                 "ageSeconds": max(0, now_ms - millis) / 1_000 if millis else None,
                 "refreshSeconds": refresh,
@@ -142,6 +146,11 @@ def _value(value: pb.FeatureValue) -> Any:
         return None
     held = getattr(value, kind)
     return held if isinstance(held, int | float | str) else _structured(held)
+
+
+def shown(of_type: int, held: Any) -> Any:
+    """What JSON shows of an element of a column, or a row, of this type."""
+    return held if of_type in PLAIN else _structured(held)
 
 
 def _structured(held: pb.Vector | pb.StringList | pb.Table | Any) -> Any:

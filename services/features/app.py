@@ -11,7 +11,7 @@ from pathlib import Path
 
 from windowshop.features.v1 import features_pb2, features_pb2_grpc
 
-from services.features import definitions
+from services.features import definitions, transcoding
 from services.features.announcing import Announcer
 from services.features.clients import StreamProductSignals
 from services.features.committing import GroupCommit
@@ -93,7 +93,9 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     settling = await closers.enter_async_context(background("settle marks", _settle(marker)))
     maxima = Maxima(parts.queue, parts.levels, parts.computer, clock_ms)
     closers.push_async_callback(maxima.close)
-    reader = Reader(parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random)
+    reader = Reader(
+        parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random, transcoding.feature_row
+    )
     erasure = PostgresErasure(parts.database)
     eraser = Eraser(erasure, parts.online, marker, clock_us)
     merger = Merger(PostgresMerges(parts.database), erasure, parts.online, marker, parts.entities, clock_us)

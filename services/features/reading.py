@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from prometheus_client import Counter
 from services.features.completing import Completer, Missing
 from services.features.domain.features import Entity, Feature, Status
 from services.features.domain.relative import Maximum
-from services.features.domain.settled import UNSETTLED, Column, Row, columns, row_of
+from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Unfolded, columns, folded, row_of, unfolded
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.metrics import READINGS
@@ -24,6 +25,21 @@ class Answer(NamedTuple):
     """For each feature, in the order asked, its column of the ids, in the order asked; the stores that were missed."""
 
     columns: Mapping[str, Column]
+    degraded: Sequence[str]
+
+
+class RowAnswer(NamedTuple):
+    """The same in rows: of each id, in the order asked, what does not change from moment to moment, as bytes."""
+
+    found: Unfolded
+    degraded: Sequence[str]
+
+
+class _Found(NamedTuple):
+    """A row for each of the ids, what relative values are of, the stores that were missed."""
+
+    rows: list[Row]
+    maxima: Mapping[str, Maximum]
     degraded: Sequence[str]
 
 
@@ -39,12 +55,16 @@ class Reader:
         marker: Marker,
         clock_ms: Callable[[], int],
         jitter: Callable[[], float],
+        fold: Fold,
     ) -> None:
+        """``fold``: writes out what answers in rows say of an entity."""
         self._online = online
         self._maxima = maxima
         self._marker = marker
         self._clock_ms = clock_ms
+        self._fold = fold
         self._rows = SettledRows(online.unpack)
+        self._folded = SettledRows(online.unpack, fold=fold)
         self._completer = Completer(online, queue, computer, maxima, marker, clock_ms, jitter)
 
     async def read(
@@ -59,13 +79,36 @@ class Reader:
 
         After ``patience`` seconds a log that has not answered is taken for missing.
         """
+        found = await self._found(entity, ids, features, self._rows, fresh, patience)
+        answer = dict(zip([f.name for f in features], columns(features, found.rows, found.maxima), strict=True))
+        _report(answer)
+        return Answer(answer, found.degraded)
+
+    async def read_rows(
+        self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], patience: float | None = None
+    ) -> RowAnswer:
+        """The same readings in rows; see read."""
+        rows, maxima, degraded = await self._found(entity, ids, features, self._folded, False, patience)
+        found = unfolded(features, rows, maxima)
+        _report_rows(features, found.statuses)
+        return RowAnswer(found, degraded)
+
+    async def _found(
+        self,
+        entity: Entity,
+        ids: Sequence[str],
+        features: Sequence[Feature],
+        remembered: SettledRows,
+        fresh: bool,
+        patience: float | None,
+    ) -> _Found:
         until = None if patience is None else asyncio.get_running_loop().time() + patience
         unique = list(dict.fromkeys(ids))
         maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
         owed = self._owed(entity, unique)  # also those that are marked while their records are on their way
         packed, degraded = await self._packed(entity, unique)
         owed |= self._owed(entity, unique)
-        rows = self._settled(unique, features, packed, owed, maxima, fresh)
+        rows = self._settled(remembered, unique, features, packed, owed, maxima, fresh)
         unsettled = [place for place, row in enumerate(rows) if row is UNSETTLED]
         if unsettled:
             missing = Missing(
@@ -76,15 +119,14 @@ class Reader:
             )
             completed = await self._completer.complete(entity, features, missing, maxima, fresh, until)
             for place in unsettled:
-                rows[place] = row_of(completed[unique[place]])
+                row = row_of(completed[unique[place]])
+                rows[place] = folded(features, row, self._fold) if remembered is self._folded else row
         if self._marker.in_debt:
             maxima = {}  # what is stored may miss an event that we know of
         if len(unique) < len(ids):
             of_id = dict(zip(unique, rows, strict=True))
             rows = [of_id[i] for i in ids]
-        answer = dict(zip([f.name for f in features], columns(features, rows, maxima), strict=True))
-        _report(answer)
-        return Answer(answer, sorted(degraded))
+        return _Found(rows, maxima, sorted(degraded))
 
     def _owed(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         return {i for i in ids if self._marker.owes(entity.name, i)} if self._marker.in_debt else set()
@@ -99,6 +141,7 @@ class Reader:
 
     def _settled(
         self,
+        remembered: SettledRows,
         ids: Sequence[str],
         features: Sequence[Feature],
         packed: Sequence[bytes | None],
@@ -111,7 +154,7 @@ class Reader:
         # A maximum that is yet to come: the clock was put back.
         if fresh or (maxima and max(maximum.at_ms for maximum in maxima.values()) > now_ms):
             return [UNSETTLED] * len(ids)
-        rows = self._rows.of(features, packed, now_ms)
+        rows = remembered.of(features, packed, now_ms)
         if owed:
             rows = [UNSETTLED if i in owed else row for i, row in zip(ids, rows, strict=True)]
         return rows
@@ -121,6 +164,14 @@ def _report(answer: Mapping[str, Column]) -> None:
     for name, column in answer.items():
         for status in set(column.statuses):
             _counter(name, status).inc(column.statuses.count(status))
+
+
+def _report_rows(features: Sequence[Feature], statuses: Sequence[tuple[Status, ...]]) -> None:
+    # Mostly they are all the same.
+    same = statuses.count(statuses[0]) == len(statuses)
+    for kinds, times in {statuses[0]: len(statuses)}.items() if same else Counts(statuses).items():
+        for feature, status in zip(features, kinds, strict=True):
+            _counter(feature.name, status).inc(times)
 
 
 @functools.cache

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from services.features.domain.features import KNOWN, Feature, FeatureType, Record
-from services.features.domain.settled import UNSETTLED, Row, settled
+from services.features.domain.settled import UNSETTLED, Fold, Row, folded, settled
+from services.runtime.generations import Generations
 
 # Bytes of records that one generation remembers, in a process twice as many; about the same again in rows.
 _ROOM = 16_000_000
@@ -14,6 +15,8 @@ _ROOM = 16_000_000
 _ROW = 400
 # Larger records are the few of whoever bought thousands of products: hashing one costs what decoding it does.
 _LARGE = 8_000
+# Unless most of a record is in the row: writing that out costs twenty times as much as hashing it.
+_SHARE = 4
 # Rows with these take more than their record, and change with a person's every event.
 _LONG = {FeatureType.VECTOR, FeatureType.STRING_LIST, FeatureType.TABLE}
 # What nobody reads any more is forgotten after this, twice at most; a person's values too.
@@ -29,24 +32,17 @@ class Unpack(Protocol):
 class SettledRows:
     """The rows of stored records, each made once for the features that are asked for together."""
 
-    def __init__(self, unpack: Unpack, room: int = _ROOM) -> None:
+    def __init__(self, unpack: Unpack, room: int = _ROOM, fold: Fold | None = None) -> None:
+        """With ``fold`` the rows are folded ones."""
         self._unpack = unpack
-        self._room = room
-        # By numbers of features, then by a record's bytes. What is found among the old becomes young again.
-        self._young: dict[tuple[int, ...], dict[bytes | None, Row]] = {}
-        self._old: dict[tuple[int, ...], dict[bytes | None, Row]] = {}
-        self._since_ms = 0
-        self._used = 0
+        self._fold = fold
+        # By numbers of features, then by a record's bytes.
+        self._known: Generations[tuple[int, ...], bytes | None, Row] = Generations(room, _GENERATION_MS)
 
     def of(self, features: Sequence[Feature], packed: Sequence[bytes | None], now_ms: int) -> list[Row]:
         """A row for each record, UNSETTLED where it does not hold now."""
-        if self._used > self._room or not 0 <= now_ms - self._since_ms < _GENERATION_MS:
-            self._young, self._old, self._used, self._since_ms = {}, self._young, 0, now_ms
         asked = tuple([feature.number for feature in features])
-        young = self._young.get(asked)
-        if young is None:  # what is asked for together is of the callers' making
-            young = self._young[asked] = {}
-            self._used += _ROW
+        young = self._known.young(asked, now_ms)
         known = [young.get(one) for one in packed]
         return [
             row if row and row[0] > now_ms else self._learnt(features, asked, one, now_ms)
@@ -57,10 +53,23 @@ class SettledRows:
         """The row of a record that the young do not know, or know to hold no more."""
         if packed is None:
             return UNSETTLED
-        row = self._old.get(asked, {}).get(packed) or settled(features, self._unpack(packed, (KNOWN, *asked)), now_ms)
+        row = self._known.old(asked, packed) or self._made(features, self._unpack(packed, (KNOWN, *asked)), now_ms)
         if row[0] <= now_ms:
             return UNSETTLED
-        if len(packed) <= _LARGE and not any(feature.type in _LONG for feature in features):
-            self._young[asked][packed] = row
-            self._used += len(packed) + _ROW
+        cost = self._cost(features, packed, row)
+        if cost is not None:
+            self._known.keep(asked, packed, row, cost)
         return row
+
+    def _made(self, features: Sequence[Feature], record: Record, now_ms: int) -> Row:
+        row = settled(features, record, now_ms)
+        return row if self._fold is None or row is UNSETTLED else folded(features, row, self._fold)
+
+    def _cost(self, features: Sequence[Feature], packed: bytes, row: Row) -> int | None:
+        """Of remembering a row; None: it would cost more than it saves."""
+        if self._fold is not None:
+            length = len(row[1])
+            return len(packed) + length + _ROW if len(packed) <= max(_LARGE, _SHARE * length) else None
+        if len(packed) > _LARGE or any(feature.type in _LONG for feature in features):
+            return None
+        return len(packed) + _ROW

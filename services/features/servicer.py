@@ -105,16 +105,28 @@ class FeatureServicer(rpc.FeatureServiceServicer):
     async def batch(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """The answer to a request, however it came. ``patience``: seconds for the log; see Reader.read."""
         entity, features = self._asked(request.entity, tuple(request.features))
-        ids = list(request.ids)
-        if not 1 <= len(ids) <= MAX_IDS:
-            raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
-        check_ids(ids, "ids")
+        ids = _checked(request)
         answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=patience)
         return pb.BatchGetFeaturesResponse(
             entity=request.entity,
             ids=ids,
             columns=[transcoding.feature_column(f, answer.columns[f.name]) for f in features],
             degraded=answer.degraded,
+        )
+
+    async def rows(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
+        """`batch`, in rows."""
+        entity, features = self._asked(request.entity, tuple(request.features))
+        subjects = _subjects(request.entity, _checked(request))
+        found, degraded = await self._reader.read_rows(entity, subjects, features, patience)
+        columns = found.columns
+        return pb.BatchGetFeaturesResponse(
+            columns=[
+                transcoding.feature_column(f, columns[f.name]) if f.name in columns else transcoding.feature_head(f)
+                for f in features
+            ],
+            degraded=degraded,
+            rows=found.rows,
         )
 
     async def ReadFeatures(
@@ -125,7 +137,8 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             yield response
 
     async def _read(self, request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
-        answer = await self.batch(request.read, seconds * COMPUTE_SHARE)
+        read = self.rows if request.rows else self.batch
+        answer = await read(request.read, seconds * COMPUTE_SHARE)
         return pb.ReadFeaturesResponse(number=request.number, answer=answer)
 
     async def ListFeatureDefinitions(
@@ -284,6 +297,15 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             raise unavailable("FEATURES_UNAVAILABLE", "the stores that could answer are down")
         for feature, reading in zip(features, readings, strict=True):
             transcoding.fill_value(response.features[feature.name], feature, reading, now_ms)
+
+
+def _checked(request: pb.BatchGetFeaturesRequest) -> list[str]:
+    """The ids; raises INVALID_ARGUMENT."""
+    ids = list(request.ids)
+    if not 1 <= len(ids) <= MAX_IDS:
+        raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
+    check_ids(ids, "ids")
+    return ids
 
 
 def _refused(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:

@@ -141,6 +141,27 @@ def feature_column(feature: Feature, answers: Column) -> pb.FeatureColumn:
     return column
 
 
+def feature_head(feature: Feature) -> pb.FeatureColumn:
+    """The column of a feature whose values are in rows."""
+    return pb.FeatureColumn(
+        feature=feature.name, type=_TYPES[feature.type], refresh_seconds=feature.refresh_ms // 1_000
+    )
+
+
+def feature_row(features: Sequence[Feature], answers: Sequence[Reading]) -> bytes:
+    """What an answer in rows says of one entity."""
+    values: dict[str, list[Any]] = {}
+    for feature, answer in zip(features, answers, strict=True):
+        name, convert, null = _COLUMNS[feature.type]
+        values.setdefault(name, []).append(null if answer.value is None else convert(answer.value))
+    row = pb.FeatureRow(
+        statuses=[_STATUSES[answer.status] for answer in answers],
+        computed_at_ms=[answer.computed_ms for answer in answers],
+        **values,
+    )
+    return row.SerializeToString(deterministic=True)
+
+
 def feature_definition(feature: Feature) -> pb.FeatureDefinition:
     """A declaration."""
     default: Value | None = feature.default

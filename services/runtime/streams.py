@@ -13,6 +13,7 @@ import contextvars
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import grpc
@@ -75,8 +76,8 @@ class StreamedCalls(Generic[Q, A]):
         self._turn = 0
         self._closed = False
 
-    async def __call__(self, request: Q, *, timeout: float) -> A:
-        """The answer within ``timeout`` seconds."""
+    async def __call__(self, request: Q, *, timeout: float, **fields: Any) -> A:
+        """The answer within ``timeout`` seconds. ``fields``: what else the message on a stream is to say."""
         if not self._running and not self._closed:
             self._start()
         lane = self._next()
@@ -84,7 +85,7 @@ class StreamedCalls(Generic[Q, A]):
             return await self._unary(request, timeout=timeout)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        response = await lane.ask(self._wrap, request, timeout)
+        response = await lane.ask(partial(self._wrap, **fields) if fields else self._wrap, request, timeout)
         if response is not None:
             if not response.error:
                 return self._unwrap(response)

@@ -1,8 +1,8 @@
-"""Single answers about features as the batch that says the same."""
+"""Answers about features in other forms: single ones as the batch that says the same, columns as rows and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,6 +18,9 @@ _KINDS = {
     "string_list_value": (pb.STRING_LIST, "string_list_values", pb.StringList()),
     "table_value": (pb.TABLE, "table_values", pb.Table()),
 }
+
+_NAMES = {of_type: name for of_type, name, _ in _KINDS.values()}
+_LISTS = ("statuses", "computed_at_ms", *_NAMES.values())
 
 
 def batch_of(
@@ -47,3 +50,35 @@ def _column(name: str, singles: Sequence[pb.GetFeaturesResponse | None]) -> pb.F
         held = value is not None and value.WhichOneof("kind") is not None
         getattr(column, field).append(getattr(value, kind) if held else null)
     return column  # type: ignore[no-any-return]
+
+
+def in_rows(batch: pb.BatchGetFeaturesResponse, moving: Collection[str] = ()) -> pb.BatchGetFeaturesResponse:
+    """An answer in columns in rows, but for the features that are ``moving``."""
+    answer = pb.BatchGetFeaturesResponse(degraded=batch.degraded)
+    rows: list[Any] = [pb.FeatureRow() for _ in batch.ids]
+    for column in batch.columns:
+        if column.feature in moving:
+            answer.columns.append(column)
+            continue
+        answer.columns.add(feature=column.feature, type=column.type, refresh_seconds=column.refresh_seconds)
+        for name in _LISTS:
+            for row, value in zip(rows, getattr(column, name), strict=False):
+                getattr(row, name).append(value)
+    answer.rows.extend([row.SerializeToString(deterministic=True) for row in rows])
+    return answer
+
+
+def in_columns(answer: pb.BatchGetFeaturesResponse, asked: pb.BatchGetFeaturesRequest) -> pb.BatchGetFeaturesResponse:
+    """The other way round."""
+    batch = pb.BatchGetFeaturesResponse(
+        entity=asked.entity, ids=asked.ids, columns=answer.columns, degraded=answer.degraded
+    )
+    columns: list[Any] = [column for column in batch.columns if not column.statuses]
+    for raw in answer.rows:
+        row = pb.FeatureRow.FromString(raw)
+        values = {name: iter(getattr(row, name)) for name in _LISTS}
+        for column in columns:
+            for name in ("statuses", "computed_at_ms", _NAMES[column.type]):
+                getattr(column, name).append(next(values[name]))
+        assert not any(list(rest) for rest in values.values()), "a row has nothing else"
+    return batch

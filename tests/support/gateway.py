@@ -24,7 +24,7 @@ from gateway.settings import GatewaySettings
 from services.runtime import exchanges
 from services.runtime.errors import ServiceError
 from services.runtime.server import Server
-from tests.support.columns import batch_of
+from tests.support.columns import batch_of, in_rows
 from tests.support.waiting import eventually
 
 Answer = Callable[[Any], Any]
@@ -40,6 +40,8 @@ class Backend:
     cancelled: list[str] = field(default_factory=list)
     # The client streams whose end was reached.
     completed: list[list[Any]] = field(default_factory=list)
+    # Batches that were asked for in rows.
+    in_rows: int = 0
     # Pages that were asked for over a stream.
     streamed: int = 0
     # Awaited for each request of a client stream before the next one is taken.
@@ -87,6 +89,9 @@ class Backend:
             self.request_ids.append(request.request_id or None)
             with self._noting_cancellation(name):
                 batch = await self._batch(request.read)
+            if request.rows and batch.ids:
+                self.in_rows += 1
+                batch = in_rows(batch)
             return features.ReadFeaturesResponse(number=request.number, answer=batch)
 
         async def connection(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:

@@ -6,7 +6,7 @@ answer is the rows of its entities turned into columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,6 +22,11 @@ Row = tuple[Any, ...]
 # Of a record that does not have all, or not in a state to be served as it is: it holds at no time.
 UNSETTLED: Final[Row] = (0,)
 
+# Writes out readings of features, so that equal ones of the same features are equal bytes.
+Fold = Callable[[Sequence[Feature], Sequence[Reading]], bytes]
+# Folded is the row for who does not look at values one by one: (until_ms, bytes, statuses, value, status, computed_ms,
+# ...). The bytes are of the features whose values stand still, the threes of those that are relative to the greatest of
+# all, the statuses of both in the order asked.
 # From so many pairs on, arrays are worth making.
 _FEW: Final = 12
 
@@ -80,12 +85,45 @@ def row_of(readings: Sequence[Reading]) -> Row:
     return (0, *(part for reading in readings for part in reading))
 
 
+def folded(features: Sequence[Feature], row: Row, fold: Fold) -> Row:
+    """The row of all ``features``, folded."""
+    readings = [Reading(*row[place : place + 3]) for place in range(1, len(row), 3)]
+    both = list(zip(features, readings, strict=True))
+    still = [(feature, one) for feature, one in both if feature.relative is None]
+    moving = [part for feature, one in both if feature.relative is not None for part in one]
+    statuses = tuple([one.status for one in readings])
+    return (row[0], fold([feature for feature, _ in still], [one for _, one in still]), statuses, *moving)
+
+
+class Unfolded(NamedTuple):
+    """Folded rows side by side: ``rows`` and ``statuses`` by entity; the columns of the features that are relative."""
+
+    rows: Sequence[bytes]
+    statuses: Sequence[tuple[Status, ...]]
+    columns: Mapping[str, Column]
+
+
+def unfolded(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[str, Maximum]) -> Unfolded:
+    """From a folded row for each entity; relative values by ``maxima``, as a reading's are."""
+    _, packed, statuses, *moving = zip(*rows, strict=True)
+    relative = [feature for feature in features if feature.relative is not None]
+    names = [feature.name for feature in relative]
+    return Unfolded(packed, statuses, dict(zip(names, _columns(relative, moving, maxima), strict=True)))
+
+
 def columns(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[str, Maximum]) -> list[Column]:
     """A column for each feature from a row for each entity; relative values by ``maxima``, as a reading's are."""
-    turned = list(zip(*rows, strict=True))
+    _, *turned = zip(*rows, strict=True)
+    return _columns(features, turned, maxima)
+
+
+def _columns(
+    features: Sequence[Feature], turned: Sequence[Sequence[Any]], maxima: Mapping[str, Maximum]
+) -> list[Column]:
+    """From three lists for each feature."""
     result = []
     for place, feature in enumerate(features):
-        column = Column(*turned[1 + 3 * place : 4 + 3 * place])
+        column = Column(*turned[3 * place : 3 * place + 3])
         if feature.relative is not None:
             column = _related(feature.relative, column, maxima.get(feature.name))
         result.append(column)

@@ -20,6 +20,7 @@ from services.features.refreshing import Refresher
 from services.runtime.migrations import migrate
 from tests.contract.features.test_exact_values import MINUTE, NOW, Shop, event, order, product, view
 from tests.support.features import settings
+from tests.support.folding import fold
 from tests.support.stack import PostgresServer, ValkeyServer
 
 CATEGORY, COUNT, AVERAGE = "user_browsing_category", "user_purchase_count_30d", "user_avg_order_value"
@@ -40,7 +41,7 @@ class Process:
         marker = Marker(parts.online, self.clock_ms)
         computer: Any = self  # see __getattr__
         maxima = Maxima(parts.queue, parts.levels, computer, self.clock_ms)
-        self.reader = Reader(parts.online, parts.queue, computer, maxima, marker, self.clock_ms, lambda: 0.5)
+        self.reader = Reader(parts.online, parts.queue, computer, maxima, marker, self.clock_ms, lambda: 0.5, fold)
         self.refresher = Refresher(
             [user], parts.online, parts.queue, computer, parts.levels, self.clock_ms, lambda: 0.5, 1.0
         )

@@ -37,6 +37,7 @@ from tests.property.features.truth import Truth
 from tests.support.features import settings
 from tests.support.proxy import Proxy
 from tests.support.stack import ValkeyServer
+from tests.support.folding import fold
 from tests.support.waiting import eventually
 
 START_MS = 1_790_000_000_000
@@ -179,7 +180,7 @@ class Server:
         computer = HookedComputer(parts, self.hooks)
         # An example must do the same each time it runs: the newest maximum, the middle of the jitter.
         maxima = Maxima(parts.queue, parts.levels, computer, clock, keep_ms=0, rest=0, patience=PATIENCE)
-        self.reader = Reader(self.online, parts.queue, computer, maxima, self.marker, clock, lambda: 0.5)
+        self.reader = Reader(self.online, parts.queue, computer, maxima, self.marker, clock, lambda: 0.5, fold)
 
 
 class WorkerProcess:

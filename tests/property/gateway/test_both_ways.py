@@ -209,6 +209,7 @@ async def test_each_body_means_the_same_both_ways(gateways: tuple[Gateway, Gatew
         for of_type in TYPES:
             read = batch(of_type, "Accept: */*", body)
             assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), read
+    assert fast.backend.in_rows, "one of the ways asks for rows"
 
 
 async def test_answers_are_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:

@@ -12,6 +12,7 @@ from services.features.domain.relative import Maximum
 from services.features.ports import EVENT_LOG, StoreDownError, Touched
 from services.features.reading import Answer, Reader
 from services.features.stores.packing import pack, unpack
+from tests.support.folding import fold
 from tests.unit.features.test_values import feature
 
 ONE, TWO = feature(1, materialize=False), feature(2, materialize=False)
@@ -34,7 +35,7 @@ class Stores:
         # Whose marks are owed: they are made when their records have been read.
         self.owed = set[str]()
         self.release = asyncio.Event()
-        self.reader = Reader(self, self, self, self, self, lambda: NOW, lambda: 0.5)  # type: ignore[arg-type]  # what it needs of them
+        self.reader = Reader(self, self, self, self, self, lambda: NOW, lambda: 0.5, fold)  # type: ignore[arg-type]  # what it needs of them
 
     def owes(self, entity: str, entity_id: str) -> bool:
         return entity_id in self.owed

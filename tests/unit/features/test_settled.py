@@ -25,9 +25,10 @@ from services.features.domain.features import (
     worth,
 )
 from services.features.domain.relative import Maximum, Relative
-from services.features.domain.settled import UNSETTLED, Row, columns, settled
+from services.features.domain.settled import UNSETTLED, Row, columns, settled, unfolded
 from services.features.remembering import SettledRows
 from services.features.stores.packing import pack, unpack
+from tests.support.folding import columns_of, fold
 from tests.unit.features.test_values import feature
 
 TOKEN, OTHER = b"token---", b"another-"
@@ -90,7 +91,7 @@ def one_by_one(asked: Sequence[Feature], record: Record, now_ms: int, maximum: M
 def test_rows_answer_what_deciding_one_by_one_does(
     asked: list[Feature], records: list[Record], tight: bool, instants: list[int], maximum: Maximum | None
 ) -> None:
-    remembered = SettledRows(unpack)
+    remembered, remembered_folded = SettledRows(unpack), SettledRows(unpack, fold=fold)
     packed = [record.token + pack(record.entries, tight) for record in records]
     maxima = {} if maximum is None else {SHARE.name: maximum}
     for now_ms in instants:
@@ -102,6 +103,11 @@ def test_rows_answer_what_deciding_one_by_one_does(
         if good:
             found = [column.readings() for column in columns(asked, good, maxima)]
             assert found == [list(column) for column in zip(*answers, strict=True)]
+        folded = remembered_folded.of(asked, packed, now_ms)
+        assert [row is UNSETTLED for row in folded] == [answer is None for answer in expected]
+        if good:
+            held = unfolded(asked, [row for row in folded if row is not UNSETTLED], maxima)
+            assert [column.readings() for column in columns_of(asked, held).values()] == found
 
 
 def test_a_row_holds_until_its_first_value_ages_or_slides() -> None:
@@ -138,7 +144,7 @@ def test_questions_without_an_answer_are_bounded_too() -> None:
     rows = SettledRows(unpack, room=3_000)
     for number in range(1, 500):
         assert rows.of((feature(number),), [b""], NOW) == [UNSETTLED]
-    assert len(rows._young) + len(rows._old) < 20
+    assert len(rows._known) < 20
 
 
 @pytest.mark.parametrize(("asked", "length", "times"), [(LATEST, 10, 1), (LATEST, 9_000, 2), (TABLE, 10, 2)])

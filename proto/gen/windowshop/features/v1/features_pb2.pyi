@@ -432,6 +432,7 @@ class BatchGetFeaturesResponse(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     entity: _builtins.str
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
@@ -439,6 +440,12 @@ class BatchGetFeaturesResponse(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureColumn]: ...
     @_builtins.property
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Only where rows were asked for, see ReadFeaturesRequest: for each id, in request order, a serialized FeatureRow. entity
+        and ids are left out then.
+        """
+
     def __init__(
         self,
         *,
@@ -446,14 +453,82 @@ class BatchGetFeaturesResponse(_message.Message):
         ids: _abc.Iterable[_builtins.str] | None = ...,
         columns: _abc.Iterable[Global___FeatureColumn] | None = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
+        rows: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "degraded", b"degraded", "entity", b"entity", "ids", b"ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "degraded", b"degraded", "entity", b"entity", "ids", b"ids", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetFeaturesResponse: _TypeAlias = BatchGetFeaturesResponse  # noqa: Y015
+
+@_typing.final
+class FeatureRow(_message.Message):
+    """One entity in an answer in rows: the features of which the answer's columns have no statuses, in their order. Rows that
+    say the same of the same features are the same bytes, as long as one server gives them: what was made of a row can be
+    remembered by them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    COMPUTED_AT_MS_FIELD_NUMBER: _builtins.int
+    INT_VALUES_FIELD_NUMBER: _builtins.int
+    DOUBLE_VALUES_FIELD_NUMBER: _builtins.int
+    STRING_VALUES_FIELD_NUMBER: _builtins.int
+    BOOL_VALUES_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_VALUES_FIELD_NUMBER: _builtins.int
+    VECTOR_VALUES_FIELD_NUMBER: _builtins.int
+    STRING_LIST_VALUES_FIELD_NUMBER: _builtins.int
+    TABLE_VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___FeatureStatus.ValueType]:
+        """One for each feature."""
+
+    @_builtins.property
+    def computed_at_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Milliseconds since 1970-01-01 UTC; 0 where nothing was computed. One for each feature."""
+
+    @_builtins.property
+    def int_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each list has, in order, one element for each feature of its type, null as in FeatureColumn."""
+
+    @_builtins.property
+    def double_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def string_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def bool_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    @_builtins.property
+    def timestamp_values(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]: ...
+    @_builtins.property
+    def vector_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vector]: ...
+    @_builtins.property
+    def string_list_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___StringList]: ...
+    @_builtins.property
+    def table_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Table]: ...
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[Global___FeatureStatus.ValueType] | None = ...,
+        computed_at_ms: _abc.Iterable[_builtins.int] | None = ...,
+        int_values: _abc.Iterable[_builtins.int] | None = ...,
+        double_values: _abc.Iterable[_builtins.float] | None = ...,
+        string_values: _abc.Iterable[_builtins.str] | None = ...,
+        bool_values: _abc.Iterable[_builtins.bool] | None = ...,
+        timestamp_values: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+        vector_values: _abc.Iterable[Global___Vector] | None = ...,
+        string_list_values: _abc.Iterable[Global___StringList] | None = ...,
+        table_values: _abc.Iterable[Global___Table] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bool_values", b"bool_values", "computed_at_ms", b"computed_at_ms", "double_values", b"double_values", "int_values", b"int_values", "statuses", b"statuses", "string_list_values", b"string_list_values", "string_values", b"string_values", "table_values", b"table_values", "timestamp_values", b"timestamp_values", "vector_values", b"vector_values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureRow: _TypeAlias = FeatureRow  # noqa: Y015
 
 @_typing.final
 class ReadFeaturesRequest(_message.Message):
@@ -463,12 +538,17 @@ class ReadFeaturesRequest(_message.Message):
     READ_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Names the request on its stream: of the caller's choice, but none of a request that is under way there."""
     timeout_ms: _builtins.int
     """Milliseconds that the caller still waits, at least 1; then the answer is DEADLINE_EXCEEDED. 0: 1,000."""
     request_id: _builtins.str
     """For logs, as a call's x-request-id: 1 to 64 characters of A-Z a-z 0-9 . _ -; anything else: one is made."""
+    rows: _builtins.bool
+    """For who asks for the same entities again and again: the answer may come in rows. What changes from moment to moment,
+    such as a value relative to the greatest of all, comes in its column all the same.
+    """
     @_builtins.property
     def read(self) -> Global___BatchGetFeaturesRequest:
         """What is asked; errors name its fields as those of a call's request."""
@@ -480,10 +560,11 @@ class ReadFeaturesRequest(_message.Message):
         read: Global___BatchGetFeaturesRequest | None = ...,
         timeout_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        rows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "read", b"read", "request_id", b"request_id", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "read", b"read", "request_id", b"request_id", "rows", b"rows", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

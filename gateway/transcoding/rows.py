@@ -1,0 +1,130 @@
+"""Answers in rows, in the documented shape of batches: the JSON of a row is made once, remembered by the row's bytes.
+
+Equal, byte for byte, to what `features.feature_columns` makes of the same values in columns, which a test asserts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from windowshop.features.v1 import features_pb2 as pb
+
+from gateway.transcoding.features import COLUMNS, PLAIN, SERVED, TYPES, shown, status_name
+from gateway.transcoding.instants import format_millis
+from services.runtime.generations import Generations
+
+# Bytes that one generation remembers, of two: some 20,000 products with three features.
+_ROOM = 16_000_000
+# What a row costs beside its bytes and its JSON, and each of its texts.
+_ROW, _TEXT = 300, 40
+# Seconds after which what nobody reads any more is forgotten, twice at most; a person's values too.
+_GENERATION = 60.0
+
+_encode = msgspec.json.Encoder().encode
+
+# (value, status, computedAt) of each feature that is in the rows, as JSON.
+_Texts = tuple[bytes, ...]
+
+
+# Types of the features that are in the rows: all that a row's JSON depends on beside its bytes.
+_Layout = tuple["pb.FeatureType.ValueType", ...]
+
+
+class RowsEncoder:
+    """Writes batches that came in rows."""
+
+    def __init__(self, room: int = _ROOM, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: in seconds."""
+        self._clock = clock
+        self._known: Generations[_Layout, bytes, _Texts] = Generations(room, _GENERATION)
+
+    def encode(self, answer: pb.BatchGetFeaturesResponse, asked: pb.BatchGetFeaturesRequest) -> bytes:
+        """The JSON of the answer to ``asked``."""
+        texts = self._texts(tuple([c.type for c in answer.columns if not c.statuses]), list(answer.rows))
+        place, columns = 0, []
+        for column in answer.columns:
+            if column.statuses:
+                values, statuses, instants = _of_column(column)
+            else:
+                values, statuses, instants = map(_list, texts[place : place + 3])
+                place += 3
+            columns.append(
+                b'%b:{"type":%b,"values":%b,"statuses":%b,"computedAt":%b,"refreshSeconds":%d}'
+                % (
+                    _encode(column.feature),
+                    _encode(TYPES[column.type]),
+                    values,
+                    statuses,
+                    instants,
+                    column.refresh_seconds,
+                )
+            )
+        missing = list(answer.degraded)
+        return b'{"entity":%b,"ids":%b,"columns":{%b}%b}' % (
+            _encode(asked.entity),
+            _encode(list(asked.ids)),
+            b",".join(columns),
+            b',"degraded":' + _encode(missing) if missing else b"",
+        )
+
+    def _texts(self, layout: _Layout, rows: Sequence[bytes]) -> list[tuple[bytes, ...]]:
+        """Three lists for each feature in the rows."""
+        young = self._known.young(layout, self._clock())
+        known = [young.get(row) for row in rows]
+        if None in known:
+            known = [self._learnt(layout, row) if one is None else one for one, row in zip(known, rows, strict=True)]
+        return list(zip(*known, strict=True))
+
+    def _learnt(self, layout: _Layout, row: bytes) -> _Texts:
+        """A row that the young do not know."""
+        texts = self._known.old(layout, row)
+        if texts is None:
+            texts = _texts_of(layout, pb.FeatureRow.FromString(row))
+        cost = len(row) + _ROW + sum(map(len, texts)) + _TEXT * len(texts)
+        self._known.keep(layout, row, texts, cost)
+        return texts
+
+
+def _texts_of(layout: _Layout, row: pb.FeatureRow) -> _Texts:
+    places = dict.fromkeys(layout, 0)
+    texts: list[bytes] = []
+    for kind, status, millis in zip(layout, row.statuses, row.computed_at_ms, strict=True):
+        value = getattr(row, COLUMNS[kind])[places[kind]]
+        places[kind] += 1
+        texts.append(_encode(shown(kind, value)) if status in SERVED else b"null")
+        texts += _encode(status_name(status)), _instant(millis)
+    return tuple(texts)
+
+
+def _of_column(column: pb.FeatureColumn) -> tuple[bytes, bytes, bytes]:
+    """Lists of values, statuses and instants."""
+    statuses = list(column.statuses)
+    values: Iterable[Any] = getattr(column, COLUMNS[column.type])
+    if column.type not in PLAIN or not SERVED.issuperset(statuses):
+        values = [
+            shown(column.type, value) if status in SERVED else None
+            for value, status in zip(values, statuses, strict=True)
+        ]
+    return (
+        _encode(list(values)),
+        _each(statuses, lambda status: _encode(status_name(status))),
+        _each(list(column.computed_at_ms), _instant),
+    )
+
+
+def _each(things: Sequence[int], write: Callable[[int], bytes]) -> bytes:
+    """A list; mostly of all the same."""
+    if things.count(things[0]) == len(things):
+        return _list([write(things[0])] * len(things))
+    return _list(map(write, things))
+
+
+def _instant(millis: int) -> bytes:
+    return b'"%b"' % format_millis(millis).encode() if millis else b"null"
+
+
+def _list(texts: Iterable[bytes]) -> bytes:
+    return b"[%b]" % b",".join(texts)

@@ -1,0 +1,47 @@
+"""What is asked for again is remembered, within bounds."""
+
+from services.runtime.generations import Generations
+
+
+def look(known: Generations[str, int, str], key: int, now: float = 0.0, cost: int = 1) -> bool:
+    """Whether it was known; it is kept by then."""
+    young = known.young("s", now)
+    if key in young:
+        return True
+    old = known.old("s", key)
+    known.keep("s", key, f"v{key}", cost)
+    return old is not None
+
+
+def test_what_is_asked_for_again_outlives_generations() -> None:
+    known: Generations[str, int, str] = Generations(1_000, 100.0)
+    assert not look(known, 1)
+    for step in range(1, 20):
+        assert look(known, 1, step * 60.0)
+
+
+def test_what_nobody_asks_for_goes_with_its_generation() -> None:
+    known: Generations[str, int, str] = Generations(1_000, 100.0)
+    look(known, 1)
+    look(known, 2, 110.0)
+    assert known.old("s", 1) == "v1"
+    look(known, 2, 220.0)
+    assert known.old("s", 1) is None
+    assert not look(known, 1, 230.0)
+
+
+def test_a_generation_has_its_room_and_sections_cost_too() -> None:
+    known: Generations[str, int, str] = Generations(1_000, 1e9)
+    for key in range(500):
+        look(known, key, cost=100)
+        assert len(known.young("s", 0.0)) <= 11
+    for section in range(500):
+        known.young(f"s{section}", 0.0)
+        assert len(known) <= 8
+
+
+def test_a_clock_that_was_put_back_ends_a_generation() -> None:
+    known: Generations[str, int, str] = Generations(1_000, 100.0)
+    look(known, 1, 500.0)
+    assert known.young("s", 10.0) == {}
+    assert known.old("s", 1) == "v1"
