@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,6 +121,8 @@ async def fill(found: "KeptShop", kept: Kept) -> dict[str, Any]:
                 raise click.ClickException("recommendations are not ordered by a trained ranker")
         if "more products" not in kept.steps and found.world.products > found.world.sold:
             kept.done("more products", await _more_products(found, client))
+        if "text index" not in kept.steps and found.world.products > found.world.sold:
+            kept.done("text index", await _index_texts(found))
     await at_rest(found.redis_url)
     await _compact(found.redis_url)
     return dict(kept.steps)
@@ -145,20 +149,31 @@ async def _products(client: Client, world: World, first: int, end: int) -> dict[
 async def _more_products(found: "KeptShop", client: Client) -> dict[str, Any]:
     """What nobody has looked at, without the index of texts, which is made after them: a new text's place in it costs a
     search, the longer the more there are."""
-    connection = await asyncpg.connect(found.postgres.dsn("recommender"))
-    try:
+    async with _owner(found) as connection:
         await connection.execute(f"DROP INDEX IF EXISTS {_INDEX}")
-        about = await _products(client, found.world, found.world.sold, found.world.products)
-        say("building the index of texts ...")
-        begin = perf_counter()
+    return await _products(client, found.world, found.world.sold, found.world.products)
+
+
+async def _index_texts(found: "KeptShop") -> dict[str, Any]:
+    say("building the index of texts ...")
+    begin = perf_counter()
+    async with _owner(found) as connection:
         await connection.execute("SET maintenance_work_mem = '2GB'; SET max_parallel_maintenance_workers = 2")
         # As the service's migration has it.
         await connection.execute(
-            f"CREATE INDEX {_INDEX} ON text_embeddings"
+            f"CREATE INDEX IF NOT EXISTS {_INDEX} ON text_embeddings"
             " USING hnsw (text_embedding halfvec_cosine_ops) WITH (m = 8, ef_construction = 64)"
         )
         await connection.execute("VACUUM ANALYZE")
-        return {**about, "index_seconds": round(perf_counter() - begin, 1)}
+    return {"seconds": round(perf_counter() - begin, 1)}
+
+
+@asynccontextmanager
+async def _owner(found: "KeptShop") -> AsyncIterator[asyncpg.Connection]:
+    """Of the recommender's tables."""
+    connection = await asyncpg.connect(found.postgres.dsn("recommender"))
+    try:
+        yield connection
     finally:
         await connection.close()
 
