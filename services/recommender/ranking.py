@@ -27,6 +27,7 @@ from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.newcomers import Newcomers
 from services.recommender.pipeline.recommender import Recommender, Stages
+from services.recommender.pipeline.remembering import RememberedOrders
 from services.recommender.pipeline.serving_configs import ServingConfigs
 from services.recommender.pipeline.shared_lists import SharedLists
 from services.recommender.pipeline.shelf import Shelf
@@ -143,7 +144,9 @@ def _stages(
     """The parts of the pipeline; erasures reach those that remember persons."""
     feature_breaker = Breaker("features")
     shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
+    orders = RememberedOrders(mirror, erasures.erased_lately)
     erasures.add_memory(shoppers.forget)
+    erasures.add_memory(orders.forget)
     return Stages(
         shoppers=shoppers,
         cards=Cards(retrieval, mirror, _CARDS_SECONDS),
@@ -152,6 +155,7 @@ def _stages(
         finisher=Finisher(shelf, retrieval),
         showcase=Showcase(retrieval, catalog, mirror, clock),
         stock=Stock(mirror),
+        orders=orders,
         store_breaker=Breaker("postgres"),
     )
 

@@ -17,6 +17,7 @@ from services.runtime.server import Server
 
 SERVICE = pb.DESCRIPTOR.services_by_name["FeatureService"].full_name
 _CHUNK = 1_000
+_STARTED = time.time()
 
 
 @dataclass
@@ -172,11 +173,9 @@ async def running_features() -> AsyncIterator[FeatureServer]:
 
 
 def _history(purchases: list[str]) -> pb.Table:
-    """Each bought once, some days ago; the first is the most habitual one."""
-    now = time.time()
-    rows = [
-        (1.0, now - 86_400 * (5 + place), now - 86_400 * (5 + place), 0.99**place) for place in range(len(purchases))
-    ]
+    """Each bought once, some days ago; the first is the most habitual one. The same at each read."""
+    times = [_STARTED - 86_400 * (5 + place) for place in range(len(purchases))]
+    rows = [(1.0, time_, time_, 0.99**place) for place, time_ in enumerate(times)]
     return pb.Table(
         keys=purchases,
         columns=("orders", "first_time", "last_time", "decayed"),

@@ -28,6 +28,8 @@ class Choice:
     top_category: str
     # None: nobody asked.
     explanation: Explanation | None = None
+    # What is said of it, where that was found before; else its traces say it.
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Ranking(Sequence[Choice]):
         self._scores = scores
         self._rows = rows
         self._explanations = explanations
+        self._made: dict[int, Choice] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -69,15 +72,11 @@ class Ranking(Sequence[Choice]):
         return self._choices([self._rows[place]])[0]
 
     def _choices(self, rows: Sequence[int]) -> list[Choice]:
-        return [
-            Choice(
-                candidate,
-                self._scores[row],
-                self._facts.top_categories[row],
-                self._explanations.get(candidate.id),
-            )
-            for row, candidate in zip(rows, self._pool.candidates(rows), strict=True)
-        ]
+        new = [row for row in rows if row not in self._made]
+        for row, candidate in zip(new, self._pool.candidates(new), strict=True) if new else ():
+            category, explanation = self._facts.top_categories[row], self._explanations.get(candidate.id)
+            self._made[row] = Choice(candidate, self._scores[row], category, explanation)
+        return [self._made[row] for row in rows]
 
 
 def decide(

@@ -14,7 +14,7 @@ from services.recommender.pipeline.shelf import Shelf
 from services.recommender.ranking_ports import Retrieval
 
 # Beyond the page, for products that were sold out since the searches read them: one question is the rule.
-_SPARE = 5
+SPARE = 5
 
 # In the place of a source in the traces of products that no source found.
 _ANYTHING = "fill"
@@ -38,7 +38,7 @@ class Finisher:
         placed: list[Placed] = []
         start = 0
         while len(placed) < page_size and start < len(choices):
-            batch = choices[start : start + page_size - len(placed) + _SPARE]
+            batch = choices[start : start + page_size - len(placed) + SPARE]
             start += len(batch)
             products = await self._shelf.available([choice.candidate.id for choice in batch])
             DROPPED.inc(len(batch) - len(products))
@@ -47,7 +47,7 @@ class Finisher:
 
     async def fill(self, count: int, hidden: Hidden) -> list[Placed]:
         """Up to ``count`` of anything in stock that is not hidden. Raises when the store is away."""
-        hits = await self._retrieval.anything(count + _SPARE + len(hidden.shown), list(hidden.ids))
+        hits = await self._retrieval.anything(count + SPARE + len(hidden.shown), list(hidden.ids))
         unseen = [hit for hit in hits if hit.id not in hidden]
         choices = [
             Choice(Candidate(hit.id, 0.0, (Trace(_ANYTHING, rank, 0.0, None),)), 0.0, "", _FILLED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import time
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -41,6 +43,10 @@ ANSWERS = Counter(
     "Answers by outcome: full, degraded (something was missing) or empty; degraded above 0 needs a look.",
     ["serving_config", "outcome"],
 )
+REMEMBERED = Counter(
+    "windowshop_recommendations_remembered_total",
+    "Answers in an order that was worked out a moment ago: nothing that decides it had changed, and stock was checked.",
+)
 DEGRADED = Counter(
     "windowshop_recommendations_degraded_total",
     "Answers that had to do without a part: features, catalogue, model or candidates.",
@@ -65,3 +71,24 @@ def forget_config(config_id: str) -> None:
     for outcome in ("full", "degraded", "empty"):
         with contextlib.suppress(KeyError):
             ANSWERS.remove(config_id, outcome)
+
+
+class timed:  # noqa: N801  # read as a function
+    """Observes how long its block took."""
+
+    __slots__ = ("_stage", "_started")
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        _seconds(self._stage).observe(time.perf_counter() - self._started)
+
+
+@functools.cache
+def _seconds(stage: str) -> Histogram:
+    """Looking it up takes as long as observing."""
+    return STAGE_SECONDS.labels(stage)

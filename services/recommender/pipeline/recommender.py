@@ -5,24 +5,18 @@ No dependency can make this fail: each missing part has a fallback and a name in
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-from prometheus_client import Histogram
+from typing import Any, Protocol
 
 from services.recommender.domain import attribution
 from services.recommender.domain.attribution import Attribution
 from services.recommender.domain.candidates import CANDIDATES, merge
-from services.recommender.domain.deciding import decide
-from services.recommender.domain.explaining import MEMORY, Contribution, Explanation
-from services.recommender.domain.reasons import POPULAR, reasons
+from services.recommender.domain.deciding import Choice, decide
+from services.recommender.domain.reasons import POPULAR
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.showing import Hidden
 from services.recommender.domain.signals import (
-    Card,
     UserSignals,
     category_tastes,
     leading_categories,
@@ -37,12 +31,14 @@ from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
 from services.recommender.pipeline.finishing import Finisher, Placed
 from services.recommender.pipeline.gathering import gather
 from services.recommender.pipeline.hydrating import Hydrator
-from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, MERGED, STAGE_SECONDS
+from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, MERGED, REMEMBERED, timed
+from services.recommender.pipeline.remembering import Basis, Order, RememberedOrders, head
 from services.recommender.pipeline.seeing import candidates_of, see, trained_for, wants
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
-from services.recommender.pipeline.sources import CandidateSource, own_history
+from services.recommender.pipeline.sources import CandidateSource
 from services.recommender.pipeline.stock import Stock
+from services.recommender.pipeline.telling import Why, empty_reason, explained_from_memory, own_products, results_of
 from services.recommender.ports import Clock
 from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
@@ -74,6 +70,7 @@ class Stages:
     finisher: Finisher
     showcase: Showcase
     stock: Stock
+    orders: RememberedOrders
     store_breaker: Breaker
 
 
@@ -99,25 +96,27 @@ class Recommender:
         config = self._config(ask)
         degraded = Degraded()
         version = self._active_model.version
-        with _timed("signals"):
+        with timed("signals"):
             signals = await self._stages.shoppers.signals(ask.user_id, ask.visitor_id, degraded)
-            context = await self._context(ask, config, signals, version, degraded)
-        try:
-            placed = await self._stages.store_breaker.call(
-                _PAGE_SECONDS, lambda: self._page(ask, config, context, degraded)
-            )
-        except Exception as error:
-            degraded.add("catalogue")
-            # A bug must not look like an outage.
-            if not isinstance(error, TimeoutError | CircuitOpenError | ServiceError):
-                log.error("page_failed", error=type(error).__name__, exc_info=error)
+            basis = self._stages.orders.basis(ask, config, version.id, signals)
+            order = None if basis is None else self._stages.orders.find(basis)
+            context = None if order else await self._context(ask, config, signals, version, degraded)
+        placed = None
+        if order is not None:
+            placed = await self._in_time(lambda: self._again(ask, order), degraded)
+            if placed is not None and len(placed) > ask.page_size:
+                return self._answer(ask, config, version.id, results_of(placed, None, ask), True, signals, degraded)
+        away = order is not None and placed is None
+        context = context or await self._context(ask, config, signals, version, degraded)
+        if not away:
+            placed = await self._in_time(lambda: self._page(ask, config, context, basis, degraded), degraded)
+        if placed is None:
             results = self._from_memory(ask, config, context)
             # Nobody can be asked; the next page may be empty.
             more = len(results) == ask.page_size
         else:
-            results = _results(placed[: ask.page_size], context, ask.explain)
-            more = len(placed) > ask.page_size
-        return self._answer(ask, config, version.id, results, more, context, degraded)
+            results, more = results_of(placed, context, ask), len(placed) > ask.page_size
+        return self._answer(ask, config, version.id, results, more, signals, degraded)
 
     async def knows(self, product_id: str) -> bool:
         """Whether the catalogue has the product; true when nobody can say."""
@@ -162,24 +161,48 @@ class Recommender:
         allowed = None if person is None else candidates_of(person, self._stages.stock, hidden)
         return Context(ask.user_id, signals, anchors, tastes, categories, cards, version, person, allowed)
 
-    async def _page(self, ask: Ask, config: ServingConfig, context: Context, degraded: Degraded) -> list[Placed]:
+    async def _in_time(
+        self, making: Callable[[], Coroutine[Any, Any, list[Placed]]], degraded: Degraded
+    ) -> list[Placed] | None:
+        """What is made; None where the store is away."""
+        try:
+            return await self._stages.store_breaker.call(_PAGE_SECONDS, making)
+        except Exception as error:
+            degraded.add("catalogue")
+            # A bug must not look like an outage.
+            if not isinstance(error, TimeoutError | CircuitOpenError | ServiceError):
+                log.error("page_failed", error=type(error).__name__, exc_info=error)
+            return None
+
+    async def _again(self, ask: Ask, order: Order) -> list[Placed]:
+        """What of a remembered order may be shown now; where that is no page, too much of it is gone."""
+        with timed("final_check"):
+            placed = await self._stages.finisher.finish(order.choices, ask.page_size + 1)
+        if len(placed) > ask.page_size:
+            REMEMBERED.inc()
+            MERGED.observe(order.candidates)
+        return placed
+
+    async def _page(
+        self, ask: Ask, config: ServingConfig, context: Context, basis: Basis | None, degraded: Degraded
+    ) -> list[Placed]:
         """The page, and one more if there is one: whoever asks for the next page gets something."""
         stages = self._stages
         bought = context.signals.bought if config.never_bought else ()
         # Each source asks for as much more as may fall out again; those in memory look past what was bought.
         beyond = len(ask.shown) + min(len(bought), _BOUGHT_BEYOND)
-        with _timed("candidates"):
+        with timed("candidates"):
             found = await gather(config, stages.sources, context, ask.page_size, degraded, beyond)
         hidden = _hidden(ask).and_also(bought)
         weights = {spec.name: spec.weight for spec in config.sources}
         limit = max(CANDIDATES, 3 * ask.page_size)
         candidates = merge(found, weights, hidden, limit, context.version.learned)
-        with _timed("features"):
+        with timed("features"):
             trained = trained_for(config, context)
             wanted_facts = wants(config, ranked=trained is not None, in_session=context.signals.in_session)
             hydrated = await stages.hydrator.hydrate(candidates, context, stages.showcase.bands, wanted_facts, degraded)
         MERGED.observe(len(hydrated.candidates))
-        with _timed("decision"):
+        with timed("decision"):
             choices = decide(
                 config,
                 hydrated.candidates,
@@ -190,13 +213,24 @@ class Recommender:
                 ask.explain,
                 trained,
             )
-        with _timed("final_check"):
+        # What is read of the feature service live is not to be older than its promise.
+        if basis is not None and trained is not None and not wanted_facts.features and not degraded.parts:
+            self._remember(basis, choices, hydrated.candidates.ids, context)
+        with timed("final_check"):
             wanted = ask.page_size + 1
             placed = await stages.finisher.finish(choices, wanted)
             if config.fill and len(placed) < wanted:
                 placed_ids = [product.id for _, product in placed]
                 placed += await stages.finisher.fill(wanted - len(placed), hidden.and_also(placed_ids))
         return placed
+
+    def _remember(self, basis: Basis, choices: Sequence[Choice], candidates: Sequence[str], context: Context) -> None:
+        size = head(basis.ask.page_size)
+        if len(choices) < size:
+            return
+        why = Why(context)
+        first = [(choice, why.of(choice, choice.top_category)) for choice in choices[:size]]
+        self._stages.orders.keep(basis, first, candidates, (*context.signals.history(), *context.cards))
 
     def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
         showcase = self._stages.showcase
@@ -205,14 +239,14 @@ class Recommender:
         if config.fill:
             products = showcase.choose(context.categories, hidden, ask.page_size)
         else:
-            own = showcase.among(_own(config, signals))
+            own = showcase.among(own_products(config, signals))
             products = [product for product in own if product.id not in hidden][: ask.page_size]
         return tuple(
             Result(
                 product,
                 round(1.0 / rank, 6),
                 (f"Popular in {product.top_category}" if product.top_category in context.categories else POPULAR,),
-                explanation=_remembered(rank) if ask.explain else None,
+                explanation=explained_from_memory(rank) if ask.explain else None,
             )
             for rank, product in enumerate(products, start=1)
         )
@@ -224,7 +258,7 @@ class Recommender:
         model_id: str,
         results: tuple[Result, ...],
         more: bool,
-        context: Context,
+        signals: UserSignals,
         degraded: Degraded,
     ) -> Answer:
         parts = degraded.names()
@@ -233,63 +267,9 @@ class Recommender:
         for part in {part.partition(":")[0] for part in parts}:
             DEGRADED.labels(part).inc()
         token = attribution.encode(Attribution(config.id, model_id, self._new_answer_id()))
-        empty_reason = "" if results else _empty_reason(ask, config, context, parts)
-        return Answer(results, token, config.id, model_id, parts, empty_reason, more)
+        why_empty = "" if results else empty_reason(ask, config, signals, parts)
+        return Answer(results, token, config.id, model_id, parts, why_empty, more)
 
 
 def _hidden(ask: Ask) -> Hidden:
     return Hidden(frozenset((*ask.excluded, *ask.product_ids)), frozenset(ask.shown))
-
-
-def _results(placed: Sequence[Placed], context: Context, explain: bool) -> tuple[Result, ...]:
-    origins = {anchor.id: anchor.origin for anchor in context.anchors}
-    cards: Mapping[str, Card] = context.cards
-    return tuple(
-        Result(
-            product,
-            choice.score,
-            reasons(choice.candidate.traces, product.top_category, cards, origins),
-            choice.candidate.traces if explain else (),
-            choice.explanation if explain else None,
-        )
-        for choice, product in placed
-    )
-
-
-def _remembered(rank: int) -> Explanation:
-    return Explanation((Contribution("memory_rank", 1.0 / rank, 1.0, 1.0 / rank),), (MEMORY,))
-
-
-def _own(config: ServingConfig, signals: UserSignals) -> list[str]:
-    return [id_ for spec in config.sources for id_ in own_history(spec.name, signals)]
-
-
-def _empty_reason(ask: Ask, config: ServingConfig, context: Context, degraded: Sequence[str]) -> str:
-    if "catalogue" in degraded:
-        return "the catalogue is not available"
-    if ask.shown:
-        return "everything was shown"
-    if _own(config, context.signals) and not config.fill:
-        return "nothing of it is in stock"
-    return config.empty_reason
-
-
-class _timed:  # noqa: N801  # read as a function
-    """Observes how long its block took."""
-
-    __slots__ = ("_stage", "_started")
-
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        _seconds(self._stage).observe(time.perf_counter() - self._started)
-
-
-@functools.cache
-def _seconds(stage: str) -> Histogram:
-    """Looking it up takes as long as observing."""
-    return STAGE_SECONDS.labels(stage)
