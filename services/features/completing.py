@@ -20,6 +20,7 @@ from services.features.domain.features import (
     Worth,
     next_due_ms,
     reading,
+    restamped,
     worth,
 )
 from services.features.domain.relative import Maximum
@@ -218,13 +219,16 @@ class Completer:
             when = next_due_ms(kept, entries, self._jitter())
             if when is not None:
                 due.setdefault(entity_id, when)
-        ttl_ms = max(f.ttl_ms for f in entity.features.values())
+        features = entity.features.values()
+        ttl_ms = max(f.ttl_ms for f in features)
         # Queued first: an erasure in between empties the queue too, and one before shows in the write.
         if due:
             await self._queue.enqueue(entity.name, due)
         if computed:
             erased = await self._online.write(
-                entity.name, ttl_ms, {i: (records[i], entries) for i, entries in computed.items()}
+                entity.name,
+                ttl_ms,
+                {i: (records[i], {**restamped(features, records[i]), **new}) for i, new in computed.items()},
             )
             # At once: the worker drops what no event names.
             await self._queue.enqueue(entity.name, dict.fromkeys(erased, now_ms))

@@ -6,8 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from services.features.domain.features import Entity
+from services.features.domain.tokens import counters
 from services.features.metrics import MARK_FAILURES
-from services.features.ports import LoggedEvent, MarksLostError, OnlineStore, StoreDownError, Touched
+from services.features.ports import (
+    NO_COUNTERS,
+    Counters,
+    LoggedEvent,
+    MarksLostError,
+    OnlineStore,
+    StoreDownError,
+    Touched,
+)
 
 USER, PRODUCT = "User", "Product"
 
@@ -32,6 +41,14 @@ def touched(events: Iterable[LoggedEvent], entities: Sequence[Entity], now_ms: i
     return result
 
 
+def moved(events: Iterable[LoggedEvent]) -> dict[str, dict[str, int]]:
+    """The counters that events move, of the entities of which a mark makes values dirty."""
+    result: dict[str, int] = {}
+    for event in events:
+        result[event.subject_id] = result.get(event.subject_id, 0) | counters((event.event_type,))
+    return {USER: result}
+
+
 class Marker:
     """Marks in the online store, and remembers what it could not mark.
 
@@ -51,14 +68,15 @@ class Marker:
 
         Never fails: what is committed is acknowledged, and the log tail repeats the mark.
         """
+        events = list(events)
         who = touched(events, entities, self._clock_ms())
-        await self.mark_all(who, [] if transaction is None else [transaction])
+        await self.mark_all(who, [] if transaction is None else [transaction], moved(events))
 
-    async def mark_all(self, who: Touched, transactions: Sequence[int] = ()) -> None:
-        """Marks entities. Never fails: what cannot be marked now is owed."""
+    async def mark_all(self, who: Touched, transactions: Sequence[int] = (), some: Counters = NO_COUNTERS) -> None:
+        """Marks entities, see OnlineStore. Never fails: what cannot be marked now is owed, with all counters."""
         self.generation += 1
         try:
-            await self._online.mark(who, self._clock_ms(), transactions)
+            await self._online.mark(who, self._clock_ms(), transactions, some)
         except StoreDownError as error:
             MARK_FAILURES.inc()
             self._owe(error.lost if isinstance(error, MarksLostError) else who)

@@ -43,7 +43,8 @@ COMPUTATIONS = Counter(
 )
 COMPUTE_SECONDS = Histogram(
     "windowshop_feature_compute_seconds",
-    "Time of one statement, for however many entities; on read it adds to the caller's time.",
+    "Time of the statement that computed it, for however many entities, perhaps with other features; on read it adds to"
+    " the caller's time.",
     ["feature"],
     buckets=BUCKETS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from services.features.domain.events import Event
@@ -154,6 +155,11 @@ class FeatureComputer(Protocol):
 Touched = Mapping[str, Mapping[str, Sequence[int]]]
 
 
+# By entity type and id, the counters (see ``domain.tokens``) that events have moved; of who is not in there, all.
+Counters = Mapping[str, Mapping[str, int]]
+NO_COUNTERS: Counters = MappingProxyType({})
+
+
 class Arrival(NamedTuple):
     """An entity that was marked for an instant which is now present; ``key`` is how the store knows it."""
 
@@ -222,9 +228,12 @@ class OnlineStore(Protocol):
         A computation that began before does not bring the record back.
         """
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         """Makes the touched entities dirty and due, and confirms that the marks of these transactions are done.
 
+        With ``some``, of its entities only what depends on these counters becomes dirty.
         MarksLostError, and no confirmation, when only some could be marked.
         """
 

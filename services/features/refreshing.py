@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from services.features.domain.features import (
@@ -23,6 +23,7 @@ from services.features.domain.features import (
     merged,
     next_due_ms,
     related,
+    restamped,
 )
 from services.features.domain.relative import Relative
 from services.features.level_ports import Levels
@@ -125,19 +126,17 @@ class Refresher:
                 if feature.relative is not None:
                     await self._levels.put(feature, dict.fromkeys(gone), self._clock_ms())
             await self._online.forget(entity.name, gone)
-        todo: dict[str, list[str]] = {}
-        for entity_id in known:
-            for feature in due_features(materialized, records[entity_id], self._clock_ms()):
-                todo.setdefault(feature.name, []).append(entity_id)
         entries: dict[str, dict[int, Entry]] = {i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in known}
         # Whose magnitude is not known.
         held = set[str]()
-        for name, wanted in todo.items():
-            feature = entity.features[name]
-            if not await self._values(feature, wanted, records, entries) and feature.relative is not None:
-                held.update(wanted)
-        ttl_ms = max(f.ttl_ms for f in entity.features.values())
-        await self._online.write(entity.name, ttl_ms, {i: (records[i], new) for i, new in entries.items()})
+        for wanted, features in self._groups(materialized, known, records).items():
+            for feature in await self._failed(features, wanted, records, entries):
+                if feature.relative is not None:
+                    held.update(wanted)
+        every = entity.features.values()
+        ttl_ms = max(f.ttl_ms for f in every)
+        written = {i: (records[i], restamped(every, records[i]) | new) for i, new in entries.items()}
+        await self._online.write(entity.name, ttl_ms, written)
         # Those leave the queue: what nobody looks at costs nothing, and a read or an event brings it back.
         idle = await self._computer.idle(entity, list(known), claimed_ms)
         result: list[tuple[Claim, int | None]] = []
@@ -162,18 +161,50 @@ class Refresher:
             found = error.records
         return {i: record for i, record in zip(ids, found, strict=True) if record is not None}
 
+    def _groups(
+        self, features: Sequence[Feature], ids: Iterable[str], records: Mapping[str, Record]
+    ) -> dict[tuple[str, ...], list[Feature]]:
+        """The features that are due, together where they are of the same entities."""
+        todo: dict[str, list[str]] = {}
+        for entity_id in ids:
+            for feature in due_features(features, records[entity_id], self._clock_ms()):
+                todo.setdefault(feature.name, []).append(entity_id)
+        groups: dict[tuple[str, ...], list[Feature]] = {}
+        for feature in features:
+            if feature.name in todo:
+                groups.setdefault(tuple(todo[feature.name]), []).append(feature)
+        return groups
+
+    async def _failed(
+        self,
+        features: Sequence[Feature],
+        ids: Sequence[str],
+        records: Mapping[str, Record],
+        entries: Mapping[str, dict[int, Entry]],
+    ) -> list[Feature]:
+        """Adds the features' values to ``entries``; returns those that have none."""
+        now_ms = self._clock_ms()
+        # All at the same moment, for they are one statement then.
+        results = await asyncio.gather(
+            *(self._values(feature, ids, records, entries, now_ms) for feature in features), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [feature for feature, done in zip(features, results, strict=True) if not done]
+
     async def _values(
         self,
         feature: Feature,
         ids: Sequence[str],
         records: Mapping[str, Record],
         entries: Mapping[str, dict[int, Entry]],
+        now_ms: int,
     ) -> bool:
         """Adds a feature's values to ``entries``. A statement that is wrong or slow costs its own feature only.
 
         False: it was.
         """
-        now_ms = self._clock_ms()
         COMPUTATIONS.labels(feature.name, "due").inc(len(ids))
         try:
             with COMPUTE_SECONDS.labels(feature.name).time():

@@ -64,15 +64,17 @@ class SharedComputations:
 
         What is computed for the same token and ``generation`` is shared. ``cause``: READ or REFRESH.
         """
+        now_ms = self._clock_ms()  # one for all: then they are one statement
         results = await _all(
-            self._values(entity, entity.features[name], ids, records, generation, cause) for name, ids in wanted.items()
+            self._values(entity, entity.features[name], ids, records, generation, cause, now_ms)
+            for name, ids in wanted.items()
         )
         entries: dict[str, dict[int, Entry]] = {}
         for (name, ids), result in zip(wanted.items(), results, strict=True):
             number = entity.features[name].number
             for entity_id in ids:
-                now_ms, outcome = result[entity_id]
-                entries.setdefault(entity_id, {})[number] = Entry(now_ms, records[entity_id].token, *outcome)
+                computed_ms, outcome = result[entity_id]
+                entries.setdefault(entity_id, {})[number] = Entry(computed_ms, records[entity_id].token, *outcome)
         return entries
 
     async def _values(
@@ -83,10 +85,10 @@ class SharedComputations:
         records: Mapping[str, Record],
         generation: int,
         cause: str,
+        now_ms: int,
     ) -> dict[str, _Computed]:
         async def compute(wanted: Sequence[_State]) -> dict[_State, _Computed]:
             COMPUTATIONS.labels(feature.name, cause).inc(len(wanted))
-            now_ms = self._clock_ms()
             with COMPUTE_SECONDS.labels(feature.name).time():
                 outcomes = await self._computer.compute(feature, [one.id for one in wanted], now_ms)
             if feature.relative is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from services.features.domain.features import Entity
 from services.features.level_ports import Levels
-from services.features.marking import touched
+from services.features.marking import moved, touched
 from services.features.metrics import MARKS_REPEATED, TAIL_LAG
 from services.features.ports import (
     FeatureComputer,
@@ -86,7 +86,8 @@ class LogTail:
 
     async def _repeat(self, transaction: int) -> None:
         now_ms = self._clock_ms()
-        await self._online.mark(touched(await self._log.events_of(transaction), self._entities, now_ms), now_ms, ())
+        events = await self._log.events_of(transaction)
+        await self._online.mark(touched(events, self._entities, now_ms), now_ms, (), moved(events))
         MARKS_REPEATED.inc()
 
     async def _wake_arrived(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from services.features.domain import tokens
 from services.features.domain.relative import Maximum, Relative
 
 
@@ -22,7 +23,7 @@ class Table:
 # Instants are in milliseconds since 1970 UTC, the resolution of computed_at.
 Value = int | float | str | bool | Table | Sequence[float | str]
 
-NO_TOKEN: Final = bytes(8)
+NO_TOKEN: Final = bytes(tokens.LENGTH)
 # Entry number of "this entity exists"; CRC-32 numbers of features are checked not to be 0.
 KNOWN: Final = 0
 # Entry number of "this entity was erased": what was read of the record before does not go back into it. No CRC-32.
@@ -81,6 +82,10 @@ class Feature:
     number: int
     # Stored are then the magnitude and the greatest one; a reading is the share.
     relative: Relative | None = None
+
+    def touched(self, entry: Entry, record: Record) -> bool:
+        """Whether an event that changes it came after a value of it was computed."""
+        return tokens.moved(entry.token, record.token, tokens.counters(self.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def worth(feature: Feature, record: Record, now_ms: int) -> Worth:
     slid = entry.slid(now_ms)
     if feature.on_event is OnEvent.ALWAYS:
         return Worth.DIRTY
-    if feature.on_event is OnEvent.READ_THROUGH and (slid or entry.token != record.token):
+    if feature.on_event is OnEvent.READ_THROUGH and (slid or feature.touched(entry, record)):
         return Worth.DIRTY
     if slid or age >= feature.refresh_ms:
         return Worth.AGED
@@ -236,6 +241,19 @@ def merged(old: Mapping[int, Entry], new: Mapping[int, Entry]) -> dict[int, Entr
     return entries
 
 
+def restamped(features: Iterable[Feature], record: Record) -> dict[int, Entry]:
+    """Values that later events did not change, under the newest token: it says the same of them.
+
+    A record's entries have one token again then, which is stored once.
+    """
+    return {
+        feature.number: entry._replace(token=record.token)
+        for feature in features
+        for entry in (record.entries.get(feature.number),)
+        if entry is not None and entry.token != record.token and not feature.touched(entry, record)
+    }
+
+
 # Refreshed at nine tenths of the interval, so that a queue of a moment does not make values stale; with one
 # part in ten of jitter, so that what was computed together is not due together.
 _EARLY: Final = 0.9
@@ -256,7 +274,7 @@ def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> li
         if (
             entry is None
             or feature.on_event is OnEvent.QUEUE
-            or (entry.token != record.token and feature.on_event is OnEvent.READ_THROUGH)
+            or (feature.on_event is OnEvent.READ_THROUGH and feature.touched(entry, record))
             or now_ms - entry.computed_ms >= feature.refresh_ms * (_EARLY - _JITTER)
             or entry.slid(now_ms)
         ):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.features.domain.features import Entity, Feature, FeatureType, Outcome, Table, Value
+from services.features.stores.asking import FeatureStatements, instant
 from services.features.stores.postgres import Database, StatementError
 
 # Parameters, each with the types that it may have; columns; columns that may be left out.
@@ -49,6 +50,7 @@ class PostgresComputer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._statements = FeatureStatements(database, _outcomes)
 
     async def check(self, entities: Sequence[Entity]) -> None:
         """Prepares every statement, so that a mistake in one is found at start and not by a reader.
@@ -84,6 +86,7 @@ class PostgresComputer:
                 _fit(place, returned, "value", _COLUMN_TYPES[feature.type])
         if UNTIL in returned:
             _fit(place, returned, UNTIL, _INSTANT)
+        self._statements.learn(feature, returned)
         if feature.relative is not None:
             place = f"{place}: relative_to_maximum: maximum"
             _fit(place, await self._check(place, feature.relative.maximum, _MAXIMUM), "at", _INSTANT)
@@ -107,9 +110,8 @@ class PostgresComputer:
         return returned
 
     async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
-        """See FeatureComputer."""
-        rows = await self._database.fetch(feature.sql, list(ids), instant(now_ms))
-        return {row["id"]: _outcome(feature, row, now_ms) for row in rows}
+        """See FeatureComputer. What is asked for in one turn of the loop, as of one instant, is one statement."""
+        return await self._statements.ask(feature, ids, now_ms)
 
     async def maximum(self, feature: Feature, instants: Sequence[int]) -> dict[int, float]:
         """See FeatureComputer."""
@@ -120,7 +122,7 @@ class PostgresComputer:
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         """See FeatureComputer."""
-        return {row["id"] for row in await self._database.fetch(entity.known, list(ids))}
+        return {row["id"] for row in await self._database.fetch_planned(entity.known, list(ids))}
 
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
         """See FeatureComputer."""
@@ -130,7 +132,7 @@ class PostgresComputer:
         """See FeatureComputer."""
         if entity.idle is None or not ids:
             return set()
-        return {row["id"] for row in await self._database.fetch(entity.idle, list(ids), instant(now_ms))}
+        return {row["id"] for row in await self._database.fetch_planned(entity.idle, list(ids), instant(now_ms))}
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """See FeatureComputer."""
@@ -140,15 +142,13 @@ class PostgresComputer:
         return [row["id"] for row in rows]
 
 
-def instant(ms: int) -> datetime:
-    """Milliseconds since 1970 as PostgreSQL's driver takes them."""
-    seconds, rest = divmod(ms, 1_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1_000)
-
-
 def _fit(place: str, returned: dict[str, str], column: str, allowed: set[str]) -> None:
     if returned[column] not in allowed:
         raise ValueError(f"{place}: {column} must be {' or '.join(sorted(allowed))}; it is {returned[column]}")
+
+
+def _outcomes(feature: Feature, rows: Iterable[Any], now_ms: int) -> dict[str, Outcome]:
+    return {row["id"]: _outcome(feature, row, now_ms) for row in rows}
 
 
 def _outcome(feature: Feature, row: Any, now_ms: int) -> Outcome:

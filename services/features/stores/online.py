@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import random
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 from services.features.domain.features import ERASED, KNOWN, NO_TOKEN, Entry, Record, merged
-from services.features.ports import SETTLE_MS, Erased, MarksLostError, RecordsMissedError, StoreDownError, Touched
+from services.features.ports import (
+    NO_COUNTERS,
+    SETTLE_MS,
+    Counters,
+    Erased,
+    MarksLostError,
+    RecordsMissedError,
+    StoreDownError,
+    Touched,
+)
+from services.features.stores.keys import BUCKETS, CONFIRMED, LATER, buckets, due_key, later_member, record_key
+from services.features.stores.marks import TOKEN_TTL_MS, TokenMarks, jittered, token_marks
 from services.features.stores.packing import TOKEN_LENGTH, pack, unpack
 from services.features.stores.redis import Command, RedisStore, Script, command
-
-PREFIX = "ws:1:"
-# Hash tags: a batch is one MGET on a single server, and at most this many on Redis Cluster.
-_BUCKETS = 32
-
-# What marks fill and the worker empties, in one slot of a cluster: the confirmation that marks are done, and the
-# cursor that says how far they were checked, are lost only together with the queues that they speak of.
-MARKS = PREFIX + "marks:{marks}:"
-CONFIRMED = MARKS + "confirmed"
-LATER = MARKS + "later"
-
-
-def due_key(entity: str) -> str:
-    """The sorted set of an entity type's members by due time."""
-    return f"{MARKS}due:{entity}"
-
-
-def claimed_key(entity: str) -> str:
-    """The sorted set of those that a worker computes, by the time since when they were due."""
-    return f"{MARKS}claimed:{entity}"
-
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
 # 0: the body changed meanwhile. -1: the record is gone.
@@ -43,15 +31,6 @@ if not current then return -1 end
 if string.sub(current, 9) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], string.sub(current, 1, 8) .. ARGV[2], 'PX', ARGV[3])
 return 1
-""")
-
-# ARGV: ttl in ms of records that have none yet, a token for each key. From now on their values are dirty. In a server
-# that is out of memory they are removed instead: for that it has room.
-_MARK = Script("""
-for place, key in ipairs(KEYS) do
-  local done = redis.pcall('SETRANGE', key, 0, string.sub(ARGV[2], 8 * place - 7, 8 * place))
-  if type(done) == 'table' then redis.call('DEL', key) else redis.call('PEXPIRE', key, ARGV[1], 'NX') end
-end
 """)
 
 # A record that was erased ends by itself: until then it keeps out what was computed before. Erasure is its first entry
@@ -64,8 +43,6 @@ return redis.call('DEL', KEYS[1])
 
 # What is left of an erased record, its key has the id: longer than a computation takes, no longer than needed.
 _ERASED_TTL_MS = 120_000
-# A record with nothing but a token outlives every computation that was under way when it was written.
-_TOKEN_TTL_MS = 3_600_000
 # Seconds beyond the store's own time: a chunk of a bulk load marks thousands of entities.
 _EXTRA_PER_ENTITY = 0.0002
 _WRITE_ATTEMPTS = 4
@@ -99,8 +76,8 @@ class RedisOnlineStore:
         """See OnlineStore."""
         commands = []
         for entity_id in ids:
-            key, token = _key(entity, entity_id), os.urandom(TOKEN_LENGTH)
-            commands.append(command("SET", key, token, "PX", _jittered(_TOKEN_TTL_MS), "NX"))
+            key, token = record_key(entity, entity_id), os.urandom(TOKEN_LENGTH)
+            commands.append(command("SET", key, token, "PX", jittered(TOKEN_TTL_MS), "NX"))
             commands.append(command("GET", key))
         return _records(_packed((await self._store.send(commands, _extra(len(ids))))[1::2]))
 
@@ -128,7 +105,7 @@ class RedisOnlineStore:
                 if same_life(record, read):
                     packed = pack(merged(record.entries, new), tight)
                     body = raw[TOKEN_LENGTH:]
-                    scripts[entity_id] = _REPLACE_BODY.on(_key(entity, entity_id), body, packed, _jittered(ttl_ms))
+                    scripts[entity_id] = _REPLACE_BODY.on(record_key(entity, entity_id), body, packed, jittered(ttl_ms))
                 else:
                     erased.add(entity_id)
             written = await self._store.send(list(scripts.values()), _extra(len(scripts)))
@@ -141,13 +118,15 @@ class RedisOnlineStore:
             raise down
         return erased
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         """See OnlineStore. The confirmation is the last command: it is never there without the marks."""
-        tokens: list[_Marks] = []
+        tokens: list[TokenMarks] = []
         queues: list[Command] = []
         for entity, ids in touched.items():
             if entity in self._read_through:
-                tokens += _token_marks(entity, ids)
+                tokens += token_marks(entity, ids, some.get(entity, {}))
             queues += self._queue_marks(entity, ids, now_ms)
         confirmation: list[Command] = []
         if transactions:
@@ -180,14 +159,14 @@ class RedisOnlineStore:
 
     async def forget(self, entity: str, ids: Sequence[str]) -> None:
         """See OnlineStore. One command per record: their keys lie in different buckets."""
-        await self._store.pipeline([_FORGET.on(_key(entity, entity_id)) for entity_id in ids], _extra(len(ids)))
+        await self._store.pipeline([_FORGET.on(record_key(entity, entity_id)) for entity_id in ids], _extra(len(ids)))
 
     async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
         """See OnlineStore. For a short time a mark stays in the record's place, for those who still compute."""
         token, name = os.urandom(TOKEN_LENGTH), os.urandom(TOKEN_LENGTH)
         # `name` makes two erasures of one millisecond differ.
         body = pack({ERASED: Entry(now_ms, name, True)}, tight=False)
-        key = _key(entity, entity_id)
+        key = record_key(entity, entity_id)
         record = [command("GET", key), command("SET", key, token + body, "PX", _ERASED_TTL_MS)]
         queues = [command("ZREM", due_key(entity), entity_id)]
         if later:
@@ -199,8 +178,8 @@ class RedisOnlineStore:
         return Erased(bool(values), sum(removed))
 
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | StoreDownError | None]:
-        buckets = _buckets(entity)  # as _key does, without three calls for each
-        keys = [f"{buckets[zlib.crc32(entity_id.encode()) % _BUCKETS]}:{entity_id}" for entity_id in ids]
+        names = buckets(entity)  # as record_key does, without three calls for each
+        keys = [f"{names[zlib.crc32(entity_id.encode()) % BUCKETS]}:{entity_id}" for entity_id in ids]
         return await self._store.values(keys, _extra(len(ids)))
 
     def _queue_marks(self, entity: str, ids: Mapping[str, Sequence[int]], now_ms: int) -> list[Command]:
@@ -217,33 +196,6 @@ class RedisOnlineStore:
             due_ms = now_ms + (SETTLE_MS if entity in self._read_through else 0)
             commands.append(command("ZADD", due_key(entity), "LT", *(word for i in ids for word in (due_ms, i))))
         return commands
-
-
-class _Marks(NamedTuple):
-    """What makes entities of one bucket dirty."""
-
-    entity: str
-    ids: Sequence[str]
-    command: Command
-
-
-def _token_marks(entity: str, ids: Collection[str]) -> list[_Marks]:
-    """One script for each bucket: commands of their own for each entity would be half the cost of writing an event."""
-    buckets: dict[str, list[str]] = {}
-    for entity_id in ids:
-        buckets.setdefault(_bucket(entity, entity_id), []).append(entity_id)
-    return [
-        _Marks(
-            entity,
-            members,
-            _MARK.on(
-                tuple(f"{bucket}:{entity_id}" for entity_id in members),
-                _jittered(_TOKEN_TTL_MS),
-                os.urandom(TOKEN_LENGTH * len(members)),
-            ),
-        )
-        for bucket, members in buckets.items()
-    ]
 
 
 def _failures(answers: Iterable[object]) -> list[StoreDownError]:
@@ -270,29 +222,6 @@ def _records(packed: Sequence[bytes | None]) -> list[Record]:
 def same_life(record: Record, read: Record) -> bool:
     """Whether an entity was not erased between two looks at its record."""
     return record.entries.get(ERASED) == read.entries.get(ERASED)
-
-
-def later_member(entity: str, entity_id: str, at_ms: int) -> str:
-    """The wake-up of an entity for an event that is yet to come."""
-    return f"{entity} {entity_id} {at_ms}"
-
-
-def _key(entity: str, entity_id: str) -> str:
-    return f"{_bucket(entity, entity_id)}:{entity_id}"
-
-
-def _bucket(entity: str, entity_id: str) -> str:
-    return _buckets(entity)[zlib.crc32(entity_id.encode()) % _BUCKETS]
-
-
-@functools.cache
-def _buckets(entity: str) -> list[str]:
-    return [f"{PREFIX}{{{entity}{number}}}" for number in range(_BUCKETS)]
-
-
-def _jittered(ttl_ms: int) -> int:
-    """Up to a tenth longer, so that what was written together does not go together."""
-    return ttl_ms + random.randrange(ttl_ms // 10 + 1)  # noqa: S311 - no secret
 
 
 def _extra(entities: int) -> float:

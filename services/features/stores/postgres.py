@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,15 @@ _OUTAGE = (
     TimeoutError,
 )
 
+# A plan that was kept from when a table was small reads all of it after an import. Planning anew: 0.2 to 2 ms.
+_PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan"}
+# For statements that find the few rows of given ids, which takes a tenth of planning it. The plan knows neither ids nor
+# instants: between two of these lies, it supposes, half a percent of every month, and those lines are neighbours on
+# disk. Only where reading a line costs far more than looking up an id are they looked up, in tables of any size.
+_PLANNED = {"plan_cache_mode": "force_generic_plan", "cpu_tuple_cost": "10", "enable_seqscan": "off"}
+# For so long a plan is kept at most, should it have been a wrong one.
+_PLAN_SECONDS = 60
+
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
 # The log holds no other check that a row could fail.
 PartitionMissingError = asyncpg.exceptions.CheckViolationError
@@ -49,17 +58,23 @@ StatementError = asyncpg.exceptions.SyntaxOrAccessError
 class Database:
     """Connections to one database. Every failure to get an answer in time is a StoreDownError."""
 
-    def __init__(self, dsn: str, pool: Any, breaker: Breaker) -> None:
+    def __init__(self, dsn: str, pool: Any, planned: Any, breaker: Breaker) -> None:
+        """``planned``: the pool of connections that keep the plans of their statements."""
         self._dsn = dsn
         self._pool = pool
+        self._planned = planned
         self._breaker = breaker
         self._pings: SingleFlight[bool] = SingleFlight()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
-        """A connection for the block; DeadlockError passes, for its transaction may be tried again."""
+    async def connection(self, planned: bool = False) -> AsyncIterator[Any]:
+        """A connection for the block, which must leave its session as it was; see ``session``.
+
+        DeadlockError passes, for its transaction may be tried again.
+        """
         self._breaker.check()
-        connection = await self._acquire()
+        pool = self._planned if planned else self._pool
+        connection = await self._acquire(pool)
         try:
             try:
                 yield connection
@@ -68,7 +83,7 @@ class Database:
                     raise self._failed(error) from error
                 raise  # the driver's refusal of a wrong call: a bug
             finally:
-                await self._release(connection)
+                await self._release(pool, connection)
         except (*_NOT_AN_OUTAGE, DeadlockError):
             raise
         except asyncpg.exceptions.QueryCanceledError as error:
@@ -81,16 +96,16 @@ class Database:
             raise self._failed(error) from error
         self._breaker.succeeded()
 
-    async def _release(self, connection: Any) -> None:
+    async def _release(self, pool: Any, connection: Any) -> None:
         """Back to the pool, which ends one that cannot be reset: cut amid a COPY, its driver takes it for busy."""
         try:
-            await self._pool.release(connection)
+            await pool.release(connection)
         except asyncpg.InterfaceError as error:
             raise self._failed(error) from error
 
-    async def _acquire(self) -> Any:
+    async def _acquire(self, pool: Any) -> Any:
         try:
-            return await self._pool.acquire(timeout=_CONNECT_SECONDS)
+            return await pool.acquire(timeout=_CONNECT_SECONDS)
         except TimeoutError as error:
             if await self._pings.run("", self.ping):  # all are in use, which is no outage
                 raise StoreDownError(EVENT_LOG, "no free connection") from error
@@ -109,6 +124,25 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """A connection for the block, which may set and lock for its whole session: in the end that is undone."""
+        async with self.connection() as connection:
+            try:
+                yield connection
+            finally:
+                try:
+                    await connection.reset()
+                except BaseException:
+                    connection.terminate()  # what it has locked goes with it
+                    raise
+
+    @asynccontextmanager
+    async def sole(self, lock: int) -> AsyncIterator[bool]:
+        """Whether the caller is the only one to have a lock; it has it for the block, or until its connection ends."""
+        async with self.session() as connection:
+            yield await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock)
+
+    @asynccontextmanager
     async def patient(self) -> AsyncIterator[Any]:
         """A transaction whose statements take as long as their callers give them."""
         async with self.transaction() as connection:
@@ -125,6 +159,12 @@ class Database:
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of a statement."""
         async with self.connection() as connection:
+            rows: list[Any] = await connection.fetch(query, *arguments)
+            return rows
+
+    async def fetch_planned(self, query: str, *arguments: Any) -> list[Any]:
+        """The same, by the plan that was made when the connection saw the statement first: see ``_PLANNED``."""
+        async with self.connection(planned=True) as connection:
             rows: list[Any] = await connection.fetch(query, *arguments)
             return rows
 
@@ -162,8 +202,23 @@ def _lost(connection: Any) -> bool:
 
 @asynccontextmanager
 async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[Database]:
-    """A pool of up to ``size`` connections. None is opened before it is needed: we may start before the database."""
-    pool = asyncpg.create_pool(
+    """Pools of up to ``size`` connections in all, and at least one each.
+
+    None is opened before it is needed: we may start before the database.
+    """
+    pool = await _pool(dsn, max(1, size - size // 2), command_timeout, _PLANNED_ANEW)
+    planned = await _pool(dsn, max(1, size // 2), command_timeout, _PLANNED)
+    breaker = Breaker(EVENT_LOG)
+    database = Database(dsn, pool, planned, breaker)
+    try:
+        async with breaker.probing(database.ping):
+            yield database
+    finally:
+        await asyncio.gather(_close(pool), _close(planned))
+
+
+async def _pool(dsn: str, size: int, command_timeout: float, settings: Mapping[str, str]) -> Any:
+    return await asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
@@ -171,7 +226,9 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
         timeout=_CONNECT_SECONDS,
         max_inactive_connection_lifetime=60.0,
         statement_cache_size=200,
-        # Statements are a few milliseconds long: compiling them costs more than it saves.
+        max_cached_statement_lifetime=_PLAN_SECONDS,
+        # The driver's own is four statements more for each: half of the cost of a small one. See Database.session.
+        reset=_as_it_is,
         server_settings={
             "application_name": "windowshop-features",
             "timezone": "UTC",
@@ -179,21 +236,21 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
             "tcp_keepalives_idle": "30",
             "tcp_keepalives_interval": "10",
             "tcp_keepalives_count": "3",
+            # Statements are a few milliseconds long: compiling them costs more than it saves.
             "jit": "off",
             "statement_timeout": str(int(command_timeout * _SERVER_SHARE * 1_000)),
-            # A plan that was kept from when a table was small reads all of it after an import. Planning anew: 0.3 ms.
-            "plan_cache_mode": "force_custom_plan",
+            **settings,
         },
     )
-    await pool
-    breaker = Breaker(EVENT_LOG)
-    database = Database(dsn, pool, breaker)
+
+
+async def _as_it_is(connection: Any) -> None:
+    """Nothing is to be reset: whoever changes a session sees to it. The driver ends a transaction that was left."""
+
+
+async def _close(pool: Any) -> None:
     try:
-        async with breaker.probing(database.ping):
-            yield database
-    finally:
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await pool.close()
-        except TimeoutError:  # a hung server
-            pool.terminate()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:  # a hung server
+        pool.terminate()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 
 from services.features.ports import Arrival, Claim, Pending
-from services.features.stores.online import CONFIRMED, LATER, MARKS, claimed_key, due_key
+from services.features.stores.keys import CONFIRMED, LATER, MARKS, claimed_key, due_key
 from services.features.stores.redis import RedisStore, Script, command
 
 _CURSOR = MARKS + "cursor"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -97,16 +97,9 @@ class PostgresLogKeeper:
         self._database = database
         self._partitions = Partitions(database)
 
-    @asynccontextmanager
-    async def sole(self) -> AsyncIterator[bool]:
-        """See LogKeeper. The lock goes with its connection: a worker that is killed leaves none behind."""
-        async with self._database.connection() as connection:
-            mine: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _KEEPER_LOCK)
-            try:
-                yield mine
-            finally:
-                if mine:
-                    await connection.execute("SELECT pg_advisory_unlock($1)", _KEEPER_LOCK)
+    def sole(self) -> AbstractAsyncContextManager[bool]:
+        """See LogKeeper. A worker that is killed leaves no lock behind."""
+        return self._database.sole(_KEEPER_LOCK)
 
     async def make(self, first_us: int, last_us: int) -> None:
         """See LogKeeper."""
@@ -156,7 +149,7 @@ class PostgresLogKeeper:
     async def _detach(self, partition: _Partition, parent: str) -> None:
         """Beside readers and writers: without CONCURRENTLY it would wait for each of them with all others behind it."""
         how = "FINALIZE" if partition.leaving else "CONCURRENTLY"
-        async with self._database.connection() as connection:
+        async with self._database.session() as connection:
             await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'; SET statement_timeout = 0")
             try:
                 await connection.execute(
@@ -164,7 +157,6 @@ class PostgresLogKeeper:
                 )
             except LockTimeoutError as error:
                 raise StoreDownError(EVENT_LOG, f"{partition.name} is being read") from error
-            # Its settings go when the pool takes it back.
 
     async def _remove_ids(self, name: str) -> int:
         """Of the events of a detached partition."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from services.features.ports import Moved, Signal, SignalPage
@@ -109,16 +109,9 @@ class PostgresSignals:
                 await connection.execute(_NOTE.format(table=_MOVED), list(moved.products))
         return moved
 
-    @asynccontextmanager
-    async def sole(self) -> AsyncIterator[bool]:
-        """See SignalStore. The lock goes with its connection: a follower that is killed leaves none behind."""
-        async with self._database.connection() as connection:
-            mine: bool = await connection.fetchval("SELECT pg_try_advisory_lock($1)", _FOLLOWER_LOCK)
-            try:
-                yield mine
-            finally:
-                if mine:
-                    await connection.execute("SELECT pg_advisory_unlock($1)", _FOLLOWER_LOCK)
+    def sole(self) -> AbstractAsyncContextManager[bool]:
+        """See SignalStore. A follower that is killed leaves no lock behind."""
+        return self._database.sole(_FOLLOWER_LOCK)
 
     async def _store(self, connection: Any, signals: Sequence[Signal], generation: int) -> Moved:
         moved = Moved(set(), set())

@@ -12,7 +12,7 @@ from services.features.domain.events import Event
 from services.features.domain.features import Feature
 from services.features.domain.relative import Relative
 from services.features.level_ports import Greatest
-from services.features.stores.computing import instant
+from services.features.stores.asking import instant
 from tests.contract.features.test_exact_values import DAY, HOUR, NOW, Shop, event, order, view
 from tests.support import popularity
 

@@ -7,6 +7,8 @@ import dataclasses
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from services.features.app import MIGRATIONS, Parts, clock_ms, open_parts
 from services.features.domain.features import Entity, Outcome
 from services.features.ports import SlowStatementError, StoreDownError
 from services.features.refreshing import Refresher
+from services.features.stores.computing import PostgresComputer
 from services.runtime.lifecycle import background
 from services.runtime.migrations import migrate
 from tests.contract.features.test_exact_values import order
@@ -70,6 +73,73 @@ async def test_until_when_a_value_holds_is_the_next_whole_millisecond(
             await parts.computer.compute(feature, ["a"], 1_000)
     else:
         assert await parts.computer.compute(feature, ["a"], 1_000) == {"a": Outcome(1, 1_000 + until_ms)}
+
+
+async def test_what_is_asked_together_is_one_statement_with_the_same_answers(parts: Parts) -> None:
+    """Of every bundled feature: of people and products with events, with others, and without."""
+    await parts.computer.check(parts.entities)
+    now_ms = clock_ms()
+    kinds = ("detail-page-view", "add-to-cart", "purchase-complete", "rate")
+    await parts.log.append(
+        [
+            order(f"u{n % 7}", 5.0 + n, f"p{n % 5}")._replace(
+                event_type=kinds[n % 4], rating=4.0, event_time_us=(now_ms - n * n * 40_000_000) * 1_000 - 1
+            )
+            for n in range(120)
+        ]
+    )
+    fetched = []
+
+    async def fetch(query: str, *arguments: Any) -> list[Any]:
+        fetched.append(query)
+        return await parts.database.fetch_planned(query, *arguments)
+
+    counted = PostgresComputer(SimpleNamespace(fetch_planned=fetch, describe=parts.database.describe))  # type: ignore[arg-type]
+    await counted.check(parts.entities)
+    for entity, ids in (("User", ["u1", "u2", "nobody", "u3"]), ("Product", ["p1", "p3", "none"])):
+        features = list(parts.definitions.entities[entity].features.values())
+        alone = [await parts.computer.compute(feature, ids, now_ms) for feature in features]
+        assert sum(map(bool, alone)) > len(features) // 2
+        fetched.clear()
+        together = await asyncio.gather(*(counted.compute(feature, ids, now_ms) for feature in features))
+        assert (together, len(fetched)) == (alone, 1)
+        # Callers with other ids share the statements of what both ask for, and get their own.
+        fetched.clear()
+        first, others = await asyncio.gather(
+            counted.compute(features[0], ids[:1], now_ms), counted.compute(features[0], ids[1:], now_ms)
+        )
+        assert ({**first, **others}, len(fetched)) == (alone[0], 1)
+        assert not first.keys() & others.keys()
+
+
+@pytest.mark.parametrize(
+    ("sql", "error"),
+    [
+        (
+            "SELECT id, 1 / (length(id) - 2) AS value FROM unnest($1::text[]) AS id WHERE $2::timestamptz IS NOT NULL",
+            "zero",
+        ),
+        ("SELECT id, 1 AS value, $2::timestamptz AS valid_until FROM unnest($1::text[]) AS id", "not after now"),
+        ("SELECT id, 1 AS value FROM unnest($1::text[]) AS id WHERE $2::timestamptz > '1970-01-02'; -- the end", ""),
+        ("SELECT id, 1 AS value FROM unnest($1::varchar[]) AS id WHERE $2::timestamptz > '1970-01-02'", ""),
+    ],
+)
+async def test_who_asks_together_pays_for_no_others_statement(parts: Parts, sql: str, error: str) -> None:
+    """What is wrong alone fails alone; what only cannot stand beside others does not fail."""
+    name, now_ms = "user_purchase_count_30d", clock_ms()
+    user = with_statement(parts.definitions.entities["User"], name, sql)
+    await parts.computer.check([user])
+    await parts.log.append([order("u1", 5.0)._replace(event_time_us=now_ms * 1_000 - 1_000)])
+    features = [user.features[name], user.features["user_avg_order_value"], user.features["user_recent_orders"]]
+    for _ in range(2):
+        wrong, *right = await asyncio.gather(
+            *(parts.computer.compute(feature, ["u1"], now_ms) for feature in features), return_exceptions=True
+        )
+        assert [outcomes["u1"].value for outcomes in right if isinstance(outcomes, dict)] == [5.0, ["p"]]
+        if error:
+            assert error in str(wrong)
+        else:
+            assert wrong == {"u1": Outcome(1)}
 
 
 async def test_a_wrong_call_is_no_outage(parts: Parts) -> None:
@@ -130,7 +200,7 @@ async def test_an_entity_that_cannot_be_refreshed_stops_no_other(hurried: Parts)
 
 
 async def test_a_pool_that_is_used_up_is_no_outage(parts: Parts) -> None:
-    held = [parts.database.connection() for _ in range(12)]
+    held = [parts.database.connection() for _ in range(6)]  # half of them plan anew
     for one in held:
         await one.__aenter__()
     for _ in range(3):

@@ -13,6 +13,7 @@ from redis.exceptions import MovedError
 from services.features.app import Parts, clock_ms
 from services.features.domain.events import Event, Line
 from services.features.domain.features import EMPTY, NO_TOKEN, Entry, Record
+from services.features.domain.tokens import ALL, COUNTERS, moved
 from services.features.ports import Appended
 from tests.contract.features.conftest import ON_EVERY_STORE, OnlineServers
 
@@ -103,7 +104,7 @@ class TestEventLog:
             ("u1", "p1", "detail-page-view", NOW + 5, 2),
             ("u1", "p2", "detail-page-view", NOW + 5, 1),
         ]
-        assert [row[6] for row in rows] == [NOW * 1_000, NOW * 1_000 + 5_000, NOW * 1_000 + 5_000]
+        assert [row[8] for row in rows] == [NOW * 1_000, NOW * 1_000 + 5_000, NOW * 1_000 + 5_000]
         early, late, same = (row[5] for row in rows)
         assert early != late == same, "the lines of one event have one number"
         assert [len(chunk.user_ids) for chunk in chunks] == [2, 1]
@@ -149,6 +150,20 @@ class TestOnlineStore:
             assert new.entries == {}
             tokens |= {marked.token, new.token}
         assert len(tokens) == 7
+
+    async def test_a_mark_moves_the_counters_that_it_names_and_no_other(self, parts: Parts) -> None:
+        await parts.online.begin("User", ["a", "b"])
+        for some in range(1, ALL + 1):
+            before = await parts.online.read("User", ["a", "b", "new"])
+            await parts.online.mark(
+                {"User": {"a": [], "b": [], "new": []}}, NOW, [], {"User": {"a": some, "new": some}}
+            )
+            a, b, new = zip(before, await parts.online.read("User", ["a", "b", "new"]), strict=True)
+            for counter in range(COUNTERS):
+                one = 1 << counter
+                assert moved(a[0].token, a[1].token, one) == bool(some & one)
+                assert moved(b[0].token, b[1].token, one)  # it may have been anything
+            assert new[0].token != new[1].token
 
     async def test_a_value_computed_before_a_mark_is_written_as_dirty(self, parts: Parts) -> None:
         await parts.online.mark({"User": {"a": []}}, NOW, [])

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.features.domain.features import Feature, Value
-from services.features.stores.computing import PostgresComputer, instant
+from services.features.stores.asking import instant
+from services.features.stores.computing import PostgresComputer
 from tests.support import popularity
 
 # The statements name events, event_lines and product_signals; on this connection these are views of what there was at
@@ -105,6 +106,9 @@ class Truth:
         """What a computer of features needs of a database."""
         rows: list[Any] = await self._connection.fetch(query, *arguments)
         return rows
+
+    # Planned anew or not, together or alone: the same statements.
+    fetch_planned = fetch
 
     async def values(self, feature: Feature, ids: Sequence[str], now_ms: int, as_of_ms: int) -> dict[str, Value]:
         """The declared statement at ``now_ms``, had nothing happened after ``as_of_ms``."""

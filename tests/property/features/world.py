@@ -19,7 +19,9 @@ from services.features.levelling import Levelling
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.ports import (
+    NO_COUNTERS,
     ONLINE_STORE,
+    Counters,
     Erased,
     OnlineStore,
     SignalPage,
@@ -35,9 +37,9 @@ from services.features.writing import Writer
 from services.runtime.migrations import migrate
 from tests.property.features.truth import Truth
 from tests.support.features import settings
+from tests.support.folding import fold
 from tests.support.proxy import Proxy
 from tests.support.stack import ValkeyServer
-from tests.support.folding import fold
 from tests.support.waiting import eventually
 
 START_MS = 1_790_000_000_000
@@ -126,11 +128,13 @@ class HookedOnline:
     async def erase(self, entity: str, entity_id: str, now_ms: int, later: Sequence[int]) -> Erased:
         return await self._inner.erase(entity, entity_id, now_ms, later)
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         await self._hooks.reach("mark")
         if self.lose_marks:
             raise StoreDownError(ONLINE_STORE, "lost")
-        await self._inner.mark(touched, now_ms, transactions)
+        await self._inner.mark(touched, now_ms, transactions, some)
 
 
 class HookedComputer:

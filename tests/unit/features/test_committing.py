@@ -11,7 +11,7 @@ from services.features.committing import GroupCommit
 from services.features.definitions import load
 from services.features.domain.events import Event, Line
 from services.features.marking import Marker
-from services.features.ports import Appended, LoggedEvent, StoreDownError, Touched
+from services.features.ports import NO_COUNTERS, Appended, Counters, LoggedEvent, StoreDownError, Touched
 
 
 def event(number: int) -> Event:
@@ -57,7 +57,9 @@ class Online:
     def __init__(self) -> None:
         self.marks: list[tuple[Touched, list[int]]] = []
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         self.marks.append((touched, list(transactions)))
 
 
@@ -112,8 +114,10 @@ async def test_closing_waits_for_batches_that_wait() -> None:
     log, last = Log(), asyncio.Event()
 
     class Slow(Online):
-        async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
-            await super().mark(touched, now_ms, transactions)
+        async def mark(
+            self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+        ) -> None:
+            await super().mark(touched, now_ms, transactions, some)
             if len(self.marks) == 3:
                 await last.wait()
 
@@ -162,10 +166,12 @@ async def test_a_mark_that_fails_is_owed_until_it_succeeds() -> None:
     class Down(Online):
         down = True
 
-        async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+        async def mark(
+            self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+        ) -> None:
             if self.down:
                 raise StoreDownError("online-store", "gone")
-            await super().mark(touched, now_ms, transactions)
+            await super().mark(touched, now_ms, transactions, some)
 
     online = Down()
     marker = Marker(online, lambda: 5)  # type: ignore[arg-type]  # only marks are asked of it
@@ -189,7 +195,9 @@ class Held(Online):
         self.down = True
         self.gate = asyncio.Event()
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         if self.down:
             raise StoreDownError("online-store", "gone")
         self.marks.append((touched, list(transactions)))

@@ -9,7 +9,7 @@ import pytest
 
 from services.features.domain.features import KNOWN, NO_TOKEN, Entity, Entry, Feature, OnEvent, Outcome, Record, Status
 from services.features.domain.relative import Maximum
-from services.features.ports import EVENT_LOG, StoreDownError, Touched
+from services.features.ports import EVENT_LOG, NO_COUNTERS, Counters, StoreDownError, Touched
 from services.features.reading import Answer, Reader
 from services.features.stores.packing import pack, unpack
 from tests.support.folding import fold
@@ -62,7 +62,9 @@ class Stores:
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
         pass
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         pass
 
     async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:

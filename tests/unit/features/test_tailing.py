@@ -8,7 +8,7 @@ from typing import Any
 
 from services.features.definitions import load
 from services.features.domain.features import Entity, Feature
-from services.features.ports import Arrival, LoggedEvent, Touched
+from services.features.ports import NO_COUNTERS, Arrival, Counters, LoggedEvent, Touched
 from services.features.tailing import LogTail
 
 ENTITIES = list(load().entities.values())
@@ -56,7 +56,9 @@ class World:
     async def arrived(self, now_ms: int, limit: int) -> list[Arrival]:
         return []
 
-    async def mark(self, touched: Touched, now_ms: int, transactions: Sequence[int]) -> None:
+    async def mark(
+        self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
+    ) -> None:
         self.marked += [entity_id for ids in touched.values() for entity_id in ids]
 
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
