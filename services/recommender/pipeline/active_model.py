@@ -13,14 +13,11 @@ from services.recommender.domain import learned, ranker, ranker_features
 from services.recommender.domain.learned import Learned
 from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.version import Version
+from services.recommender.pipeline.polling import Poller
 from services.recommender.ranking_ports import ModelStore, ModelVersion
-from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
-
-# How long another replica's activation may go unnoticed here.
-_POLL_SECONDS = 1.0
 
 # A version that could not be read is tried again after so long: what was in its way may have been for a moment.
 _RETRY_SECONDS = 60.0
@@ -46,7 +43,7 @@ class ActiveModel:
         self._version = Version()
         # Loaded, and about to serve.
         self._next = Version()
-        self._told = asyncio.Event()
+        self._poller = Poller("the active model", self.refresh)
 
     @property
     def version(self) -> Version:
@@ -64,7 +61,7 @@ class ActiveModel:
         if model_id == self._next.id:
             self._serve(self._next)
         else:
-            self._told.set()
+            self._poller.ask()
 
     async def refresh(self) -> None:
         """Reads the store. Raises UNAVAILABLE when it is away; the version stays as it was then."""
@@ -78,17 +75,7 @@ class ActiveModel:
 
     async def follow(self) -> None:
         """Refreshes for ever."""
-        while True:
-            self._told.clear()
-            try:
-                await self.refresh()
-            except ServiceError:
-                log.debug("model_unknown")
-            try:
-                async with asyncio.timeout(_POLL_SECONDS):
-                    await self._told.wait()
-            except TimeoutError:
-                continue
+        await self._poller.follow()
 
     def _worth_another_try(self) -> bool:
         return self._version.broken and self._clock() >= self._tried_at + _RETRY_SECONDS

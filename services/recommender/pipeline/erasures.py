@@ -8,13 +8,10 @@ from collections.abc import Callable
 
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.ranking_ports import ErasureStore, LatelyErased
-from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# How long another process's erasure may go unnoticed here.
-_POLL_SECONDS = 1.0
 # Without news for so long, nobody who is remembered may be taken for not erased.
 _TRUST_SECONDS = 10.0
 # The feature service erases at about the same time: what it answers until then is not to be remembered. Far above the
@@ -65,15 +62,6 @@ class Erasures:
             self._lately, self._read_at = lately, started
             if fresh:
                 self._forget(lambda shopper: shopper.digest(lately.salt) in fresh)
-
-    async def follow(self) -> None:
-        """Refreshes for ever."""
-        while True:
-            try:
-                await self.refresh()
-            except ServiceError:
-                log.debug("erasures_unknown")
-            await asyncio.sleep(_POLL_SECONDS)
 
     def _forget(self, erased: Callable[[Shopper], bool]) -> int:
         return sum(forget(erased) for forget in self._memories)

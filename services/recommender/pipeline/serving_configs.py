@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,13 +10,11 @@ from services.recommender import serving_configs
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.pipeline.metrics import CONFIGS_BROKEN, forget_config
 from services.recommender.serving_ports import ServingConfigStore, StoredConfig
-from services.runtime.errors import ServiceError, failed_precondition, not_found
+from services.runtime.errors import failed_precondition, not_found
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# How long another process's edit may go unnoticed here.
-_POLL_SECONDS = 1.0
 # Each one has metrics of its own, and all are read every second.
 MAX_EDITS = 100
 
@@ -124,15 +121,6 @@ class ServingConfigs:
         for config_id in self._served.keys() - served.keys():
             forget_config(config_id)
         self._served = served
-
-    async def follow(self) -> None:
-        """Refreshes for ever."""
-        while True:
-            try:
-                await self.refresh()
-            except ServiceError:
-                log.debug("serving_configs_unknown")
-            await asyncio.sleep(_POLL_SECONDS)
 
     def _laid_over(self, config_id: str, stored: StoredConfig | None) -> Served | None:
         if stored is not None:

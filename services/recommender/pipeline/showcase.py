@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,19 +10,16 @@ from typing import Protocol
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.metrics import SHOWCASE
+from services.recommender.pipeline.polling import Poller
 from services.recommender.ports import CatalogStore, Clock
 from services.recommender.ranking_ports import Retrieval
-from services.runtime.errors import ServiceError
-from services.runtime.logs import get_logger
-
-log = get_logger(__name__)
 
 # A page of 100 for everyone, and most of a page for every taste.
 _OVERALL = 120
 _PER_CATEGORY = 12
 # Stock changes are told at once (see `counted`); what may lag is which products are popular.
 _REFRESH_SECONDS = 15.0
-_RETRY_SECONDS = 0.5
+_LEAST_SECONDS = 0.5
 # Also where nothing is known to have changed.
 _LONGEST_SECONDS = 600.0
 # Small enough to be no stall of the event loop.
@@ -50,8 +45,9 @@ class Showcase(Follower):
         self._products: dict[str, Product] = {}
         # Since the last refresh began.
         self._sold_out: set[str] = set()
-        # A shop that is just being filled: do not wait for the next refresh.
-        self._wanted = asyncio.Event()
+        # A shop that is just being filled does not wait for the next look.
+        self._poller = Poller("the showcase", self._look, _REFRESH_SECONDS, _LEAST_SECONDS)
+        self._wanted = False
         self.bands: Mapping[str, Sequence[float]] = {}
         # What the last refresh was of, and when.
         self._read: tuple[Hashable, Hashable] | None = None
@@ -65,7 +61,8 @@ class Showcase(Follower):
         else:
             self._sold_out.discard(product_id)
             if len(self._products) < _OVERALL:
-                self._wanted.set()
+                self._wanted = True
+                self._poller.ask()
 
     def deleted(self, product_id: str) -> None:
         self.counted(product_id, 0)
@@ -101,7 +98,7 @@ class Showcase(Follower):
         signs, before = self._signs.signs(), self._read
         self._read = None
         self._sold_out.clear()
-        self._wanted.clear()
+        self._wanted = False
         ids = await self._retrieval.showcase_ids(_OVERALL, _PER_CATEGORY)
         products: dict[str, Product] = {}
         for start in range(0, len(ids), _CHUNK):
@@ -116,20 +113,15 @@ class Showcase(Follower):
 
     async def follow(self) -> None:
         """Refreshes for ever, where there may be something new."""
-        while True:
-            try:
-                if self.outdated():
-                    await self.refresh()
-            except ServiceError:
-                log.debug("showcase_not_refreshed")
-            await asyncio.sleep(_RETRY_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_REFRESH_SECONDS):
-                    await self._wanted.wait()
+        await self._poller.follow()
+
+    async def _look(self) -> None:
+        if self.outdated():
+            await self.refresh()
 
     def outdated(self) -> bool:
         """Whether the store may have something new."""
-        if self._wanted.is_set() or self._read is None or self._read != self._signs.signs() or self._read_at is None:
+        if self._wanted or self._read is None or self._read != self._signs.signs() or self._read_at is None:
             return True
         return self._clock() >= self._read_at + timedelta(seconds=_LONGEST_SECONDS)
 
