@@ -26,6 +26,7 @@ from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.newcomers import Newcomers
+from services.recommender.pipeline.polling import Poller
 from services.recommender.pipeline.recommender import Recommender, Stages
 from services.recommender.pipeline.remembering import RememberedOrders
 from services.recommender.pipeline.serving_configs import ServingConfigs
@@ -119,8 +120,8 @@ async def assemble(
         },
         background={
             "active model": active_model.follow,
-            "serving configs": configs.follow,
-            "erasures": erasures.follow,
+            "serving configs": Poller("serving configs", configs.refresh).follow,
+            "erasures": Poller("erasures", erasures.refresh).follow,
             "showcase": showcase.follow,
             "catalogue's changes": partial(follow_catalogue, changes, followers),
             "catalogue in memory": mirror.follow,
