@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -23,6 +24,7 @@ from services.recommender.ranking_ports import (
 )
 from services.runtime.coalescing import Together
 from services.runtime.errors import from_rpc, unavailable
+from services.runtime.generations import Generations
 from services.runtime.streams import StreamedCalls
 
 USER_FEATURES = (
@@ -44,6 +46,13 @@ _INTERACTIONS_SECONDS = 600.0
 
 # In one message; more would be a long answer for those who came first.
 _SHOPPERS = 50
+
+# Bytes of shoppers' rows that are remembered with what was made of them, twice at most: some 5,000 with 40 products.
+_REMEMBERED = 16_000_000
+# Seconds after which those who do not come back are forgotten, twice at most.
+_MEMORY_SECONDS = 60.0
+# What is made of a row takes about this many times its bytes.
+_MADE = 3
 
 # The most that one ListProducts gives.
 _CATALOGUE_PAGE = 1_000
@@ -71,6 +80,8 @@ class FeatureClient:
             lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
             lambda response: response.answer,
         )
+        # By the bytes that say it, which change with whatever the shopper does.
+        self._known: Generations[None, bytes, UserSignals] = Generations(_MADE * _REMEMBERED, _MEMORY_SECONDS)
         # By entity and timeout: those who are asked for at the same moment.
         self._shoppers: dict[tuple[str, float], Together[str, UserReading]] = {}
 
@@ -98,9 +109,24 @@ class FeatureClient:
 
     async def _read_shoppers(self, entity: str, timeout: float, ids: Sequence[str]) -> dict[str, UserReading]:
         """Without those of whom the feature service has no stored value and cannot compute one."""
-        columns, complete = await self._columns(entity, ids, USER_FEATURES, timeout)
-        readings = ((id_, _reading(columns, row, complete)) for row, id_ in enumerate(ids))
-        return {id_: reading for id_, reading in readings if reading is not None}
+        answer = await self._answer(entity, ids, USER_FEATURES, timeout, rows=True)
+        if answer.rows:
+            young = self._known.young(None, time.monotonic())
+            found = [young.get(row) or self._learnt(row) for row in answer.rows]
+        else:  # by a call, or of a server that knows columns only
+            columns = {column.feature: column for column in answer.columns}
+            found = [_of_columns([columns[name] for name in USER_FEATURES], place) for place in range(len(ids))]
+        complete = not answer.degraded
+        return {
+            id_: UserReading(signals, complete) for id_, signals in zip(ids, found, strict=True) if signals is not None
+        }
+
+    def _learnt(self, row: bytes) -> UserSignals | None:
+        """What a row says that the young do not know."""
+        signals = self._known.old(None, row) or _of_row(features_pb2.FeatureRow.FromString(row))
+        if signals is not None:
+            self._known.keep(None, row, signals, _MADE * len(row))
+        return signals
 
     async def products(self, ids: Sequence[str], timeout: float) -> ProductReading:
         """Live features of products."""
@@ -141,12 +167,17 @@ class FeatureClient:
     async def _columns(
         self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float
     ) -> tuple[Mapping[str, features_pb2.FeatureColumn], bool]:
+        response = await self._answer(entity, ids, features, timeout)
+        return {column.feature: column for column in response.columns}, not response.degraded
+
+    async def _answer(
+        self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float, **fields: bool
+    ) -> features_pb2.BatchGetFeaturesResponse:
         request = features_pb2.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
         try:
-            response = await self._batch(request, timeout=timeout)
+            return await self._batch(request, timeout=timeout, **fields)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
-        return {column.feature: column for column in response.columns}, not response.degraded
 
 
 class CatalogClient:
@@ -172,24 +203,42 @@ class CatalogClient:
                 return
 
 
-def _reading(columns: Mapping[str, features_pb2.FeatureColumn], row: int, complete: bool) -> UserReading | None:
-    """Of one shopper, the number ``row``; of somebody nobody has heard of all values are empty."""
-    chosen = [columns[name] for name in USER_FEATURES]
-    if any(column.statuses[row] == features_pb2.UNAVAILABLE for column in chosen):
-        return None
+def _of_columns(chosen: Sequence[features_pb2.FeatureColumn], place: int) -> UserSignals | None:
+    """Of one shopper among several, from columns in the order of USER_FEATURES."""
     browsing, sensitivity, views, carts, purchases = chosen
-    history = purchases.table_values[row]
+    return _signals(
+        [column.statuses[place] for column in chosen],
+        (browsing.string_values[place], sensitivity.string_values[place]),
+        (views.string_list_values[place], carts.string_list_values[place]),
+        purchases.table_values[place],
+    )
+
+
+def _of_row(row: features_pb2.FeatureRow) -> UserSignals | None:
+    """Of the one whom a row of USER_FEATURES is about."""
+    return _signals(row.statuses, row.string_values, row.string_list_values, row.table_values[0])
+
+
+def _signals(
+    statuses: Sequence[int],
+    texts: Sequence[str],
+    lists: Sequence[features_pb2.StringList],
+    history: features_pb2.Table,
+) -> UserSignals | None:
+    """From all that was read; None: something could not be had. Of somebody nobody has heard of all is empty."""
+    if features_pb2.UNAVAILABLE in statuses:
+        return None
+    (browsing, sensitivity), (views, carts) = texts, lists
     keys, table = tuple(history.keys), _history(history)
-    signals = UserSignals(
-        browsing_category=browsing.string_values[row] if browsing.statuses[row] in _HAS_VALUE else None,
-        price_sensitivity=sensitivity.string_values[row] or "medium",
-        recent_views=tuple(views.string_list_values[row].values),
-        recent_carts=tuple(carts.string_list_values[row].values),
+    return UserSignals(
+        browsing_category=browsing if statuses[0] in _HAS_VALUE else None,
+        price_sensitivity=sensitivity or "medium",
+        recent_views=tuple(views.values),
+        recent_carts=tuple(carts.values),
         purchases=habits(keys, table[:, _DECAYED]),
         bought=keys,
         bought_table=table,
     )
-    return UserReading(signals, complete)
 
 
 def _history(table: features_pb2.Table) -> Floats:
@@ -197,6 +246,7 @@ def _history(table: features_pb2.Table) -> Floats:
         return _NO_HISTORY
     columns = list(table.columns)
     values = np.array(table.values, dtype=np.float64).reshape(len(table.keys), len(columns))
+    values.flags.writeable = False  # it may be remembered for other pages
     return values if columns == _COLUMNS else values[:, [columns.index(name) for name in _HISTORY]]
 
 

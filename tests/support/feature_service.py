@@ -14,6 +14,7 @@ from windowshop.features.v1 import features_pb2_grpc as rpc
 
 from services.runtime import exchanges
 from services.runtime.server import Server
+from tests.support.columns import in_rows
 
 SERVICE = pb.DESCRIPTOR.services_by_name["FeatureService"].full_name
 _CHUNK = 1_000
@@ -53,11 +54,15 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         self.rows: list[tuple[str, str, str, int]] = []
         self.degraded: list[str] = []
         self.hang = False
+        # An older one answers in columns whatever it is asked for.
+        self.knows_rows = True
         # Users of whom nothing can be said at the moment.
         self.lost: set[str] = set()
         # Reads that arrived, answered or not, and the ids of each.
         self.asked = 0
         self.batches: list[list[str]] = []
+        # Of the reads, those over the stream.
+        self.streamed = 0
         self.training_reads = 0
 
     def interact(self, user: str, product: str, event_type: str = "detail-page-view", days_ago: float = 0.0) -> None:
@@ -71,7 +76,11 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         self, request_iterator: AsyncIterator[pb.ReadFeaturesRequest], context: Any
     ) -> AsyncIterator[pb.ReadFeaturesResponse]:
         async def answer(request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
-            return pb.ReadFeaturesResponse(number=request.number, answer=await self._answer(request.read))
+            self.streamed += 1
+            batch = await self._answer(request.read)
+            if request.rows and self.knows_rows:
+                batch = in_rows(batch)
+            return pb.ReadFeaturesResponse(number=request.number, answer=batch)
 
         def refuse(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:
             return pb.ReadFeaturesResponse(number=request.number, error=error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from services.recommender.domain.signals import UserSignals
 from services.runtime.client import channel
 from services.runtime.errors import ServiceError
 from tests.support.feature_service import FakeFeatures, User, running_features
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,41 @@ async def test_a_shopper_is_read_whole(connected: Connected) -> None:
     assert (signals.bought, signals.purchases) == (("p1", "p2"), ("p1", "p2"))
     assert signals.bought_table.shape == (2, 4)
     assert signals.bought_table[:, 3].tolist() == [1.0, 0.99]
+
+
+async def test_rows_say_what_columns_say_and_are_read_once(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.feature_service.time", SimpleNamespace(time=lambda: 1_795_435_200.0))
+    people = connected.features.users
+    people |= {"u": User("Audio", "low", ["v1", "v2"], ["c1"], ["p1", "p2"]), "none": User(None, "", [], [], [])}
+    asked = ("u", "none", "stranger", "u")
+
+    async def read() -> list[UserSignals]:
+        return [(await connected.client.user(id_, 5)).signals for id_ in asked]
+
+    await eventually(lambda: _streaming(connected))
+    rows, again = await read(), await read()
+    assert [one is other for one, other in zip(rows, again, strict=True)] == [True] * 4
+    connected.features.knows_rows = False
+    columns = await read()
+    assert columns == rows
+    assert columns[0] is not rows[0]
+    assert columns[0].bought_table.tolist() == rows[0].bought_table.tolist()
+    connected.features.knows_rows = True
+    people["u"].views.insert(0, "v3")
+    assert (await read())[0].recent_views == ("v3", "v1", "v2")
+    connected.features.lost.add("u")
+    with pytest.raises(ServiceError):
+        await connected.client.user("u", 5)
+    connected.features.degraded = ["event-log"]
+    assert not (await connected.client.user("none", 5)).complete
+
+
+async def _streaming(connected: Connected) -> bool:
+    """Whether reads go over the stream by now; the first ones are calls."""
+    await connected.client.user("somebody", 5)
+    return connected.features.streamed > 0
 
 
 async def test_who_is_unknown_has_empty_signals(connected: Connected) -> None:
