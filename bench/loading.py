@@ -228,7 +228,7 @@ async def train_version(found: "KeptShop", client: Client) -> dict[str, Any]:
 
 
 async def _ranked(client: Client) -> bool:
-    """Whether pages are ordered by a trained ranker of this code: of one that is too old nothing is left."""
+    """Whether pages are ordered by a trained ranker of this code: a version that is too old for it is not loaded."""
     request = r.RecommendRequest(user_id=user_id(0), page_size=10, explain=True)
     deadline = perf_counter() + _WHOLE_SECONDS
     while perf_counter() < deadline:
@@ -237,6 +237,9 @@ async def _ranked(client: Client) -> bool:
             columns = {part.column for one in answer.results for part in one.explanation.contributions}
             return "intercept" in columns
         await asyncio.sleep(0.5)
+    if set(answer.degraded) == {"model"}:
+        say("the trained version is not loaded")
+        return False
     raise click.ClickException(f"no whole answer within {_WHOLE_SECONDS:g} s: {', '.join(answer.degraded)} missing")
 
 

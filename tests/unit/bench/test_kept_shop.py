@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 import pytest
+from windowshop.recommender.v1 import recommendation_pb2 as r
 
+from bench import loading
 from bench.kept_shop import NOTE, _place
 from bench.loading import Kept, Sizes
 
@@ -44,3 +46,20 @@ def test_a_shop_without_a_folder_leaves_nothing() -> None:
 def test_only_what_outgrows_the_usual_buffers_gets_more() -> None:
     assert SMALL.shared_buffers == "256MB"
     assert LARGE.shared_buffers != SMALL.shared_buffers
+
+
+class Answering:
+    """In the place of a client: the same answer each time."""
+
+    def __init__(self, *degraded: str) -> None:
+        self._answer = r.RecommendResponse(degraded=degraded)
+
+    async def recommend(self, request: r.RecommendRequest, timeout: float) -> r.RecommendResponse:
+        return self._answer
+
+
+async def test_a_version_that_this_code_cannot_load_is_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_WHOLE_SECONDS", 0.01)
+    assert await loading._ranked(Answering("model")) is False  # type: ignore[arg-type] # what it is asked for
+    with pytest.raises(click.ClickException, match="features, model missing"):
+        await loading._ranked(Answering("features", "model"))  # type: ignore[arg-type] # as above
