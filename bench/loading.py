@@ -231,11 +231,14 @@ async def _ranked(client: Client) -> bool:
     """Whether pages are ordered by a trained ranker of this code: a version that is too old for it is not loaded."""
     request = r.RecommendRequest(user_id=user_id(0), page_size=10, explain=True)
     deadline = perf_counter() + _WHOLE_SECONDS
-    while (answer := await client.recommend(request, timeout=30.0)).degraded and perf_counter() < deadline:
+    while True:
+        answer = await client.recommend(request, timeout=30.0)
+        if not answer.degraded:
+            columns = {part.column for one in answer.results for part in one.explanation.contributions}
+            return "intercept" in columns
+        if perf_counter() > deadline:
+            break
         await asyncio.sleep(0.5)
-    if not answer.degraded:
-        columns = {part.column for one in answer.results for part in one.explanation.contributions}
-        return "intercept" in columns
     if set(answer.degraded) == {"model"}:
         say("the trained version is not loaded")
         return False
