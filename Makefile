@@ -81,13 +81,13 @@ bench-features: setup ## Measure feature reads beside Fabra and Feast, installin
 	$(BIN)/python -m bench features $(ARGS)
 
 bench-ingest: setup ## Measure writing events: rate, visibility, memory; last line is JSON
-	$(BIN)/python -m bench ingest
+	$(BIN)/python -m bench ingest $(ARGS)
 
 bench-quality: setup ## Measure recommendations over REST against what real households bought next; last line is JSON
-	$(BIN)/python -m bench quality
+	$(BIN)/python -m bench quality $(ARGS)
 
 bench-reads: setup ## Measure processor time of reads within the feature server, within a minute; last line is JSON
-	$(BIN)/python -m bench reads
+	$(BIN)/python -m bench reads $(ARGS)
 
 bench-recommend: setup ## Measure recommendations with 100,000 products and 200,000 users; ARGS="--growth --data FOLDER"; last line is JSON
 	$(BIN)/python -m bench recommend $(ARGS)
