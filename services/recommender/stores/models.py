@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,6 +43,9 @@ _BUILD_MEMORY = "256MB"
 _COPY_ROWS = 1_000
 # Tens of megabytes from a busy disk.
 _LOAD_SECONDS = 60.0
+# Copying that much keeps the event loop for a part of a millisecond.
+_PIECE_BYTES = 1 << 20
+_PIECES = "SELECT name, content FROM model_artifacts WHERE model_id = $1 ORDER BY name, piece"
 # Failed and rejected versions are history only: so many of them, and for so long.
 _HISTORY = 20
 _HISTORY_AGE = timedelta(days=90)
@@ -141,9 +145,7 @@ class PostgresModels:
             table = await connection.fetchval("SELECT create_model_storage($1)", model_id)
             await _copy(connection, table, model_id, contents.product_ids, contents.products)
             for name, content in contents.artifacts.items():
-                await connection.execute(
-                    "INSERT INTO model_artifacts VALUES ($1, $2, $3)", model_id, name, content, timeout=_BUILD_SECONDS
-                )
+                await _put(connection, model_id, name, content)
             async with connection.transaction():
                 await connection.execute(f"SET LOCAL maintenance_work_mem = '{_BUILD_MEMORY}'")
                 await connection.execute("SELECT attach_model_storage($1)", model_id, timeout=_BUILD_SECONDS)
@@ -155,11 +157,13 @@ class PostgresModels:
                 )
 
     async def artifacts(self, model_id: str) -> dict[str, bytes]:
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT name, content FROM model_artifacts WHERE model_id = $1", model_id, timeout=_LOAD_SECONDS
-            )
-            return {row["name"]: row["content"] for row in rows}
+        found: dict[str, io.BytesIO] = {}
+        # A cursor needs a transaction.
+        async with self._database.transaction() as connection:
+            async for name, content in connection.cursor(_PIECES, model_id, prefetch=2, timeout=_LOAD_SECONDS):
+                found.setdefault(name, io.BytesIO()).write(content)
+        # Without copying it once more.
+        return {name: content.getvalue() for name, content in found.items()}
 
     async def complete(self, model_id: str) -> None:
         async with self._database.transaction() as connection:
@@ -247,6 +251,20 @@ async def _forget_history(connection: Connection) -> None:
         _HISTORY,
         _HISTORY_AGE,
     )
+
+
+async def _put(connection: Connection, model_id: str, name: str, content: bytes) -> None:
+    whole = memoryview(content)
+    for piece, start in enumerate(range(0, max(len(content), 1), _PIECE_BYTES)):
+        part = whole[start : start + _PIECE_BYTES]
+        await connection.execute(
+            "INSERT INTO model_artifacts (model_id, name, piece, content) VALUES ($1, $2, $3, $4)",
+            model_id,
+            name,
+            piece,
+            part,
+            timeout=_BUILD_SECONDS,
+        )
 
 
 async def _copy(

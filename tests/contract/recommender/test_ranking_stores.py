@@ -67,6 +67,22 @@ async def test_a_version_keeps_its_contents_until_it_is_forgotten(database: Data
     assert await store.artifacts("als-3") == {}
 
 
+@pytest.mark.parametrize("size", [0, 1, 6, 7, 8, 21, 30])
+async def test_blobs_come_back_whole_from_pieces(
+    database: Database, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(models, "_PIECE_BYTES", 7)
+    store = PostgresModels(database)
+    await store.begin("v")
+    blobs = {"learned": bytes(range(size)), "ranker": b"a ranker, in another order", "small": b"x"}
+    await store.store("v", ModelContents(["p"], np.ones((1, 64), dtype=np.float32), blobs), {})
+    await store.end()
+    assert await store.artifacts("v") == blobs
+    async with database.connection() as connection:
+        longest = await connection.fetchval("SELECT max(length(content)) FROM model_artifacts")
+    assert longest == 7
+
+
 async def test_a_run_that_fails_after_its_version_began_to_serve_leaves_it_alone(database: Database) -> None:
     store = PostgresModels(database)
     await trained(store, "als-1")
