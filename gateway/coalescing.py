@@ -32,6 +32,11 @@ MOST = 64
 # Seconds without batches after an answer that lacked a store or did not come in time: what is degraded is said of each
 # read by itself.
 _ALONE = 1.0
+# Seconds. A loop that comes so late has more to do than it can, and a read alone costs it many times its share of a
+# batch: then nothing goes alone for its time's sake, or that would make the next batch late too, and so on for ever.
+LAG = 0.05
+# Seconds between two looks.
+_LOOK = 0.02
 # Of a read's time, that a batch has; then its reads go alone. Beside one that waits for a log that hangs the others
 # would miss their own deadline, with all that they ask for at hand.
 _SHARE = 0.4
@@ -65,14 +70,20 @@ class _Group:
 class CoalescedReads:
     """GetFeatures in the documented JSON."""
 
-    def __init__(self, one: Callable[..., Awaitable[Any]], many: Callable[..., Awaitable[Any]], seconds: float) -> None:
-        """``one`` and ``many``: the callables of GetFeatures and BatchGetFeatures; a read has ``seconds``."""
+    def __init__(
+        self, one: Callable[..., Awaitable[Any]], many: Callable[..., Awaitable[Any]], seconds: float, lag: float = LAG
+    ) -> None:
+        """``one`` and ``many``: the callables of GetFeatures and BatchGetFeatures; a read has ``seconds``. ``lag``:
+        seconds by which the loop of a gateway with too much to do comes late."""
         self._one = one
         self._many = many
         self._seconds = seconds
         self._groups: dict[Kind, _Group] = {}
         self._batches: set[asyncio.Task[None]] = set()
+        self._lag = lag
+        # Of time.monotonic; the second for the reason of time.
         self._alone_until = 0.0
+        self._late_until = 0.0
 
     async def read(self, request: pb.GetFeaturesRequest, asked: float | None = None) -> bytes:
         """The answer's JSON; raises the service's error. ``asked``: the instant (of time.perf_counter) since which a
@@ -96,10 +107,26 @@ class CoalescedReads:
 
     def together(self) -> bool:
         """Whether batches are tried now."""
-        return time.monotonic() >= self._alone_until
+        return time.monotonic() >= max(self._alone_until, self._late_until)
 
     def _part(self) -> None:
         self._alone_until = time.monotonic() + _ALONE
+
+    def _part_for_time(self, late: float) -> None:
+        """After a batch that got no answer, which was told ``late`` seconds after its time."""
+        if late < self._lag:
+            now, until = time.monotonic(), self._late_until
+            self._late_until = now + _ALONE
+            if now >= until:  # else somebody looks already
+                self._look(now)
+
+    def _look(self, due: float) -> None:
+        """Until batches are tried again: tries them at once when the loop comes late to ``due``."""
+        now = time.monotonic()
+        if now - due >= self._lag:
+            self._late_until = now
+        elif now < self._late_until:
+            asyncio.get_running_loop().call_later(_LOOK, self._look, now + _LOOK)
 
     def ask(self, kind: Kind, entity_id: str, told: Told, request_id: str | None) -> None:
         """Calls ``told``, from another turn of the loop, with what a batch says of an entity."""
@@ -133,12 +160,13 @@ class CoalescedReads:
 
     async def _batch(self, group: _Group, batch: list[_Waiting]) -> None:
         found: dict[str, dict[str, Any]] = {}
+        due = time.monotonic() + self._seconds * _SHARE
         try:
             found = await self._rows(group.kind, list(dict.fromkeys([one.id for one in batch])))
         except grpc.aio.AioRpcError as error:  # whose it is shows when each asks alone
             log.debug("batch failed", code=error.code().name, reads=len(batch))
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._part()
+                self._part_for_time(time.monotonic() - due)
         except Exception as error:
             log.error("batch failed", reads=len(batch), exc_info=error)
         finally:
