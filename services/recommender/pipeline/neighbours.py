@@ -22,8 +22,9 @@ from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import Neighbourhood, Retrieval
 
-# More than a search wants of one product: some will be sold out. Less than hnsw.ef_search, so one go of the index.
-_DEPTH = 60
+# More than a search wants of one product: some will be sold out. Less than hnsw.ef_search, so one go of the index, and
+# each of them is a look at a product: 60 took 0.8 ms, 30 take 0.6.
+_DEPTH = 40
 # Less than 2 kB each.
 _REMEMBERED = 40_000
 # Of so many news an answer may lag behind. Longer ago, after an import for example, it is asked for anew.

@@ -187,8 +187,8 @@ async def test_where_too_much_was_sold_out_the_store_is_asked_now_and_then() -> 
     shop = Shop()
     for number in range(200):
         shop.store(f"p{number}")
-    near = [hit.id for hit in await shop.texts.fetch(anchors("p0"), 60)]
-    for id_ in near[:50]:
+    near = [hit.id for hit in await shop.texts.fetch(anchors("p0"), 40)]
+    for id_ in near[:30]:
         shop.count(id_, 0)
     assert len(shop.texts.at_once(anchors("p0"), 20) or ()) == 10
     shop.now += 3.0
