@@ -177,7 +177,7 @@ class Recommender:
     async def _again(self, ask: Ask, order: Order) -> list[Placed]:
         """What of a remembered order may be shown now; where that is no page, too much of it is gone."""
         with timed("final_check"):
-            placed = await self._stages.finisher.finish(order.choices, ask.page_size + 1)
+            placed = await self._stages.finisher.finish(order.choices(), ask.page_size + 1)
         if len(placed) > ask.page_size:
             REMEMBERED.inc()
             MERGED.observe(order.candidates)

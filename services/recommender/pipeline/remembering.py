@@ -32,7 +32,7 @@ from services.recommender.pipeline.finishing import SPARE
 _SECONDS = 60.0
 # Lists that are the same for everyone lag behind what is new by two: an order of that time would keep the lag.
 _CALM_SECONDS = 3.0
-# About 10 kB each.
+# Some kB each.
 _REMEMBERED = 8_000
 
 Places = npt.NDArray[np.int64]
@@ -53,11 +53,28 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The first products of a page and those that stand in for them, with their reasons but without their traces;
-    chosen from so many ``candidates``."""
+    """The first products of a page and those that stand in for them, an element of each for every one; chosen from so
+    many ``candidates``. In tuples of texts and numbers, which collections of garbage pass over."""
 
-    choices: Sequence[Choice]
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    reasons: tuple[tuple[str, ...], ...]
     candidates: int
+
+    @classmethod
+    def of(cls, choices: Sequence[tuple[Choice, tuple[str, ...]]], candidates: int) -> Order:
+        """Each choice with its reasons."""
+        return cls(
+            tuple([choice.candidate.id for choice, _ in choices]),
+            tuple([choice.score for choice, _ in choices]),
+            tuple([reasons for _, reasons in choices]),
+            candidates,
+        )
+
+    def choices(self) -> list[Choice]:
+        """With their reasons, but without traces."""
+        every = zip(self.ids, self.scores, self.reasons, strict=True)
+        return [Choice(Candidate(id_, 0.0, ()), score, "", reasons=reasons) for id_, score, reasons in every]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +157,7 @@ class RememberedOrders:
         if not calm or assortment is not self._assortment or self._may_not_remember(basis.ask):
             return
         places = assortment.find(list(chain(candidates, own)))
-        order = Order([_bare(choice, reasons) for choice, reasons in choices], len(candidates))
-        self._kept[basis.ask] = _Entry(basis, places[places >= 0], order)
+        self._kept[basis.ask] = _Entry(basis, places[places >= 0], Order.of(choices, len(candidates)))
         self._kept.move_to_end(basis.ask)
         while len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
@@ -184,8 +200,5 @@ def _alike(one: ServingConfig, other: ServingConfig) -> bool:
 
 
 def _same(one: UserSignals, other: UserSignals) -> bool:
-    return one == other and np.array_equal(one.bought_table, other.bought_table)
-
-
-def _bare(choice: Choice, reasons: tuple[str, ...]) -> Choice:
-    return Choice(Candidate(choice.candidate.id, 0.0, ()), choice.score, choice.top_category, reasons=reasons)
+    # What was read of somebody who did nothing is often the very same.
+    return one is other or (one == other and np.array_equal(one.bought_table, other.bought_table))
