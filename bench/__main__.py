@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bench import deciding, demo, features, ingest, quality, reads, recommend, refresh, soak, start
+from bench import computing, deciding, demo, features, ingest, quality, reads, recommend, refresh, soak, start
 from bench.results import FOLDER, publish
 
 BENCHES = {
@@ -43,7 +43,13 @@ def main(context: click.Context) -> None:
         raise click.ClickException(f"figures are missing, or not to be believed: {', '.join(failed)}")
 
 
-_ALONE = {"deciding": deciding.command, "demo": demo.command, "soak": soak.command, "start": start.command}
+_ALONE = {
+    "computing": computing.command,
+    "deciding": deciding.command,
+    "demo": demo.command,
+    "soak": soak.command,
+    "start": start.command,
+}
 
 for _name, _command in {**BENCHES, **_ALONE}.items():
     main.add_command(_command, _name)
