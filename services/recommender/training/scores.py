@@ -14,8 +14,8 @@ log = get_logger(__name__)
 
 # The most that one BatchGetFeatures takes.
 _PAGE = 1_000
-# A refresh may keep both services busy for a fiftieth of the time at most: with 100,000 products it takes seconds of them,
-# and scores, which are sums over days, hardly move in minutes.
+# A refresh may keep both services busy for a fiftieth of the time at most: with 100,000 products it takes seconds, and
+# scores, which are sums over days, hardly move in minutes.
 _SHARE = 0.02
 # Scores of products that are gone are in nobody's way.
 _FORGET_SECONDS = 600.0
