@@ -47,7 +47,7 @@ class Script:
         self._hash = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def on(self, keys: str | tuple[str, ...], *arguments: Any) -> Command:
-        """The call, by hash; a server that does not know the script gets its source."""
+        """The call, by hash; a server that may not know the script gets its source."""
         keys = (keys,) if isinstance(keys, str) else keys
         return Command(("EVALSHA", self._hash, len(keys), *keys, *arguments), keys[0], self._source)
 
@@ -121,7 +121,8 @@ class RedisServer:
             self._link.close()
 
     async def _exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
-        answers = await self._answers([c.words for c in commands], seconds)
+        link, seconds = await self._linked(seconds)
+        answers = await link.ask([_words(link, c) for c in commands], seconds)
         unknown = [
             n for n, answer in enumerate(answers) if isinstance(answer, RefusedError) and answer.code == _NO_SCRIPT
         ]
@@ -132,13 +133,13 @@ class RedisServer:
         return answers
 
     async def _answers(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> list[Any]:
-        link = self._link
-        if link is None or link.retired:
-            link, seconds = await self._new_link(seconds)
+        link, seconds = await self._linked(seconds)
         return await link.ask(commands, seconds)
 
-    async def _new_link(self, seconds: float) -> tuple[Link, float]:
-        """The one that is being opened, for everybody, and what is left of the caller's time."""
+    async def _linked(self, seconds: float) -> tuple[Link, float]:
+        """A connection, if need be the one that is being opened for all, and what is left of the caller's time."""
+        if self._link is not None and not self._link.retired:
+            return self._link, seconds
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         if self._opening is None:
@@ -161,6 +162,17 @@ class RedisServer:
     def _failed(self, error: Exception) -> StoreDownError:
         self._breaker.failed(f"{type(error).__name__} {str(error)[:40]}".strip())
         return StoreDownError(ONLINE_STORE, type(error).__name__)
+
+
+def _words(link: Link, command: Command) -> tuple[Any, ...]:
+    """What is sent: a script's source where the connection has not sent it yet, for the server may be a new one.
+
+    Later would be too late: what comes behind it in the same exchange says that its marks are done.
+    """
+    if not command.source or command.words[1] in link.scripts:
+        return command.words
+    link.scripts.add(command.words[1])
+    return "EVAL", command.source, *command.words[2:]
 
 
 class RedisStore(ABC):

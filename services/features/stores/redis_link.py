@@ -45,6 +45,8 @@ class Link(asyncio.Protocol):
         self._questions: deque[_Question] = deque()
         self._transport: asyncio.Transport | None = None
         self._late = False
+        # Hashes of the scripts whose sources the server was sent here: from then on it knows them.
+        self.scripts: set[str] = set()
 
     @property
     def retired(self) -> bool:
