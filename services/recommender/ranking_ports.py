@@ -113,6 +113,10 @@ class AssortmentStore(Protocol):
         """Up to ``limit`` products with ids above ``after``, ascending."""
         ...
 
+    async def versions_after(self, after: str, limit: int) -> tuple[list[str], list[int]]:
+        """The ids of the same, and the ``change_seq`` of each."""
+        ...
+
 
 class Neighbourhood(NamedTuple):
     """Available neighbours by text of one product, with their cosines, in no order; ``vector`` is of its own text."""

@@ -41,6 +41,8 @@ class ProductRow(NamedTuple):
     text_digest: bytes
     # Of length 1 or all zeros; None where the text is not embedded yet.
     vector: npt.NDArray[np.float16] | None
+    # Of the change that made it what it is.
+    change_seq: int = 0
 
 
 class Names:
@@ -97,6 +99,7 @@ class Assortment:
         self._threshold = np.zeros(capacity, dtype=np.int64)
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
+        self._versions = np.full(capacity, -1, dtype=np.int64)
         # Digests of what a row said of a product, of its times, and of its price and category.
         self._told = np.zeros(capacity, dtype=np.int64)
         self._times = np.zeros(capacity, dtype=np.int64)
@@ -149,6 +152,7 @@ class Assortment:
             self._free.append(place)
             self._ids[place] = self._titles[place] = ""
             self._cards[place], self._digests[place] = None, b""
+            self._versions[place] = -1
             self._told[place] = self._times[place] = self._priced[place] = 0
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
@@ -195,6 +199,12 @@ class Assortment:
     def find(self, ids: Sequence[str]) -> Places:
         """The place of each id; -1 where it is not here."""
         return np.fromiter(map(self.places.get, ids, repeat(-1)), dtype=np.int64, count=len(ids))
+
+    def differing(self, ids: Sequence[str], versions: Sequence[int]) -> list[str]:
+        """Those whose rows are not of these versions (their ``change_seq``), or not here."""
+        places = self.find(ids)
+        differs = (places < 0) | (self._versions[places] != np.array(versions, dtype=np.int64))
+        return [ids[number] for number in np.flatnonzero(differs).tolist()]
 
     def available(self, places: Places, now: float) -> Flags:
         """Which may be recommended at ``now``, as far as is known here; never those at -1."""
@@ -258,6 +268,7 @@ class Assortment:
         self.popularity[place] = math.nan if row.popularity is None else row.popularity
         self.trend[place] = math.nan if row.trend is None else row.trend
         self.rating[place] = math.nan if row.rating is None else row.rating
+        self._versions[place] = row.change_seq
         self._quantity[place] = row.available_quantity
         self._threshold[place] = row.low_stock_threshold
         self._begins[place] = -math.inf if row.available_time is None else row.available_time

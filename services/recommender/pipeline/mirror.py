@@ -27,9 +27,10 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# A few milliseconds of the event loop each.
+# A few milliseconds of the event loop each: rows, and numbers of changes alone.
 _PAGE = 500
-# Everything again so often: what changed without a word, such as a store that was set back.
+_VERSIONS = 5_000
+# All are looked at again so often: for what changed without a word.
 _PASS_SECONDS = 600.0
 # Of each page that is read again, so many times its own time is left to others.
 _REST = 10
@@ -196,17 +197,30 @@ class Mirror(Follower):
         if self._after is None:
             self._overflowed = False
         assortment = self.assortment
-        rows = await self._store.rows_after(self._after or "", _PAGE)
+        last = await (self._compare_versions(assortment) if self.read else self._read_rows(assortment))
         if assortment is not self.assortment:
             return
-        if rows:
-            self._after = rows[-1].id
+        self._after = last
+        if last is None:
+            self._next_pass = started + _PASS_SECONDS
+            self.read = True
+            self.complete = not self._overflowed
+            log.debug("assortment_read", products=len(self.assortment))
+
+    async def _read_rows(self, assortment: Assortment) -> str | None:
+        """The last id of a page of the first pass; None at its end."""
+        rows = await self._store.rows_after(self._after or "", _PAGE)
+        if assortment is self.assortment:
             self._take([row for row in rows if row.id not in self._due])
-            return
-        self._after, self._next_pass = None, started + _PASS_SECONDS
-        self.read = True
-        self.complete = not self._overflowed
-        log.debug("assortment_read", products=len(self.assortment))
+        return rows[-1].id if rows else None
+
+    async def _compare_versions(self, assortment: Assortment) -> str | None:
+        """The same of another pass: rows that are here as they are there need not be read."""
+        ids, versions = await self._store.versions_after(self._after or "", _VERSIONS)
+        if assortment is self.assortment:
+            for product_id in assortment.differing(ids, versions):
+                self._due.setdefault(product_id, 0)
+        return ids[-1] if ids else None
 
     def _take(self, rows: Sequence[ProductRow]) -> None:
         """Puts rows in, none of which was announced since they were read; tells what searches find now."""

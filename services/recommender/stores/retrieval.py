@@ -34,6 +34,7 @@ _FACTS = _sql("facts")
 _CARDS = _sql("cards")
 _ASSORTMENT = _sql("assortment")
 _ASSORTMENT_AFTER = _sql("assortment_after")
+_VERSIONS_AFTER = _sql("versions_after")
 _PRICE_BANDS = _sql("price_bands")
 _SHOWCASE = _sql("showcase")
 
@@ -93,6 +94,10 @@ class PostgresRetrieval:
     async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
         return [_row(row) for row in await self._fetch(_ASSORTMENT_AFTER, after, limit)]
 
+    async def versions_after(self, after: str, limit: int) -> tuple[list[str], list[int]]:
+        rows = await self._fetch(_VERSIONS_AFTER, after, limit)
+        return [id_ for id_, _ in rows], [version for _, version in rows]
+
     async def cards(self, ids: Sequence[str]) -> list[Card]:
         return [Card(*row) for row in await self._fetch(_CARDS, list(ids))]
 
@@ -118,9 +123,8 @@ def _fact(row: Any) -> FactRow:
 
 
 def _row(row: Any) -> ProductRow:
-    vector = row[-1]
-    values = tuple(row)[:-1]
-    return ProductRow._make((*values, None if vector is None else _halves(vector).astype(np.float16)))
+    *values, vector, change_seq = row
+    return ProductRow._make((*values, None if vector is None else _halves(vector).astype(np.float16), change_seq))
 
 
 def _vector(sent: bytes | None) -> npt.NDArray[np.float32] | None:

@@ -14,6 +14,7 @@ import pytest
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
 from services.recommender.domain.product import Product
+from services.recommender.pipeline import mirror as mirror_module
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import ProductScores
 from services.runtime.errors import unavailable
@@ -42,12 +43,18 @@ class Catalogue:
         self.rows_by_id = {row.id: row for row in rows}
         self.meanwhile: Callable[[], None] = lambda: None
         self.down = False
+        self.compared = 0
 
     async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
         return self._answer([self.rows_by_id[id_] for id_ in ids if id_ in self.rows_by_id])
 
     async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
         return self._answer([self.rows_by_id[id_] for id_ in sorted(self.rows_by_id) if id_ > after][:2])
+
+    async def versions_after(self, after: str, limit: int) -> tuple[list[str], list[int]]:
+        rows = self._answer([self.rows_by_id[id_] for id_ in sorted(self.rows_by_id) if id_ > after][:2])
+        self.compared += len(rows)
+        return [row.id for row in rows], [row.change_seq for row in rows]
 
     def _answer(self, found: list[ProductRow]) -> list[ProductRow]:
         if self.down:
@@ -108,6 +115,25 @@ async def test_an_answer_from_before_a_change_is_not_taken() -> None:
 
         catalogue.meanwhile = rename
         await eventually(lambda: mirror.complete and (card := mirror.card("a")) is not None and card.title == "New")
+
+
+async def test_what_changed_without_a_word_is_found_and_nothing_else_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "_PASS_SECONDS", 0.01)
+    catalogue = Catalogue(*(row(id_, change_seq=number) for number, id_ in enumerate("abcde")))
+    read: list[str] = []
+    rows = catalogue.rows
+
+    async def noted(ids: Sequence[str]) -> list[ProductRow]:
+        read.extend(ids)
+        return await rows(ids)
+
+    catalogue.rows = noted  # type: ignore[method-assign]  # written down
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: catalogue.compared > 10)
+        assert not read
+        catalogue.rows_by_id |= {"b": row("b", title="Set back", change_seq=0), "new": row("new", change_seq=9)}
+        await eventually(lambda: sorted(read) == ["b", "new"] and mirror.card("new"))
+        await eventually(lambda: (card := mirror.card("b")) is not None and card.title == "Set back")
 
 
 async def test_what_is_deleted_while_it_is_read_stays_away() -> None:

@@ -49,6 +49,10 @@ class Shop:
         await asyncio.sleep(0)
         return [self.products[id_] for id_ in sorted(self.products) if id_ > after][:50]
 
+    async def versions_after(self, after: str, limit: int) -> tuple[list[str], list[int]]:
+        rows = await self.rows_after(after, limit)
+        return [row.id for row in rows], [row.change_seq for row in rows]
+
     def happen(self) -> None:
         """One change, told through a door that tells of it."""
         id_ = IDS[int(self.dice.integers(len(IDS)))]
@@ -213,3 +217,13 @@ async def test_newcomers_of_another_catalogue_are_looked_for_anew() -> None:
         await eventually(lambda: shop.mirror.complete)
         await shop.newcomers.align(LEARNED)
         assert same(shop.newcomers.near(LEARNED, anchor, 5), shop.exactly(anchor, 5, LEARNED))
+
+
+async def test_two_versions_that_are_aligned_at_once_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newcomers_module, "_CHUNK", 7)
+    async with opened(2, 200) as shop:
+        anchor = (Anchor(next(iter(shop.products)), 1.0, "purchase"),)
+        others = small(IDS[30:])
+        # The version that comes last serves, whichever is through first.
+        await asyncio.gather(shop.newcomers.align(small(IDS[:90])), shop.newcomers.align(others))
+        assert same(shop.newcomers.near(others, anchor, 50), shop.exactly(anchor, 50, others))
