@@ -37,6 +37,7 @@ class _Diversity(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     session_share: float = 0.0
     mmr_lambda: float = 1.0
     mmr_vectors: str = "text"
+    newcomer_share: float = 0.0
 
 
 class _Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -93,7 +94,12 @@ def encode(config: ServingConfig) -> str:
         fill=config.fill,
         empty_reason=config.empty_reason,
         diversity=_Diversity(
-            shares.category_cap, shares.brand_cap, shares.session_share, shares.mmr_lambda, shares.mmr_vectors
+            category_cap=shares.category_cap,
+            brand_cap=shares.brand_cap,
+            session_share=shares.session_share,
+            mmr_lambda=shares.mmr_lambda,
+            mmr_vectors=shares.mmr_vectors,
+            newcomer_share=shares.newcomer_share,
         ),
         weights=dict(config.weights),
     )
@@ -124,7 +130,12 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
         fill=config.fill,
         empty_reason=config.empty_reason,
         diversity=Diversity(
-            shares.category_cap, shares.brand_cap, shares.session_share, shares.mmr_lambda, shares.mmr_vectors
+            category_cap=shares.category_cap,
+            brand_cap=shares.brand_cap,
+            session_share=shares.session_share,
+            mmr_lambda=shares.mmr_lambda,
+            mmr_vectors=shares.mmr_vectors,
+            newcomer_share=shares.newcomer_share,
         ),
         weights=config.weights,
     )

@@ -25,6 +25,10 @@ RANK_CONSTANT = 10
 CANDIDATES = 150
 
 
+# The source that finds what nobody has taken yet.
+BY_TEXT = "semantic"
+
+
 class Hit(NamedTuple):
     """A product that a source found; ``score`` orders the hits of that source only. A tuple: a page makes hundreds."""
 
@@ -130,6 +134,16 @@ class Pool:
             Candidate(self.ids[row], float(self.fusion[row]), tuple(found[number]))
             for row, number in zip(rows, numbers, strict=True)
         ]
+
+    def scores_of(self, source: str) -> Floats:
+        """Of each its score in that source, 0 where it was not found there."""
+        trail = self._trail
+        scores = np.zeros(len(self))
+        if source in trail.sources:
+            hits = np.flatnonzero(trail.source == trail.sources.index(source))
+            by_owner = dict(zip(trail.owners[hits].tolist(), trail.scores[hits].tolist(), strict=True))
+            scores[:] = [by_owner.get(number, 0.0) for number in self._numbers.tolist()]
+        return scores
 
     def around(self, anchor: str) -> npt.NDArray[np.bool_]:
         """Of each whether a source found it as a neighbour of that product."""

@@ -9,11 +9,11 @@ from typing import overload
 import numpy as np
 
 from services.recommender.domain import ranker_features
-from services.recommender.domain.candidates import Candidate, Pool
+from services.recommender.domain.candidates import BY_TEXT, Candidate, Pool
 from services.recommender.domain.explaining import Explanation, contributions, learnt_contributions, movements
 from services.recommender.domain.personal import Personal
 from services.recommender.domain.ranker import Ranker
-from services.recommender.domain.scoring import COLUMNS, Facts, assemble, effective_weights, score
+from services.recommender.domain.scoring import COLUMNS, Facts, Floats, assemble, effective_weights, score
 from services.recommender.domain.selection import Field, arrange
 from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import UserSignals
@@ -108,7 +108,7 @@ def decide(
     scores = np.round(exact, 6)
     # What a session reserves its share for.
     fresh = pool.around(signals.recent_views[0]).tolist() if signals.in_session else [False] * len(pool)
-    field = Field(pool.ids, scores, facts.top_categories, facts.brands, fresh)
+    field = Field(pool.ids, scores, facts.top_categories, facts.brands, fresh, _newness(pool, facts))
     explanations: dict[str, Explanation] = {}
     if explain:
         moved = movements(field.scored(), page_size, config.diversity, facts.vectors)
@@ -118,3 +118,12 @@ def decide(
         explanations = {id_: Explanation(part, moved[id_]) for id_, part in zip(pool.ids, parts, strict=True)}
     rows = arrange(field, page_size, config.diversity, facts.vectors)
     return Ranking(pool, facts, scores.tolist(), rows, explanations)
+
+
+def _newness(pool: Pool, facts: Facts) -> Floats | None:
+    """How well what the version does not know fits the shopper, by its text; None: all is known, or there is no version
+    that would put it behind everything that was ever taken."""
+    if facts.places is None:
+        return None
+    unknown = facts.places < 0
+    return unknown * pool.scores_of(BY_TEXT) if unknown.any() else None

@@ -14,6 +14,7 @@ from services.recommender.domain.selection import Scored, Vectors, select
 from services.recommender.domain.serving import Diversity
 
 SESSION_SHARE = "session-share"
+NEWCOMER_SHARE = "newcomer-share"
 CATEGORY_CAP = "category-cap"
 BRAND_CAP = "brand-cap"
 MMR = "mmr"
@@ -95,6 +96,7 @@ def movements(
     actual, by_score = page(diversity), page(_NONE)
     without = {
         SESSION_SHARE: page(replace(diversity, session_share=_NONE.session_share)),
+        NEWCOMER_SHARE: page(replace(diversity, newcomer_share=_NONE.newcomer_share)),
         CATEGORY_CAP: page(replace(diversity, category_cap=_NONE.category_cap)),
         BRAND_CAP: page(replace(diversity, brand_cap=_NONE.brand_cap)),
         MMR: page(replace(diversity, mmr_lambda=_NONE.mmr_lambda)),

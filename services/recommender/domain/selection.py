@@ -17,15 +17,20 @@ from services.recommender.domain.serving import Diversity
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
+# A share is a decimal: a tenth of ten is one.
+_ROUNDING = 1e-9
+
 
 class Scored(NamedTuple):
-    """What the selector looks at; ``fresh``: a neighbour of the product viewed last, in a session."""
+    """What the selector looks at; ``fresh``: a neighbour of the product viewed last, in a session; ``newness``: how
+    well it fits the shopper, of what the model version does not know, 0 of others."""
 
     id: str
     score: float
     top_category: str
     brand: str
     fresh: bool
+    newness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +42,19 @@ class Field:
     top_categories: Sequence[str]
     brands: Sequence[str]
     fresh: Sequence[bool]
+    # None: nothing is new.
+    newness: Floats | None = None
 
     @classmethod
     def of(cls, scored: Sequence[Scored]) -> Field:
         """From rows."""
-        ids, scores, categories, brands, fresh = zip(*scored, strict=True) if scored else ((),) * 5
-        return cls(ids, np.array(scores, dtype=np.float64), categories, brands, fresh)
+        ids, scores, categories, brands, fresh, newness = zip(*scored, strict=True) if scored else ((),) * 6
+        return cls(ids, np.array(scores, dtype=np.float64), categories, brands, fresh, np.array(newness))
 
     def scored(self) -> list[Scored]:
         """In rows."""
-        columns = (self.ids, self.scores.tolist(), self.top_categories, self.brands, self.fresh)
+        newness = [0.0] * len(self.ids) if self.newness is None else self.newness.tolist()
+        columns = (self.ids, self.scores.tolist(), self.top_categories, self.brands, self.fresh, newness)
         return [Scored(*row) for row in zip(*columns, strict=True)]
 
 
@@ -82,6 +90,8 @@ def arrange(field: Field, page_size: int, diversity: Diversity, vectors: Vectors
     if diversity.session_share:
         fresh = [place for place, row in enumerate(order) if field.fresh[row]]
         _take(fresh, math.ceil(diversity.session_share * page_size), page, caps, pick)
+    if diversity.newcomer_share and field.newness is not None:
+        _take_newcomers(field.newness[order], int(diversity.newcomer_share * page_size + _ROUNDING), page, caps, pick)
     _take(range(len(order)), page_size, page, caps, pick)
     _take(range(len(order)), page_size, page, None, pick)
     chosen = set(page)
@@ -170,6 +180,20 @@ def _take(places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None
         if caps is None or caps.admit(place):
             page.append(place)
             pick.chose(place)
+
+
+def _take_newcomers(newness: Floats, wanted: int, page: list[int], caps: _Caps | None, pick: _Pick) -> None:
+    """Adds those that fit best, until there are ``wanted`` of them; ``newness`` by place. No ranker can tell them
+    apart: nobody has taken them."""
+    wanted -= int(np.count_nonzero(newness[page]))
+    best = [place for place in np.argsort(-newness, kind="stable").tolist() if newness[place] > 0]
+    for place in best:
+        if wanted <= 0 or place in page:
+            continue
+        if caps is None or caps.admit(place):
+            page.append(place)
+            pick.chose(place)
+            wanted -= 1
 
 
 def _in_order(page: list[int], pick: _Pick) -> list[int]:

@@ -52,7 +52,8 @@ class Diversity:
     """Shares of a page, 0 to 1.
 
     At most ``category_cap`` of one top-level category and ``brand_cap`` of one brand; at least
-    ``session_share`` of neighbours of the product viewed last while a session is under way.
+    ``session_share`` of neighbours of the product viewed last while a session is under way, and ``newcomer_share`` of
+    fitting products that the model version does not know.
     ``mmr_lambda`` below 1 trades relevance for unlikeness to what is above, by ``mmr_vectors``.
     """
 
@@ -61,6 +62,7 @@ class Diversity:
     session_share: float = 0.0
     mmr_lambda: float = 1.0
     mmr_vectors: str = "text"
+    newcomer_share: float = 0.0
 
     @property
     def needs_vectors(self) -> bool:
@@ -138,6 +140,7 @@ def _diversity_problems(diversity: Diversity) -> Iterator[Problem]:
     yield from _within("diversity.categoryCap", diversity.category_cap, 0, 1)
     yield from _within("diversity.brandCap", diversity.brand_cap, 0, 1)
     yield from _within("diversity.sessionShare", diversity.session_share, 0, 1)
+    yield from _within("diversity.newcomerShare", diversity.newcomer_share, 0, 1)
     yield from _within("diversity.mmrLambda", diversity.mmr_lambda, 0, 1)
     yield from _choice("diversity.mmrVectors", diversity.mmr_vectors, MMR_VECTORS)
 

@@ -33,7 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 DEFAULT_PAGE = 100
 MAX_PAGE = 1_000
 
-_SHARES = ("category_cap", "brand_cap", "session_share", "mmr_lambda", "mmr_vectors")
+_SHARES = ("category_cap", "brand_cap", "session_share", "mmr_lambda", "mmr_vectors", "newcomer_share")
 _FIELDS = frozenset(
     {
         "sources",
@@ -175,6 +175,7 @@ def _read_diversity(message: pb.Diversity) -> Diversity:
         session_share=message.session_share,
         mmr_lambda=share("mmr_lambda"),
         mmr_vectors=_name(pb.DiversityVectors, message.mmr_vectors, "diversity.mmrVectors", "text"),
+        newcomer_share=message.newcomer_share,
     )
 
 
@@ -209,6 +210,7 @@ def _write(served: Served) -> pb.ServingConfig:
             session_share=shares.session_share,
             mmr_lambda=shares.mmr_lambda,
             mmr_vectors=pb.DiversityVectors.Value(shares.mmr_vectors.upper()),
+            newcomer_share=shares.newcomer_share,
         ),
         weights=config.weights,
         empty_reason=config.empty_reason,

@@ -99,6 +99,7 @@ SOUND = ServingConfig("mine", (SOURCE,))
         (replace(SOUND, diversity=Diversity(category_cap=1.5)), "diversity.categoryCap"),
         (replace(SOUND, diversity=Diversity(brand_cap=-0.1)), "diversity.brandCap"),
         (replace(SOUND, diversity=Diversity(session_share=2.0)), "diversity.sessionShare"),
+        (replace(SOUND, diversity=Diversity(newcomer_share=-0.1)), "diversity.newcomerShare"),
         (replace(SOUND, diversity=Diversity(mmr_lambda=math.nan)), "diversity.mmrLambda"),
         (replace(SOUND, diversity=Diversity(mmr_vectors="sound")), "diversity.mmrVectors"),
     ],

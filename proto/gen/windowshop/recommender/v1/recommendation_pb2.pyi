@@ -152,6 +152,7 @@ class Explanation(_message.Message):
     def moved_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What brought it onto the page in spite of its score; empty: its score did.
         "session-share": the places kept for neighbours of the product viewed last.
+        "newcomer-share": those kept for fitting products that the model version does not know yet.
         "category-cap", "brand-cap": better ones of one category or brand stood back; "diversity": both together did.
         "mmr": better ones are more like what stands above (maximal marginal relevance).
         "replacement": a better one may not be shown any more since it was found.

@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.windowshop/recommender/v1/serving_config.proto\x12\x19windowshop.recommender.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x04\n\rServingConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12;\n\x07sources\x18\x02 \x03(\x0b\x32*.windowshop.recommender.v1.CandidateSource\x12\x33\n\x07\x61nchors\x18\x03 \x01(\x0e\x32\".windowshop.recommender.v1.Anchors\x12\x16\n\x0eneeds_products\x18\x04 \x01(\x08\x12\x37\n\tobjective\x18\x05 \x01(\x0e\x32$.windowshop.recommender.v1.Objective\x12\x14\n\x0cnever_bought\x18\x06 \x01(\x08\x12\x11\n\x04\x66ill\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x37\n\tdiversity\x18\x08 \x01(\x0b\x32$.windowshop.recommender.v1.Diversity\x12\x46\n\x07weights\x18\t \x03(\x0b\x32\x35.windowshop.recommender.v1.ServingConfig.WeightsEntry\x12\x14\n\x0c\x65mpty_reason\x18\n \x01(\t\x12\x37\n\x06origin\x18\x0b \x01(\x0e\x32\'.windowshop.recommender.v1.ConfigOrigin\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_fill\"S\n\x0f\x43\x61ndidateSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\"\xde\x01\n\tDiversity\x12\x19\n\x0c\x63\x61tegory_cap\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tbrand_cap\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rsession_share\x18\x03 \x01(\x01\x12\x17\n\nmmr_lambda\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12@\n\x0bmmr_vectors\x18\x05 \x01(\x0e\x32+.windowshop.recommender.v1.DiversityVectorsB\x0f\n\r_category_capB\x0c\n\n_brand_capB\r\n\x0b_mmr_lambda\"B\n\x19ListServingConfigsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"x\n\x1aListServingConfigsResponse\x12\x41\n\x0fserving_configs\x18\x01 \x03(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x17GetServingConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\"u\n\x1a\x43reateServingConfigRequest\x12@\n\x0eserving_config\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"\xbd\x01\n\x1aUpdateServingConfigRequest\x12@\n\x0eserving_config\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"6\n\x1a\x44\x65leteServingConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"Y\n\x1b\x44\x65leteServingConfigResponse\x12:\n\x08restored\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig*9\n\x07\x41nchors\x12\x17\n\x13\x41NCHORS_UNSPECIFIED\x10\x00\x12\x0b\n\x07SESSION\x10\x01\x12\x08\n\x04PAGE\x10\x02*S\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x0b\n\x07WEIGHTS\x10\x01\x12\x0c\n\x08\x41NYTHING\x10\x02\x12\x10\n\x0cNEVER_BOUGHT\x10\x03*S\n\x0c\x43onfigOrigin\x12\x1d\n\x19\x43ONFIG_ORIGIN_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x42UNDLED\x10\x01\x12\n\n\x06\x45\x44ITED\x10\x02\x12\x0b\n\x07\x43REATED\x10\x03*J\n\x10\x44iversityVectors\x12!\n\x1d\x44IVERSITY_VECTORS_UNSPECIFIED\x10\x00\x12\x08\n\x04TEXT\x10\x01\x12\t\n\x05MODEL\x10\x02\x32\x83\x05\n\x14ServingConfigService\x12\x81\x01\n\x12ListServingConfigs\x12\x34.windowshop.recommender.v1.ListServingConfigsRequest\x1a\x35.windowshop.recommender.v1.ListServingConfigsResponse\x12p\n\x10GetServingConfig\x12\x32.windowshop.recommender.v1.GetServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12v\n\x13\x43reateServingConfig\x12\x35.windowshop.recommender.v1.CreateServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12v\n\x13UpdateServingConfig\x12\x35.windowshop.recommender.v1.UpdateServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12\x84\x01\n\x13\x44\x65leteServingConfig\x12\x35.windowshop.recommender.v1.DeleteServingConfigRequest\x1a\x36.windowshop.recommender.v1.DeleteServingConfigResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.windowshop/recommender/v1/serving_config.proto\x12\x19windowshop.recommender.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x04\n\rServingConfig\x12\n\n\x02id\x18\x01 \x01(\t\x12;\n\x07sources\x18\x02 \x03(\x0b\x32*.windowshop.recommender.v1.CandidateSource\x12\x33\n\x07\x61nchors\x18\x03 \x01(\x0e\x32\".windowshop.recommender.v1.Anchors\x12\x16\n\x0eneeds_products\x18\x04 \x01(\x08\x12\x37\n\tobjective\x18\x05 \x01(\x0e\x32$.windowshop.recommender.v1.Objective\x12\x14\n\x0cnever_bought\x18\x06 \x01(\x08\x12\x11\n\x04\x66ill\x18\x07 \x01(\x08H\x00\x88\x01\x01\x12\x37\n\tdiversity\x18\x08 \x01(\x0b\x32$.windowshop.recommender.v1.Diversity\x12\x46\n\x07weights\x18\t \x03(\x0b\x32\x35.windowshop.recommender.v1.ServingConfig.WeightsEntry\x12\x14\n\x0c\x65mpty_reason\x18\n \x01(\t\x12\x37\n\x06origin\x18\x0b \x01(\x0e\x32\'.windowshop.recommender.v1.ConfigOrigin\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_fill\"S\n\x0f\x43\x61ndidateSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\x05\x12\x0e\n\x06weight\x18\x04 \x01(\x01\"\xf6\x01\n\tDiversity\x12\x19\n\x0c\x63\x61tegory_cap\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tbrand_cap\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rsession_share\x18\x03 \x01(\x01\x12\x17\n\nmmr_lambda\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12@\n\x0bmmr_vectors\x18\x05 \x01(\x0e\x32+.windowshop.recommender.v1.DiversityVectors\x12\x16\n\x0enewcomer_share\x18\x06 \x01(\x01\x42\x0f\n\r_category_capB\x0c\n\n_brand_capB\r\n\x0b_mmr_lambda\"B\n\x19ListServingConfigsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"x\n\x1aListServingConfigsResponse\x12\x41\n\x0fserving_configs\x18\x01 \x03(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x17GetServingConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\"u\n\x1a\x43reateServingConfigRequest\x12@\n\x0eserving_config\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"\xbd\x01\n\x1aUpdateServingConfigRequest\x12@\n\x0eserving_config\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"6\n\x1a\x44\x65leteServingConfigRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"Y\n\x1b\x44\x65leteServingConfigResponse\x12:\n\x08restored\x18\x01 \x01(\x0b\x32(.windowshop.recommender.v1.ServingConfig*9\n\x07\x41nchors\x12\x17\n\x13\x41NCHORS_UNSPECIFIED\x10\x00\x12\x0b\n\x07SESSION\x10\x01\x12\x08\n\x04PAGE\x10\x02*S\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x0b\n\x07WEIGHTS\x10\x01\x12\x0c\n\x08\x41NYTHING\x10\x02\x12\x10\n\x0cNEVER_BOUGHT\x10\x03*S\n\x0c\x43onfigOrigin\x12\x1d\n\x19\x43ONFIG_ORIGIN_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x42UNDLED\x10\x01\x12\n\n\x06\x45\x44ITED\x10\x02\x12\x0b\n\x07\x43REATED\x10\x03*J\n\x10\x44iversityVectors\x12!\n\x1d\x44IVERSITY_VECTORS_UNSPECIFIED\x10\x00\x12\x08\n\x04TEXT\x10\x01\x12\t\n\x05MODEL\x10\x02\x32\x83\x05\n\x14ServingConfigService\x12\x81\x01\n\x12ListServingConfigs\x12\x34.windowshop.recommender.v1.ListServingConfigsRequest\x1a\x35.windowshop.recommender.v1.ListServingConfigsResponse\x12p\n\x10GetServingConfig\x12\x32.windowshop.recommender.v1.GetServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12v\n\x13\x43reateServingConfig\x12\x35.windowshop.recommender.v1.CreateServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12v\n\x13UpdateServingConfig\x12\x35.windowshop.recommender.v1.UpdateServingConfigRequest\x1a(.windowshop.recommender.v1.ServingConfig\x12\x84\x01\n\x13\x44\x65leteServingConfig\x12\x35.windowshop.recommender.v1.DeleteServingConfigRequest\x1a\x36.windowshop.recommender.v1.DeleteServingConfigResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERVINGCONFIG_WEIGHTSENTRY']._loaded_options = None
   _globals['_SERVINGCONFIG_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_ANCHORS']._serialized_start=1735
-  _globals['_ANCHORS']._serialized_end=1792
-  _globals['_OBJECTIVE']._serialized_start=1794
-  _globals['_OBJECTIVE']._serialized_end=1877
-  _globals['_CONFIGORIGIN']._serialized_start=1879
-  _globals['_CONFIGORIGIN']._serialized_end=1962
-  _globals['_DIVERSITYVECTORS']._serialized_start=1964
-  _globals['_DIVERSITYVECTORS']._serialized_end=2038
+  _globals['_ANCHORS']._serialized_start=1759
+  _globals['_ANCHORS']._serialized_end=1816
+  _globals['_OBJECTIVE']._serialized_start=1818
+  _globals['_OBJECTIVE']._serialized_end=1901
+  _globals['_CONFIGORIGIN']._serialized_start=1903
+  _globals['_CONFIGORIGIN']._serialized_end=1986
+  _globals['_DIVERSITYVECTORS']._serialized_start=1988
+  _globals['_DIVERSITYVECTORS']._serialized_end=2062
   _globals['_SERVINGCONFIG']._serialized_start=145
   _globals['_SERVINGCONFIG']._serialized_end=736
   _globals['_SERVINGCONFIG_WEIGHTSENTRY']._serialized_start=681
@@ -50,21 +50,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANDIDATESOURCE']._serialized_start=738
   _globals['_CANDIDATESOURCE']._serialized_end=821
   _globals['_DIVERSITY']._serialized_start=824
-  _globals['_DIVERSITY']._serialized_end=1046
-  _globals['_LISTSERVINGCONFIGSREQUEST']._serialized_start=1048
-  _globals['_LISTSERVINGCONFIGSREQUEST']._serialized_end=1114
-  _globals['_LISTSERVINGCONFIGSRESPONSE']._serialized_start=1116
-  _globals['_LISTSERVINGCONFIGSRESPONSE']._serialized_end=1236
-  _globals['_GETSERVINGCONFIGREQUEST']._serialized_start=1238
-  _globals['_GETSERVINGCONFIGREQUEST']._serialized_end=1275
-  _globals['_CREATESERVINGCONFIGREQUEST']._serialized_start=1277
-  _globals['_CREATESERVINGCONFIGREQUEST']._serialized_end=1394
-  _globals['_UPDATESERVINGCONFIGREQUEST']._serialized_start=1397
-  _globals['_UPDATESERVINGCONFIGREQUEST']._serialized_end=1586
-  _globals['_DELETESERVINGCONFIGREQUEST']._serialized_start=1588
-  _globals['_DELETESERVINGCONFIGREQUEST']._serialized_end=1642
-  _globals['_DELETESERVINGCONFIGRESPONSE']._serialized_start=1644
-  _globals['_DELETESERVINGCONFIGRESPONSE']._serialized_end=1733
-  _globals['_SERVINGCONFIGSERVICE']._serialized_start=2041
-  _globals['_SERVINGCONFIGSERVICE']._serialized_end=2684
+  _globals['_DIVERSITY']._serialized_end=1070
+  _globals['_LISTSERVINGCONFIGSREQUEST']._serialized_start=1072
+  _globals['_LISTSERVINGCONFIGSREQUEST']._serialized_end=1138
+  _globals['_LISTSERVINGCONFIGSRESPONSE']._serialized_start=1140
+  _globals['_LISTSERVINGCONFIGSRESPONSE']._serialized_end=1260
+  _globals['_GETSERVINGCONFIGREQUEST']._serialized_start=1262
+  _globals['_GETSERVINGCONFIGREQUEST']._serialized_end=1299
+  _globals['_CREATESERVINGCONFIGREQUEST']._serialized_start=1301
+  _globals['_CREATESERVINGCONFIGREQUEST']._serialized_end=1418
+  _globals['_UPDATESERVINGCONFIGREQUEST']._serialized_start=1421
+  _globals['_UPDATESERVINGCONFIGREQUEST']._serialized_end=1610
+  _globals['_DELETESERVINGCONFIGREQUEST']._serialized_start=1612
+  _globals['_DELETESERVINGCONFIGREQUEST']._serialized_end=1666
+  _globals['_DELETESERVINGCONFIGRESPONSE']._serialized_start=1668
+  _globals['_DELETESERVINGCONFIGRESPONSE']._serialized_end=1757
+  _globals['_SERVINGCONFIGSERVICE']._serialized_start=2065
+  _globals['_SERVINGCONFIGSERVICE']._serialized_end=2708
 # @@protoc_insertion_point(module_scope)

@@ -254,6 +254,7 @@ class Diversity(_message.Message):
     SESSION_SHARE_FIELD_NUMBER: _builtins.int
     MMR_LAMBDA_FIELD_NUMBER: _builtins.int
     MMR_VECTORS_FIELD_NUMBER: _builtins.int
+    NEWCOMER_SHARE_FIELD_NUMBER: _builtins.int
     category_cap: _builtins.float
     """At most of one top-level category; left out: 1, no cap."""
     brand_cap: _builtins.float
@@ -265,6 +266,10 @@ class Diversity(_message.Message):
     likeness to what is above it, both 0 to 1. Left out: 1, relevance alone.
     """
     mmr_vectors: Global___DiversityVectors.ValueType
+    newcomer_share: _builtins.float
+    """Kept for products that the model version does not know yet and whose texts resemble what the shopper takes or looks
+    at, the best first; rounded down to whole places.
+    """
     def __init__(
         self,
         *,
@@ -273,10 +278,11 @@ class Diversity(_message.Message):
         session_share: _builtins.float = ...,
         mmr_lambda: _builtins.float | None = ...,
         mmr_vectors: Global___DiversityVectors.ValueType = ...,
+        newcomer_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_brand_cap", b"_brand_cap", "_category_cap", b"_category_cap", "_mmr_lambda", b"_mmr_lambda", "brand_cap", b"brand_cap", "category_cap", b"category_cap", "mmr_lambda", b"mmr_lambda"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_brand_cap", b"_brand_cap", "_category_cap", b"_category_cap", "_mmr_lambda", b"_mmr_lambda", "brand_cap", b"brand_cap", "category_cap", b"category_cap", "mmr_lambda", b"mmr_lambda", "mmr_vectors", b"mmr_vectors", "session_share", b"session_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_brand_cap", b"_brand_cap", "_category_cap", b"_category_cap", "_mmr_lambda", b"_mmr_lambda", "brand_cap", b"brand_cap", "category_cap", b"category_cap", "mmr_lambda", b"mmr_lambda", "mmr_vectors", b"mmr_vectors", "newcomer_share", b"newcomer_share", "session_share", b"session_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__brand_cap: _TypeAlias = _typing.Literal["brand_cap"]  # noqa: Y015
     _WhichOneofArgType__brand_cap: _TypeAlias = _typing.Literal["_brand_cap", b"_brand_cap"]  # noqa: Y015
