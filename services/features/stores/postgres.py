@@ -17,6 +17,9 @@ from services.runtime.logs import get_logger
 log = get_logger(__name__)
 
 _CLOSE_SECONDS = 5.0
+# Connections that plan anew: a worker keeps one for its lock on the catalogue's stream and now and then one for that on
+# the log's days, and needs another for whatever else it does.
+_FEWEST = 3
 # Seconds: for a free connection, or to make one; a hung server must not hang us.
 _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 1.0
@@ -202,12 +205,13 @@ def _lost(connection: Any) -> bool:
 
 @asynccontextmanager
 async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[Database]:
-    """Pools of up to ``size`` connections in all, and at least one each.
+    """Pools of up to ``size`` connections in all, which four are at least: see ``_FEWEST``.
 
     None is opened before it is needed: we may start before the database.
     """
-    pool = await _pool(dsn, max(1, size - size // 2), command_timeout, _PLANNED_ANEW)
-    planned = await _pool(dsn, max(1, size // 2), command_timeout, _PLANNED)
+    keeping = max(1, min(size // 2, size - _FEWEST))
+    pool = await _pool(dsn, max(_FEWEST, size - keeping), command_timeout, _PLANNED_ANEW)
+    planned = await _pool(dsn, keeping, command_timeout, _PLANNED)
     breaker = Breaker(EVENT_LOG)
     database = Database(dsn, pool, planned, breaker)
     try:

@@ -55,6 +55,20 @@ async def test_a_connection_that_is_cut_amid_a_copy_is_an_outage(postgres: Postg
             await eventually(lambda: answers(one))
 
 
+async def test_a_worker_with_few_connections_is_not_kept_out_by_its_own_locks(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them are kept as long as it follows the catalogue and looks after the log's days."""
+    monkeypatch.setattr(driver, "_CONNECT_SECONDS", 0.5)
+    async with (
+        driver.connect(await postgres.create_database(), 2, 10.0) as database,
+        database.sole(1) as first,
+        database.sole(2) as second,
+    ):
+        assert first and second
+        assert await answers(database)
+
+
 async def answers(database: driver.Database) -> bool:
     try:
         await database.fetch("SELECT 1")
