@@ -20,8 +20,8 @@ from services.recommender.pipeline.mirror import Mirror
 
 # A tenth of a millisecond for each thousand. Where there are more, the store's index is asked.
 _MOST = 4_096
-# Of the catalogue at once: a millisecond of the event loop.
-_CHUNK = 5_000
+# Of the catalogue at once: less than a millisecond of the event loop, some where all of them are unknown.
+_CHUNK = 1_000
 # Texts that have nothing to do with each other come to 0.1, one pair of a hundred to 0.4; the ten nearest of a whole
 # catalogue lie above 0.5.
 _LEAST = 0.4
@@ -66,7 +66,7 @@ class Newcomers:
         for anchor, place in zip(anchors, own.tolist(), strict=True):
             if place < 0:
                 continue
-            cosines = directions @ _direction(assortment.vectors[place])
+            cosines = directions @ _directions(assortment.vectors[place][None])[0]
             near = [
                 (-float(cosines[at]), ids[shown[at]])
                 for at in np.flatnonzero(cosines >= _LEAST).tolist()
@@ -83,34 +83,36 @@ class Newcomers:
         self._learned, self._assortment, self._whole = learned, assortment, False
         self._rows, self._placed = {}, -1
         for start in range(0, assortment.reach, _CHUNK):
-            for id_ in assortment.between(start, start + _CHUNK):
-                place = assortment.places[id_]
-                if id_ in learned.places:
-                    continue
-                if assortment.lacks_vector[place]:
-                    return
-                if assortment.lengths[place] > 0 and not self._note(id_, assortment.vectors[place]):
-                    return
+            unknown = [id_ for id_ in assortment.between(start, start + _CHUNK) if id_ not in learned.places]
+            places = assortment.find(unknown)
+            if assortment.lacks_vector[places].any():
+                return
+            told = np.flatnonzero(assortment.lengths[places] > 0)
+            if not self._note([unknown[at] for at in told.tolist()], assortment.vectors[places[told]]):
+                return
             await asyncio.sleep(0)
-        self._whole = self._learned is learned and self._assortment is assortment
+            if self._learned is not learned or self._assortment is not assortment:
+                return  # what is here is of another one meanwhile
+        self._whole = True
 
     def _heard(self, product_id: str, vector: npt.NDArray[np.float16]) -> None:
         if self._learned is not None and product_id not in self._learned.places:
-            self._whole = self._note(product_id, vector) and self._whole
+            self._whole = self._note([product_id], vector[None]) and self._whole
 
-    def _note(self, product_id: str, vector: npt.NDArray[np.float16]) -> bool:
-        """Whether there was room."""
-        row = self._rows.setdefault(product_id, len(self._rows))
-        if row == _MOST:
-            del self._rows[product_id]
-            return False
-        self._directions[row] = _direction(vector)
+    def _note(self, ids: Sequence[str], vectors: npt.NDArray[np.float16]) -> bool:
+        """Whether there was room for all of them; a row of ``vectors`` each."""
+        rows = [self._rows.setdefault(id_, len(self._rows)) for id_ in ids]
         self._placed = -1
+        if len(self._rows) > _MOST:
+            for id_ in [id_ for id_, row in zip(ids, rows, strict=True) if row >= _MOST]:
+                del self._rows[id_]
+            return False
+        self._directions[rows] = _directions(vectors)
         return True
 
 
-def _direction(vector: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """Of length 1; zeros stay."""
-    single = vector.astype(np.float32)
-    length = float(np.linalg.norm(single))
-    return single / np.float32(length) if length > 0 else single
+def _directions(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
+    """Of length 1 each; zeros stay."""
+    singles = vectors.astype(np.float32)
+    lengths = np.linalg.norm(singles, axis=1, keepdims=True)
+    return np.divide(singles, lengths, out=np.zeros_like(singles), where=lengths > 0)
