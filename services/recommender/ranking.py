@@ -60,7 +60,7 @@ from services.runtime.errors import ServiceError
 _FEATURES_SECONDS = 0.2
 _CARDS_SECONDS = 0.15
 
-# What is kept of the catalogue in memory, some 300 bytes a product; 512 more for each of those whose texts are: as much
+# What is kept of the catalogue in memory, some 350 bytes a product; 512 more for each of those whose texts are: as much
 # as a model version of a million products takes. What does not fit is asked of the store.
 _PRODUCTS_IN_MEMORY = 1_500_000
 _TEXTS_IN_MEMORY = 300_000

@@ -20,6 +20,10 @@ Flags = npt.NDArray[np.bool_]
 DIMENSIONS = 256
 
 
+# Of 100. Everything decays all the time: one product of twenty would move by a hundredth from one copy to the next.
+_POPULARITY_STEP = 0.05
+
+
 class ProductRow(NamedTuple):
     """A product as the store of record has it; times are seconds since 1970. A tuple: the catalogue is read by
     thousands."""
@@ -172,10 +176,13 @@ class Assortment:
         return place is not None and bool(self._quantity[place] == 0)
 
     def unlike(self, ids: Sequence[str], popularity: Floats, trend: Floats, rating: Floats) -> Flags:
-        """Which copied scores differ from those that are here; a NaN does not, and what is not here does."""
+        """Which copied scores are worth copying again: those that differ from what is here, or are not here. A NaN says
+        nothing, and a popularity that fell a little all by itself orders nothing anew."""
         places = self.find(ids)
-        differs = places < 0
-        for column, values in ((self.popularity, popularity), (self.trend, trend), (self.rating, rating)):
+        near = np.abs(self.popularity[places] - popularity) < _POPULARITY_STEP
+        near &= (popularity == 0) == (self.popularity[places] == 0)
+        differs = (places < 0) | ~(near | np.isnan(popularity))
+        for column, values in ((self.trend, trend), (self.rating, rating)):
             differs |= ~np.isnan(values) & (column[places] != values)
         return differs
 

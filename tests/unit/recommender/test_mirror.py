@@ -361,6 +361,11 @@ async def test_only_scores_that_are_not_known_to_be_stored_are_worth_storing() -
         assert mirror.unlike(same).ids == ["unknown"]
         moved = scores(["a", "b"], [50.0, 50.5], [2.0, 2.0], [4.0, math.nan])
         assert mirror.unlike(moved).ids == ["a", "b"]
+        decayed = scores(["a", "b"], [49.97, 49.94], [2.0, 2.0], [math.nan] * 2)
+        assert mirror.unlike(decayed).ids == ["b"]
+        mirror.scored(scores(["a"], [0.04], [2.0], [math.nan]))
+        assert mirror.unlike(scores(["a"], [0.0], [2.0], [math.nan])).ids == ["a"], "it is popular no more"
+        mirror.scored(scores(["a"], [50.0], [2.0], [math.nan]))
         assert mirror.unlike(scores(["a"], [50.0], [3.0], [math.nan])).ids == ["a"]
 
 
