@@ -115,4 +115,5 @@ def _directions(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     """Of length 1 each; zeros stay."""
     singles = vectors.astype(np.float32)
     lengths = np.linalg.norm(singles, axis=1, keepdims=True)
-    return np.divide(singles, lengths, out=np.zeros_like(singles), where=lengths > 0)
+    directions: npt.NDArray[np.float32] = np.divide(singles, lengths, out=np.zeros_like(singles), where=lengths > 0)
+    return directions
