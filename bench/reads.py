@@ -93,7 +93,8 @@ def calls(servicer: FeatureServicer) -> dict[str, Call]:
     """What is measured: reads of different entities one after the other."""
     chance = random.Random(2)
 
-    def batch(entity: str, prefix: str, among: int, count: int, features: Sequence[str]) -> Call:
+    def batch(entity: str, prefix: str, among: int, count: int, features: Sequence[str], in_rows: bool = False) -> Call:
+        read = servicer.rows if in_rows else servicer.batch
         asked = [
             pb.BatchGetFeaturesRequest(
                 entity=entity, ids=[f"{prefix}_{n:07}" for n in chance.sample(range(among), count)], features=features
@@ -102,7 +103,7 @@ def calls(servicer: FeatureServicer) -> dict[str, Call]:
         ]
 
         async def call() -> None:
-            answer = await servicer.batch(pb.BatchGetFeaturesRequest.FromString(chance.choice(asked)), 1.0)
+            answer = await read(pb.BatchGetFeaturesRequest.FromString(chance.choice(asked)), 1.0)
             if answer.degraded:
                 raise click.ClickException("a store did not answer in time")
             answer.SerializeToString()
@@ -110,13 +111,16 @@ def calls(servicer: FeatureServicer) -> dict[str, Call]:
         return call
 
     users = {f"user_{count}": batch("User", "few", USERS, count, USER_FEATURES) for count in (1, 16, 64)}
-    return {
-        **users,
-        "user_1_of_long_history": batch("User", "many", USERS // 20, 1, USER_FEATURES),
-        "shopper_1": batch("User", "few", USERS, 1, SHOPPER_FEATURES),
-        "shopper_1_of_long_history": batch("User", "many", USERS // 20, 1, SHOPPER_FEATURES),
-        "products_200": batch("Product", "prod", PRODUCTS, 200, PRODUCT_FEATURES),
+    both = {
+        f"{name}{suffix}": batch(*asked, in_rows=in_rows)
+        for name, asked in {
+            "shopper_1": ("User", "few", USERS, 1, SHOPPER_FEATURES),
+            "shopper_1_of_long_history": ("User", "many", USERS // 20, 1, SHOPPER_FEATURES),
+            "products_200": ("Product", "prod", PRODUCTS, 200, PRODUCT_FEATURES),
+        }.items()
+        for suffix, in_rows in (("", False), ("_in_rows", True))
     }
+    return {**users, "user_1_of_long_history": batch("User", "many", USERS // 20, 1, USER_FEATURES), **both}
 
 
 async def cpu_us(call: Call, rounds: int) -> dict[str, float]:

@@ -7,6 +7,7 @@ answer is the rows of its entities turned into columns.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -151,5 +152,6 @@ def _scored(
     if len(pairs) < _FEW:
         scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in zip(pairs, at, strict=True)]
         return [score for score, _ in scored], [at_ms for _, at_ms in scored]
-    magnitudes, greatest = map(np.array, zip(*pairs, strict=True))
-    return relative.all_of_greatest(magnitudes, greatest, np.array(at), maximum)
+    count = len(pairs)
+    magnitudes, greatest = np.fromiter(chain.from_iterable(pairs), np.float64, 2 * count).reshape(count, 2).T
+    return relative.all_of_greatest(magnitudes, greatest, np.fromiter(at, np.int64, count), maximum)
