@@ -65,7 +65,8 @@ async def test_a_worker_with_few_connections_is_not_kept_out_by_its_own_locks(
         database.sole(1) as first,
         database.sole(2) as second,
     ):
-        assert first and second
+        assert first
+        assert second
         assert await answers(database)
 
 
