@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from datetime import UTC, datetime
 
 import numpy as np
@@ -266,3 +267,20 @@ async def test_knowledge_that_does_not_fit_together_does_not_serve(
     store.serving = "v-9"
     await model.refresh()
     assert model.version == Version("v-9", broken=True, whole=False)
+
+
+async def test_a_version_is_decoded_beside_the_event_loop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tens of megabytes take seconds: requests are answered meanwhile."""
+    decode, threads = learned.decode, list[int]()
+
+    def noted(content: bytes) -> Learned:
+        threads.append(threading.get_ident())
+        return decode(content)
+
+    monkeypatch.setattr(learned, "decode", noted)
+    model, _ = following(store)
+    await model.prepare("v-2")
+    store.serving = "v-1"
+    await model.refresh()
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
