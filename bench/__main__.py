@@ -10,7 +10,20 @@ from typing import Any
 
 import click
 
-from bench import computing, deciding, demo, features, ingest, quality, reads, recommend, refresh, soak, start
+from bench import (
+    computing,
+    deciding,
+    demo,
+    features,
+    ingest,
+    quality,
+    reads,
+    recommend,
+    refresh,
+    remembered,
+    soak,
+    start,
+)
 from bench.results import FOLDER, publish
 
 BENCHES = {
@@ -47,6 +60,7 @@ _ALONE = {
     "computing": computing.command,
     "deciding": deciding.command,
     "demo": demo.command,
+    "remembered": remembered.command,
     "soak": soak.command,
     "start": start.command,
 }
