@@ -29,8 +29,9 @@ _DEPTH = 40
 _REMEMBERED = 40_000
 # Of so many news an answer may lag behind. Longer ago, after an import for example, it is asked for anew.
 _NEWS = 1_024
-# What nobody told of, such as a better graph.
+# What nobody told of, such as a better graph; or a new product, where not all of them fit into memory.
 _SECONDS = 14_400.0
+_PARTLY_SECONDS = 900.0
 # An answer of which too much was sold out is asked for anew, but not all the time.
 _SHORT_SECONDS = 2.0
 
@@ -141,7 +142,8 @@ class TextNeighbours:
         if entry is None:
             return None
         behind = self._version - entry.version
-        if behind > _NEWS or now > entry.read_at + _SECONDS:
+        lasts = _SECONDS if self._mirror.complete else _PARTLY_SECONDS
+        if behind > _NEWS or now > entry.read_at + lasts:
             del self._kept[product_id]
             return None
         self._kept.move_to_end(product_id)

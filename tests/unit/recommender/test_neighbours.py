@@ -169,6 +169,12 @@ async def test_more_than_is_remembered_and_what_is_long_ago_are_asked_for(monkey
         shop.store(f"new{number}")
     assert shop.texts.at_once(anchors("p0"), 20) is None
     await shop.texts.fetch(anchors("p0"), 20)
+    shop.now += neighbours._PARTLY_SECONDS + 1
+    assert shop.texts.at_once(anchors("p0"), 20) is not None
+    shop.complete = False
+    assert shop.texts.at_once(anchors("p0"), 20) is None, "of what does not fit nobody tells"
+    shop.complete = True
+    await shop.texts.fetch(anchors("p0"), 20)
     shop.now += neighbours._SECONDS + 1
     assert shop.texts.at_once(anchors("p0"), 20) is None
 
