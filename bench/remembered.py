@@ -24,7 +24,6 @@ from bench.results import FOLDER, circumstances, publish
 from bench.synthetic import user_id
 from bench.wire import Pool, WireError, request
 
-_PEOPLE = 150
 _PATH = "/v1/servingConfigs/recommended-for-you:recommend"
 _EXCLUDED = {"found": [], "made": ["nothing"]}
 
@@ -49,12 +48,13 @@ def command(
 async def _measure(data: Path | None, sizes: Sizes, seconds: float, rate: float, rounds: int) -> dict[str, Any]:
     async with kept_shop(data, sizes) as found:
         every: dict[str, list[dict[str, float]]] = {kind: [] for kind in _EXCLUDED}
+        people = cycle(range(max(1, round(rate * seconds / 4))))
         for number in range(rounds + 1):
             for kind in ("made", "found"):
-                # The first pages of a turn are made for whoever comes first.
-                await _ask(found, kind, seconds / 2, rate)
+                # Everybody twice, for the first pages of a turn are made.
+                await _ask(found, kind, seconds / 2, rate, people)
                 before = usages(found.shop, found.postgres)
-                pages, failed = await _ask(found, kind, seconds, rate)
+                pages, failed = await _ask(found, kind, seconds, rate, people)
                 spent = cpu_between(before, usages(found.shop, found.postgres))
                 cost = {name: round(used * 1_000 / max(1, pages), 3) for name, used in spent.items()}
                 say(f"{kind}: {pages} pages, {failed} failed, {cost}")
@@ -66,10 +66,9 @@ async def _measure(data: Path | None, sizes: Sizes, seconds: float, rate: float,
     }
 
 
-async def _ask(found: KeptShop, kind: str, seconds: float, rate: float) -> tuple[int, int]:
+async def _ask(found: KeptShop, kind: str, seconds: float, rate: float, people: Iterator[int]) -> tuple[int, int]:
     """How many pages were answered, and how many were refused or late."""
-    people: Iterator[int] = cycle(range(_PEOPLE))
-    good = 0
+    count, good = round(rate * seconds), 0
     async with Pool.opened(found.shop.ports["GATEWAY_PORT"], 8) as pool:
 
         async def ask(_number: int, _start: float) -> None:
@@ -79,6 +78,5 @@ async def _ask(found: KeptShop, kind: str, seconds: float, rate: float) -> tuple
                 status, _content = await pool.ask(request("POST", _PATH, msgspec.json.encode(asked)))
                 good += status == 200
 
-        count = round(rate * seconds)
         await paced(rate, count, ask)
     return good, count - good
