@@ -29,7 +29,7 @@ from services.runtime.errors import ServiceError
 @click.option("--recommender-address", default="localhost:50052", show_default=True)
 @click.option(
     "--windows",
-    default=WINDOWS,
+    default=WINDOWS + 1,
     show_default=True,
     type=click.IntRange(1, WINDOWS + 1),
     help="How many of the newest windows to judge on; each takes a version learned from what was before it.",

@@ -14,7 +14,7 @@ MODULE = "services.recommender"
 
 @click.command()
 @click.option("--plots", type=click.Path(path_type=Path), help="A folder for pictures; needs matplotlib.")
-@click.option("--windows", type=click.IntRange(1, 4), help="How many of the newest windows to judge on; 3.")
+@click.option("--windows", type=click.IntRange(1, 4), help="How many of the newest windows to judge on; 4.")
 @json_option
 @addressed
 def evaluate(addresses: Addresses, plots: Path | None, windows: int | None, as_json: bool) -> None:
