@@ -9,6 +9,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,9 @@ COLUMNS = (
     "wanted_28d",
     "rating",
 )
+
+# Those that versions trained before there were any do not have. Nothing that was trained with them reads it.
+_LATER = frozenset({"rating"})
 
 ARTIFACT = "learned"
 
@@ -148,7 +152,8 @@ def encode(learned: Learned) -> bytes:
 
 
 def decode(content: bytes) -> Learned:
-    """What :func:`encode` wrote, and what follows from it. Raises ValueError or KeyError for anything else."""
+    """What :func:`encode` wrote, also when there was less to write, and what follows from it. Raises ValueError or
+    KeyError for anything else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         regularization, alpha = arrays["fold"].tolist()
         learned = build(
@@ -159,15 +164,27 @@ def decode(content: bytes) -> Learned:
                 name: Neighbours(arrays[f"near_places_{name}"], arrays[f"near_weights_{name}"].astype(np.float32))
                 for name in NEIGHBOURS
             },
-            columns={name: arrays[f"column_{name}"].astype(np.float64) for name in COLUMNS},
+            columns={name: _column(arrays, name) for name in COLUMNS},
             groups={name: arrays[f"group_{name}"] for name in GROUPS},
-            habits=Habits(
-                arrays["dayparts"].astype(np.float32),
-                tuple(name.decode() for name in arrays["device_names"].tolist()),
-                arrays["devices"].astype(np.float32),
-            ),
+            habits=_habits(arrays),
         )
     return _sound(learned)
+
+
+def _column(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> Floats:
+    if name in _LATER and f"column_{name}" not in arrays:
+        return np.zeros(len(arrays["ids"]))
+    return arrays[f"column_{name}"].astype(np.float64)
+
+
+def _habits(arrays: Mapping[str, npt.NDArray[Any]]) -> Habits | None:
+    if "dayparts" not in arrays:
+        return None
+    return Habits(
+        arrays["dayparts"].astype(np.float32),
+        tuple(name.decode() for name in arrays["device_names"].tolist()),
+        arrays["devices"].astype(np.float32),
+    )
 
 
 def _sound(learned: Learned) -> Learned:

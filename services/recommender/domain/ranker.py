@@ -125,6 +125,21 @@ class Forest:
         return self.left.take(node) + right
 
 
+def reading(ranker: Logistic | Forest, columns: Sequence[str]) -> Logistic | Forest | None:
+    """The same ranker of a matrix with these ``columns``, of which it passes over those that it was not trained with;
+    None where one that it was trained with is missing."""
+    if tuple(ranker.features) == tuple(columns):
+        return ranker
+    if not set(ranker.features).issubset(columns):
+        return None
+    places = np.array([columns.index(name) for name in ranker.features], dtype=np.intp)
+    if isinstance(ranker, Forest):
+        return replace(ranker, features=tuple(columns), feature=places[ranker.feature], masks=None).quickened()
+    mean, scale, weights = np.zeros(len(columns)), np.ones(len(columns)), np.zeros(len(columns))
+    mean[places], scale[places], weights[places] = ranker.mean, ranker.scale, ranker.weights
+    return Logistic(tuple(columns), mean, scale, weights, ranker.intercept)
+
+
 def encode(ranker: Logistic | Forest) -> bytes:
     """For the store; :func:`decode` reads it."""
     arrays: dict[str, npt.NDArray[np.generic]] = {"features": np.array(ranker.features)}

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from services.recommender.domain import learned, ranker, ranker_features
 from services.recommender.domain.learned import Learned
-from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.version import Version
 from services.recommender.pipeline.polling import Poller
 from services.recommender.ranking_ports import ModelStore, ModelVersion
@@ -105,15 +104,15 @@ def _decode(model: ModelVersion, artifacts: Mapping[str, bytes]) -> Version:
     if learned.ARTIFACT not in artifacts:
         return Version(model.id, whole=False)
     knowledge = learned.decode(artifacts[learned.ARTIFACT])
-    rankers = {objective: ranker.decode(artifacts[name]) for objective, name in _RANKERS.items() if name in artifacts}
+    # One that was trained with columns that this version of the service does not make cannot be read.
+    rankers = {
+        objective: one
+        for objective, name in _RANKERS.items()
+        if name in artifacts and (one := ranker.reading(ranker.decode(artifacts[name]), ranker_features.FEATURES))
+    }
     return Version(
         model.id,
         knowledge,
-        {objective: one for objective, one in rankers.items() if _fits(one)},
+        rankers,
         whole=model.metrics.get("products", 0.0) <= len(knowledge),
     )
-
-
-def _fits(one: Ranker) -> bool:
-    """Whether this version of the service makes the features that the ranker was trained with."""
-    return tuple(one.features) == ranker_features.FEATURES

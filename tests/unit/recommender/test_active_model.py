@@ -176,6 +176,44 @@ async def test_a_ranker_of_other_features_is_left_out(store: Store) -> None:
     assert list(model.version.rankers) == ["never_bought"]
 
 
+# What rankers and versions had first.
+EARLIER = tuple(name for name in sorted(FEATURES) if name not in ("rating", "daypart_lift", "device_lift"))
+
+
+async def test_a_version_that_was_trained_before_there_were_all_columns_goes_on(store: Store) -> None:
+    matrix = np.random.default_rng(0).normal(size=(50, len(FEATURES))).astype(np.float32)
+    earlier = matrix[:, [FEATURES.index(name) for name in EARLIER]]
+    linear_one = linear(EARLIER, own=2.0, price=-0.5)
+    own, price = EARLIER.index("own"), EARLIER.index("price")
+    forest = ranker.decode(changed(FOREST, features=np.array(EARLIER), feature=np.array([price, own, own])))
+    store.put(
+        "v-0",
+        learned=without(KNOWLEDGE, "column_rating", "dayparts", "devices", "device_names"),
+        ranker_anything=ranker.encode(linear_one),
+        ranker_new=ranker.encode(forest),
+    )
+    model, _ = following(store)
+    store.serving = "v-0"
+    await model.refresh()
+    knowledge, rankers = model.version.learned, model.version.rankers
+    assert knowledge is not None
+    assert not knowledge.columns["rating"].any()
+    assert not knowledge.habits.dayparts.any()
+    for before, now in ((linear_one, rankers["anything"]), (forest, rankers["never_bought"])):
+        assert now.score(matrix).tolist() == pytest.approx(before.score(earlier).tolist())
+        assert now.contributions(matrix).sum(axis=1).tolist() == pytest.approx(now.score(matrix).tolist())
+        assert ranker.reading(ranker.decode(ranker.encode(now)), FEATURES) is not None  # type: ignore[arg-type]  # one of the two
+
+
+async def test_a_version_that_lacks_what_each_had_cannot_be_read(store: Store) -> None:
+    model, _ = following(store)
+    for number, name in enumerate(("column_buyers", "devices", "gram")):
+        store.put(f"v-{number}", learned=without(KNOWLEDGE, name))
+        store.serving = f"v-{number}"
+        await model.refresh()
+        assert model.version == Version(f"v-{number}", broken=True, whole=False)
+
+
 async def test_a_version_with_more_products_than_memory_holds_is_not_whole(store: Store) -> None:
     store.put("v-8", products=3.0, learned=KNOWLEDGE)
     model, _ = following(store)
@@ -201,6 +239,13 @@ def changed(blob: bytes, **arrays: object) -> bytes:
     with np.load(io.BytesIO(blob)) as before:
         file = io.BytesIO()
         np.savez(file, **{**before, **arrays})
+        return file.getvalue()
+
+
+def without(blob: bytes, *names: str) -> bytes:
+    with np.load(io.BytesIO(blob)) as before:
+        file = io.BytesIO()
+        np.savez(file, **{name: before[name] for name in before.files if name not in names})
         return file.getvalue()
 
 
