@@ -56,8 +56,8 @@ def run(
     """``now`` is in seconds since 1970, ``active`` are the rankers that serve, by objective, and ``seen_until`` is when
     the labels end that they were trained on."""
     outcome = Outcome()
-    # Those made for other columns cannot read these.
-    active = {name: ranker for name, ranker in active.items() if tuple(ranker.features) == FEATURES}
+    # Those trained with columns that are no more cannot be read.
+    active = {name: one for name, ranker in active.items() if (one := rankers.reading(ranker, FEATURES))}
     windows = label_windows(log)
     outcome.lineage["features"] = str(len(FEATURES))
     if windows:
