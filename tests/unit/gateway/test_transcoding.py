@@ -109,7 +109,8 @@ def test_every_rpc_has_messages_that_can_be_read_and_written() -> None:
     for rpc in RPCS.values():
         if rpc.name in STREAMS:  # no route: the gateway's own ways to ask
             continue
-        Encoder(rpc.response)
+        if rpc.name != "FeatureService.BatchGetFeatures":  # in columns or rows, which have writers of their own
+            Encoder(rpc.response)
         # Their masks come from the query.
         if rpc.name not in ("CatalogService.UpdateProduct", "ServingConfigService.UpdateServingConfig"):
             Decoder(rpc.request)
