@@ -31,6 +31,7 @@ class Stock(Follower):
         self._clock = clock
         # The newest first.
         self._masks: list[tuple[Learned, Mask]] = []
+        mirror.tell(self._heard)
 
     def mask(self, learned: Learned) -> Mask | None:
         """True for each product in stock, without the row of the unknown; None: nobody knows. Not to be changed."""
@@ -47,6 +48,10 @@ class Stock(Follower):
 
     def restarted(self) -> None:
         self._masks = []
+
+    def _heard(self, product_id: str, _: object) -> None:
+        """What came back may have been derived as sold out between its announcement and its reading."""
+        self.counted(product_id, int(self._mirror.assortment.is_available(product_id, self._clock())))
 
     async def align(self, learned: Learned) -> None:
         """Makes a mask for a version, or makes it anew: what begins or ends by the clock is no change. What is not in

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
 from services.recommender.pipeline import stock as stock_module
+from services.recommender.pipeline.mirror import News
 from services.recommender.pipeline.stock import Stock
 from tests.support.learned import small
 
@@ -26,6 +28,9 @@ class Memory:
             for id_ in ids
         ]
         self.assortment.put(rows)
+
+    def tell(self, news: News) -> None:
+        self.news = news
 
 
 def stock_of(memory: Memory, now: float = 1_000.0) -> Stock:
@@ -74,6 +79,19 @@ async def test_a_change_while_it_is_derived_counts(monkeypatch: pytest.MonkeyPat
         stock.counted(id_, quantity)
     await aligning
     assert named(stock) == {"b", "c", "d"}
+
+
+async def test_what_came_back_is_in_stock_also_when_the_mask_was_derived_before_it_was_read() -> None:
+    memory = Memory("a", "B", "c", "d")
+    stock = stock_of(memory)
+    await stock.align(LEARNED)
+    stock.counted("b", 3)
+    await stock.align(LEARNED)
+    memory.news("b", np.zeros(256, dtype=np.float16))
+    assert named(stock) == {"a", "c", "d"}, "a new text is no stock"
+    memory.assortment.count("b", 3)
+    memory.news("b", np.zeros(256, dtype=np.float16))
+    assert named(stock) == {"a", "b", "c", "d"}
 
 
 async def test_while_versions_change_both_have_a_mask() -> None:
