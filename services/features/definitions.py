@@ -21,7 +21,7 @@ _DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d)")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FEATURE_KEYS = {
     "entity", "type", "description", "refresh", "ttl", "default", "events", "on_event", "materialize", "on_request",
-    "sql", "relative_to_maximum",
+    "plan_anew", "sql", "relative_to_maximum",
 }  # fmt: skip
 _RELATIVE_KEYS = {"scale", "half_life", "digits", "maximum"}
 _ENTITY_KEYS = {"batch", "known", "active", "of_products", "idle"}
@@ -146,6 +146,7 @@ def _feature(name: str, table: Any, path: Path) -> Feature:
         sql=sql,
         number=zlib.crc32("\0".join(identity).encode()),
         relative=relative,
+        plan_anew=_flag(table, "plan_anew", place),
     )
 
 

@@ -82,6 +82,8 @@ class Feature:
     number: int
     # Stored are then the magnitude and the greatest one; a reading is the share.
     relative: Relative | None = None
+    # Whether its statement is planned anew each time.
+    plan_anew: bool = False
 
     def touched(self, entry: Entry, record: Record) -> bool:
         """Whether an event that changes it came after a value of it was computed."""

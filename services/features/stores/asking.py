@@ -65,16 +65,16 @@ class FeatureStatements:
         ids: dict[tuple[int, int], dict[str, None]] = {}
         for call in calls:
             ids.setdefault((call.now_ms, call.feature.number), {}).update(dict.fromkeys(call.ids))
-        groups: dict[tuple[int, tuple[str, ...]], dict[int, Feature]] = {}
+        groups: dict[tuple[int, tuple[str, ...], bool], dict[int, Feature]] = {}
         for call in calls:
-            group = call.now_ms, tuple(ids[call.now_ms, call.feature.number])
+            group = call.now_ms, tuple(ids[call.now_ms, call.feature.number]), call.feature.plan_anew
             groups.setdefault(group, {})[call.feature.number] = call.feature
         found = await asyncio.gather(
-            *(self._group(list(features.values()), wanted, now_ms) for (now_ms, wanted), features in groups.items())
+            *(self._group(list(features.values()), wanted, now_ms) for (now_ms, wanted, _), features in groups.items())
         )
         answers = {
             (now_ms, number): outcomes
-            for (now_ms, _), of_group in zip(groups, found, strict=True)
+            for (now_ms, *_), of_group in zip(groups, found, strict=True)
             for number, outcomes in of_group.items()
         }
         return {call: answers[call.now_ms, call.feature.number] for call in calls}
@@ -88,7 +88,7 @@ class FeatureStatements:
         common = self._common(numbers, features)
         if common is not None:
             try:
-                rows = await self._database.fetch_planned(common.sql, list(ids), instant(now_ms))
+                rows = await self._rows(features[0], common.sql, ids, now_ms)
                 pairs = zip(features, common.rows(rows), strict=True)
                 return {feature.number: self._convert(feature, own, now_ms) for feature, own in pairs}
             except SlowStatementError:
@@ -103,10 +103,15 @@ class FeatureStatements:
 
     async def _alone(self, feature: Feature, ids: Sequence[str], now_ms: int) -> Outcomes | Exception:
         try:
-            rows = await self._database.fetch_planned(feature.sql, list(ids), instant(now_ms))
+            rows = await self._rows(feature, feature.sql, ids, now_ms)
             return self._convert(feature, rows, now_ms)
         except Exception as error:  # handed to those who asked
             return error
+
+    async def _rows(self, feature: Feature, sql: str, ids: Sequence[str], now_ms: int) -> list[Any]:
+        """Of the statement of a feature, or of some that are planned as it is."""
+        fetch = self._database.fetch if feature.plan_anew else self._database.fetch_planned
+        return await fetch(sql, list(ids), instant(now_ms))
 
     def _common(self, numbers: tuple[int, ...], features: Sequence[Feature]) -> Combined | None:
         """The statement of all of them; None: they are asked one by one."""

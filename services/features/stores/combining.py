@@ -50,7 +50,7 @@ def combined(parts: Sequence[Part]) -> Combined | None:
     places, texts = [], []
     for number, part in enumerate(parts):
         named = _slotted(part.columns)
-        values = [f'"{named[slot]}"' if slot in named else f"NULL::{slot[0]}" for slot in slots]
+        values = [_quoted(named[slot]) if slot in named else f"NULL::{slot[0]}" for slot in slots]
         # On lines of its own: it may end with a comment.
         texts.append(f"SELECT {number}, {', '.join(values)} FROM (\n{part.sql}\n) AS part")  # noqa: S608 - declared
         places.append({name: 1 + slots.index(slot) for slot, name in named.items()})
@@ -65,3 +65,7 @@ def _slotted(columns: Mapping[str, str]) -> dict[tuple[str, int], str]:
         named[kind, seen[kind]] = name
         seen[kind] += 1
     return named
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))

@@ -45,10 +45,19 @@ _OUTAGE = (
 _PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan"}
 # For statements that find the few rows of given ids, which takes a tenth of planning it. The plan knows neither ids nor
 # instants: between two of these lies, it supposes, half a percent of every month, and those lines are neighbours on
-# disk. Only where reading a line costs far more than looking up an id are they looked up, in tables of any size.
-_PLANNED = {"plan_cache_mode": "force_generic_plan", "cpu_tuple_cost": "10", "enable_seqscan": "off"}
+# disk. Only where reading a line costs far more than looking up an id are they looked up, in tables of any size; and by
+# this process alone: to start others takes a hundred times as long.
+_PLANNED = {
+    "plan_cache_mode": "force_generic_plan",
+    "cpu_tuple_cost": "10",
+    "enable_seqscan": "off",
+    "max_parallel_workers_per_gather": "0",
+}
 # For so long a plan is kept at most, should it have been a wrong one.
 _PLAN_SECONDS = 60
+# Statements that a connection keeps. The plan of a dozen features over years takes megabytes of the server, and callers
+# make up which are asked together.
+_STATEMENTS, _PLANS = 200, 100
 
 DeadlockError = asyncpg.exceptions.DeadlockDetectedError
 # The log holds no other check that a row could fail.
@@ -210,8 +219,8 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
     None is opened before it is needed: we may start before the database.
     """
     keeping = max(1, min(size // 2, size - _FEWEST))
-    pool = await _pool(dsn, max(_FEWEST, size - keeping), command_timeout, _PLANNED_ANEW)
-    planned = await _pool(dsn, keeping, command_timeout, _PLANNED)
+    pool = await _pool(dsn, max(_FEWEST, size - keeping), command_timeout, _STATEMENTS, _PLANNED_ANEW)
+    planned = await _pool(dsn, keeping, command_timeout, _PLANS, _PLANNED)
     breaker = Breaker(EVENT_LOG)
     database = Database(dsn, pool, planned, breaker)
     try:
@@ -221,7 +230,7 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
         await asyncio.gather(_close(pool), _close(planned))
 
 
-async def _pool(dsn: str, size: int, command_timeout: float, settings: Mapping[str, str]) -> Any:
+async def _pool(dsn: str, size: int, command_timeout: float, statements: int, settings: Mapping[str, str]) -> Any:
     return await asyncpg.create_pool(
         dsn,
         min_size=0,
@@ -229,7 +238,7 @@ async def _pool(dsn: str, size: int, command_timeout: float, settings: Mapping[s
         command_timeout=command_timeout,
         timeout=_CONNECT_SECONDS,
         max_inactive_connection_lifetime=60.0,
-        statement_cache_size=200,
+        statement_cache_size=statements,
         max_cached_statement_lifetime=_PLAN_SECONDS,
         # The driver's own is four statements more for each: half of the cost of a small one. See Database.session.
         reset=_as_it_is,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -76,7 +77,10 @@ async def test_until_when_a_value_holds_is_the_next_whole_millisecond(
 
 
 async def test_what_is_asked_together_is_one_statement_with_the_same_answers(parts: Parts) -> None:
-    """Of every bundled feature: of people and products with events, with others, and without."""
+    """Of every bundled feature: of people and products with events, with others, and without.
+
+    One more for those that are planned anew.
+    """
     await parts.computer.check(parts.entities)
     now_ms = clock_ms()
     kinds = ("detail-page-view", "add-to-cart", "purchase-complete", "rate")
@@ -90,19 +94,26 @@ async def test_what_is_asked_together_is_one_statement_with_the_same_answers(par
     )
     fetched = []
 
-    async def fetch(query: str, *arguments: Any) -> list[Any]:
-        fetched.append(query)
-        return await parts.database.fetch_planned(query, *arguments)
+    def counting(planned: bool) -> Callable[..., Awaitable[list[Any]]]:
+        async def fetch(query: str, *arguments: Any) -> list[Any]:
+            fetched.append(planned)
+            return await (parts.database.fetch_planned if planned else parts.database.fetch)(query, *arguments)
 
-    counted = PostgresComputer(SimpleNamespace(fetch_planned=fetch, describe=parts.database.describe))  # type: ignore[arg-type]
+        return fetch
+
+    asked = SimpleNamespace(fetch=counting(False), fetch_planned=counting(True), describe=parts.database.describe)
+    counted = PostgresComputer(asked)  # type: ignore[arg-type]
     await counted.check(parts.entities)
-    for entity, ids in (("User", ["u1", "u2", "nobody", "u3"]), ("Product", ["p1", "p3", "none"])):
+    for entity, ids, statements in (
+        ("User", ["u1", "u2", "nobody", "u3"], [False, True]),
+        ("Product", ["p1", "p3", "none"], [True]),
+    ):
         features = list(parts.definitions.entities[entity].features.values())
         alone = [await parts.computer.compute(feature, ids, now_ms) for feature in features]
         assert sum(map(bool, alone)) > len(features) // 2
         fetched.clear()
         together = await asyncio.gather(*(counted.compute(feature, ids, now_ms) for feature in features))
-        assert (together, len(fetched)) == (alone, 1)
+        assert (together, sorted(fetched)) == (alone, statements)
         # Callers with other ids share the statements of what both ask for, and get their own.
         fetched.clear()
         first, others = await asyncio.gather(
@@ -110,6 +121,25 @@ async def test_what_is_asked_together_is_one_statement_with_the_same_answers(par
         )
         assert ({**first, **others}, len(fetched)) == (alone[0], 1)
         assert not first.keys() & others.keys()
+
+
+async def test_a_plan_over_all_days_that_the_log_has_is_not_kept(parts: Parts) -> None:
+    """It would lock each of them with each read, take megabytes of every connection, and a second to make."""
+    await parts.database.fetch(
+        "SELECT ensure_log_partitions(ARRAY(SELECT date '2025-01-01' + n FROM generate_series(0, 11) n))"
+    )
+    for entity in parts.entities:
+        for feature in entity.features.values():
+            async with parts.database.connection(planned=True) as connection:
+                await connection.execute(f"PREPARE kept AS {feature.sql}")
+                try:
+                    plan = "\n".join([row[0] for row in await connection.fetch("EXPLAIN EXECUTE kept ('{u}', now())")])
+                finally:
+                    await connection.execute("DEALLOCATE kept")
+            removed = sum(map(int, re.findall(r"Subplans Removed: (\d+)", plan)))
+            assert (removed >= 10) == feature.plan_anew, plan
+            # Starting other processes takes longer than all that they could do.
+            assert "Gather" not in plan
 
 
 @pytest.mark.parametrize(
