@@ -277,6 +277,21 @@ def test_reciprocal_ranks_do_not_replace_a_ranker_that_is_better(monkeypatch: py
     assert ran(log, {ANYTHING: worst}).lineage["ranker_anything"] == job.RECIPROCAL
 
 
+@pytest.mark.parametrize(("seen", "kept"), [(False, True), (True, False)])
+def test_what_a_ranker_gained_by_having_seen_the_window_is_taken_off_before_reciprocal_ranks(
+    seen: bool, kept: bool
+) -> None:
+    # A shop in which nothing can be learned of what is new, and trees that know the newest window by heart.
+    log, products = shop(seed=9)
+    outcome = job.Outcome()
+    found = job._cases(log, products, label_windows(log), outcome, lambda _: None)
+    own = [[case for case in window if case.objective == NEW] for window in found]
+    by_heart = fit_forest(sample(own[0], 10_000, 2), FEATURES)
+    job._rank(NEW, own, by_heart, seen, outcome)
+    assert outcome.lineage["ranker_new"].startswith("as before" if kept else job.RECIPROCAL)
+    assert ("ranker_new" in outcome.artifacts) == kept
+
+
 @pytest.mark.parametrize(("users", "days"), [(80, 4.0), (2, 60.0)])
 def test_a_quiet_shop_keeps_the_rankers_that_it_has(users: int, days: float) -> None:
     log, _ = shop(users=users, days=days)

@@ -131,6 +131,8 @@ def _rank(
         own = gate.ndcg(held_out, _scorer(made)) if seen else own
     if active is not None:
         before = gate.ndcg(held_out, _scorer(active))
+        if chosen == RECIPROCAL and seen:
+            before = before - _flattery(held_out, sample(newest, _ROWS, seed=2), scores)
         outcome.metrics[f"ndcg_{objective}_active"] = float(before.mean())
         difference = gate.compare(own, before)
         if chosen == RECIPROCAL and difference.mean < 0:
@@ -141,6 +143,17 @@ def _rank(
                 f"{objective}: nDCG@10 {own.mean():.4f} on the newest window against {before.mean():.4f}"
                 f" of the active version (difference {difference.mean:.4f}, standard error {difference.error:.4f})"
             )
+
+
+def _flattery(held_out: list[Case], rows: Rows, scores: Mapping[str, Floats]) -> Floats:
+    """By case, what having seen the labels of the held-out window is worth there: what the fit that gains most by them
+    does.
+
+    Reciprocal ranks have seen nothing. Without this a ranker that does worse than they would stay for as long as the
+    window is one that it was trained on.
+    """
+    gains = [gate.ndcg(held_out, _scorer(fit(rows, FEATURES))) - scores[name] for name, fit in _FITS.items()]
+    return max(gains, key=lambda gain: float(gain.mean()))
 
 
 def _keep(objective: str, active: Logistic | Forest, why: str, outcome: Outcome) -> None:
