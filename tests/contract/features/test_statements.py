@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services.features.app import MIGRATIONS, Parts, clock_ms, open_parts
-from services.features.domain.features import Entity, Outcome
+from services.features.domain.features import Entity, Feature, Outcome
 from services.features.ports import SlowStatementError, StoreDownError
 from services.features.refreshing import Refresher
 from services.features.stores.computing import PostgresComputer
@@ -128,18 +128,22 @@ async def test_a_plan_over_all_days_that_the_log_has_is_not_kept(parts: Parts) -
     await parts.database.fetch(
         "SELECT ensure_log_partitions(ARRAY(SELECT date '2025-01-01' + n FROM generate_series(0, 11) n))"
     )
-    for entity in parts.entities:
-        for feature in entity.features.values():
-            async with parts.database.connection(planned=True) as connection:
-                await connection.execute(f"PREPARE kept AS {feature.sql}")
-                try:
-                    plan = "\n".join([row[0] for row in await connection.fetch("EXPLAIN EXECUTE kept ('{u}', now())")])
-                finally:
-                    await connection.execute("DEALLOCATE kept")
-            removed = sum(map(int, re.findall(r"Subplans Removed: (\d+)", plan)))
-            assert (removed >= 10) == feature.plan_anew, plan
-            # Starting other processes takes longer than all that they could do.
-            assert "Gather" not in plan
+    for feature in parts.definitions.features:
+        plan = await kept_plan(parts, feature)
+        removed = sum(map(int, re.findall(r"Subplans Removed: (\d+)", plan)))
+        assert (removed >= 10) == feature.plan_anew, plan
+        # However much cheaper it looks: to start other processes takes longer than all that they could do.
+        assert "Gather" not in plan
+
+
+async def kept_plan(parts: Parts, feature: Feature) -> str:
+    """Of a feature's statement, as PostgreSQL explains it, were other processes there already."""
+    async with parts.database.connection(planned=True) as connection, connection.transaction():
+        await connection.execute("SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0")
+        await connection.execute(f"PREPARE kept AS {feature.sql}")
+        rows = await connection.fetch("EXPLAIN EXECUTE kept ('{u}', now())")
+        await connection.execute("DEALLOCATE kept")
+    return "\n".join([row[0] for row in rows])
 
 
 @pytest.mark.parametrize(
