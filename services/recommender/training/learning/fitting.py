@@ -10,6 +10,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from services.recommender.domain.learned import Floats
 from services.recommender.domain.ranker import Forest, Logistic
@@ -57,7 +58,9 @@ def fit_logistic(rows: Rows, features: Sequence[str]) -> Logistic:
 
     share = float(np.clip(rows.labels.mean(), 1e-6, 1 - 1e-6))
     begin = np.append(np.zeros(values.shape[1]), math.log(share / (1 - share)))
-    found = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "maxcor": 20})
+    # More threads wait for each other at every step, on a busy machine for most of the time.
+    with threadpool_limits(1, "blas"):
+        found = minimize(loss, begin, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "maxcor": 20})
     intercept = float(found.x[-1]) + math.log(rows.kept)
     return Logistic(tuple(features), mean, scale, np.asarray(found.x[:-1], dtype=np.float64), intercept)
 
