@@ -6,8 +6,6 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
-from sys import intern
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +53,12 @@ class Interactions:
         self._events = array("q")
         self._device_numbers: dict[str, int] = {}
         self._devices = array("h")
-        # User, product, milliseconds and stars of each rating.
-        self._rated: list[tuple[int, str, int, float]] = []
+        # Of ratings, 24 bytes each; their products have numbers of their own, for a rating is no interest.
+        self._rated_numbers: dict[str, int] = {}
+        self._raters = array("i")
+        self._rated = array("i")
+        self._rated_times = array("q")
+        self._stars = array("d")
         # Time of the newest row, in milliseconds; 0 when there is none.
         self.newest_ms = 0
 
@@ -90,7 +92,7 @@ class Interactions:
             type_ = _TYPES.get(event_type)
             if type_ is None:
                 if event_type == RATE and stars > 0:
-                    self._rated.append((users.setdefault(user_id, len(users)), intern(product_id), time, stars))
+                    self._rate(user_id, product_id, time, stars)
                 continue
             self._users.append(users.setdefault(user_id, len(users)))
             self._products.append(products.setdefault(product_id, len(products)))
@@ -99,6 +101,13 @@ class Interactions:
             self._events.append(event)
             self._devices.append(self._device(device))
             self.newest_ms = max(self.newest_ms, time)
+
+    def _rate(self, user_id: str, product_id: str, time: int, stars: float) -> None:
+        users, products = self._user_numbers, self._rated_numbers
+        self._raters.append(users.setdefault(user_id, len(users)))
+        self._rated.append(products.setdefault(product_id, len(products)))
+        self._rated_times.append(time)
+        self._stars.append(stars)
 
     def _device(self, name: str) -> int:
         """Its number; -1 without a name, and where there are too many to be devices."""
@@ -150,16 +159,14 @@ class Interactions:
 
     def _ratings(self, places: Mapping[str, int]) -> Ratings:
         """Of products that have a place, by time."""
-        known = [(time, user, places[id_], stars) for user, id_, time, stars in self._rated if id_ in places]
+        by_number = np.array([places.get(id_, -1) for id_ in self._rated_numbers], dtype=np.int32)
+        products = by_number[np.array(self._rated, dtype=np.int64)]
+        times = np.array(self._rated_times, dtype=np.int64)
+        known = np.flatnonzero(products >= 0)
         # By time alone: of one instant the last to arrive is the newest.
-        known.sort(key=itemgetter(0))
-        times, users, products, stars = zip(*known, strict=True) if known else ((), (), (), ())
-        return Ratings(
-            np.array(users, dtype=np.int32),
-            np.array(products, dtype=np.int32),
-            np.array(stars, dtype=np.float64),
-            np.array(times, dtype=np.float64) / 1000.0,
-        )
+        known = known[np.argsort(times[known], kind="stable")]
+        users, stars = np.array(self._raters, dtype=np.int32), np.array(self._stars, dtype=np.float64)
+        return Ratings(users[known], products[known], stars[known], times[known] / 1000.0)
 
 
 def catalogue(kinds: Sequence[Kind]) -> Catalogue:
