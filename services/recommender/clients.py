@@ -81,13 +81,18 @@ class FeatureClient:
             lambda response: response.answer,
         )
         # By the bytes that say it, which change with whatever the shopper does.
-        self._known: Generations[None, bytes, UserSignals] = Generations(_MADE * _REMEMBERED, _MEMORY_SECONDS)
+        self._known = _nobody()
         # By entity and timeout: those who are asked for at the same moment.
         self._shoppers: dict[tuple[str, float], Together[str, UserReading]] = {}
 
     async def close(self) -> None:
         """Ends the streams; calls are unary then."""
         await self._batch.close()
+
+    def forget(self, _: object) -> int:
+        """Forgets everybody, for what is remembered does not say of whom it is; returns 0, as others count persons."""
+        self._known = _nobody()
+        return 0
 
     async def user(self, user_id: str, timeout: float) -> UserReading:
         """The user's signals; empty ones for a user nobody has heard of."""
@@ -201,6 +206,10 @@ class CatalogClient:
             token = page.next_page_token
             if not token:
                 return
+
+
+def _nobody() -> Generations[None, bytes, UserSignals]:
+    return Generations(_MADE * _REMEMBERED, _MEMORY_SECONDS)
 
 
 def _of_columns(chosen: Sequence[features_pb2.FeatureColumn], place: int) -> UserSignals | None:

@@ -146,6 +146,7 @@ def _stages(
     feature_breaker = Breaker("features")
     shoppers = Shoppers(features, feature_breaker, _FEATURES_SECONDS, erasures.erased_lately)
     orders = RememberedOrders(mirror, erasures.erased_lately)
+    erasures.add_memory(features.forget)
     erasures.add_memory(shoppers.forget)
     erasures.add_memory(orders.forget)
     return Stages(

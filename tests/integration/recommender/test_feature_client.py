@@ -59,6 +59,10 @@ async def test_rows_say_what_columns_say_and_are_read_once(
     await eventually(lambda: _streaming(connected))
     rows, again = await read(), await read()
     assert [one is other for one, other in zip(rows, again, strict=True)] == [True] * 4
+    assert connected.client.forget(None) == 0
+    anew = await read()
+    assert anew == rows
+    assert [one is other for one, other in zip(rows, anew, strict=True)] == [False] * 4, "nothing was left of anybody"
     connected.features.knows_rows = False
     columns = await read()
     assert columns == rows
