@@ -123,9 +123,10 @@ class RedisServer:
     async def _exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         link, seconds = await self._linked(seconds)
         answers = await link.ask([_words(link, c) for c in commands], seconds)
-        unknown = [
-            n for n, answer in enumerate(answers) if isinstance(answer, RefusedError) and answer.code == _NO_SCRIPT
-        ]
+        refused = [n for n, answer in enumerate(answers) if isinstance(answer, RefusedError)]
+        for place in refused:  # a server that loads its data, say, has not looked at the source
+            link.scripts.discard(commands[place].words[1])
+        unknown = [n for n in refused if answers[n].code == _NO_SCRIPT]
         if unknown:
             sources = [("EVAL", commands[place].source, *commands[place].words[2:]) for place in unknown]
             for place, answer in zip(unknown, await self._answers(sources, seconds), strict=True):

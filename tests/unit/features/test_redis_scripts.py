@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from services.features.ports import StoreDownError
 from services.features.stores.breaker import Breaker
 from services.features.stores.redis import RedisServer, Script, command
 from services.features.stores.redis_link import RefusedError
@@ -17,6 +20,7 @@ class Server:
         self.exchanges: list[list[tuple[Any, ...]]] = []
         self.known: set[str] = set()
         self.links: list[Connection] = []
+        self.loading = False
 
     async def open(self, seconds: float) -> Connection:
         self.links.append(Connection(self))
@@ -33,6 +37,9 @@ class Connection:
         self._server.exchanges.append(list(commands))
         answers: list[Any] = []
         for number, words in enumerate(commands):
+            if self._server.loading:
+                answers.append(RefusedError("LOADING Redis is loading the dataset in memory"))
+                continue
             if words[0] == "EVAL":
                 self._server.known.add(Script(words[1]).on("k").words[1])
             unknown = words[0] == "EVALSHA" and words[1] not in self._server.known
@@ -81,4 +88,17 @@ async def test_a_server_that_forgot_its_scripts_gets_them_again() -> None:
     server.known.clear()
     assert await redis.send([command("GET", "a"), FIRST.on("b")]) == [0, 0]
     assert sent(server.exchanges[-1]) == [("EVAL", 1, "b")]
+    await redis.close()
+
+
+async def test_a_script_that_was_refused_unseen_is_sent_again() -> None:
+    """A server that began anew takes connections while it loads its data, and refuses everything."""
+    server = Server()
+    redis = connected(server)
+    server.loading = True
+    with pytest.raises(StoreDownError):
+        await redis.send([FIRST.on("k"), command("SET", "done", 1)])
+    server.loading = False
+    assert await redis.send([FIRST.on("k"), command("SET", "done", 1)]) == [0, 1]
+    assert (len(server.exchanges), len(server.links)) == (2, 1)
     await redis.close()
