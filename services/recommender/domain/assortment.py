@@ -119,6 +119,11 @@ class Assortment:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another product."""
+        return len(self.places) >= self._capacity
+
     def emptied(self) -> Assortment:
         """Another one with the same room and nothing in it."""
         return Assortment(self._capacity, self._texts)

@@ -218,8 +218,12 @@ class Mirror(Follower):
         """The same of another pass: rows that are here as they are there need not be read."""
         ids, versions = await self._store.versions_after(self._after or "", _VERSIONS)
         if assortment is self.assortment:
+            full = assortment.full
             for product_id in assortment.differing(ids, versions):
-                self._due.setdefault(product_id, 0)
+                if full and product_id not in assortment.places:
+                    self._overflowed = True
+                else:
+                    self._due.setdefault(product_id, 0)
         return ids[-1] if ids else None
 
     def _take(self, rows: Sequence[ProductRow]) -> None:

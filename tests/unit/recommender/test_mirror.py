@@ -3,79 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
 from services.recommender.domain.assortment import Assortment, ProductRow
 from services.recommender.domain.change import ProductChange
-from services.recommender.domain.product import Product
 from services.recommender.pipeline import mirror as mirror_module
 from services.recommender.pipeline.mirror import Mirror
-from services.recommender.ranking_ports import ProductScores
-from services.runtime.errors import unavailable
+from tests.support.mirrored import Catalogue, mirrored, product, row
 from tests.support.waiting import eventually
-
-
-def row(id_: str, text: bytes = b"text", embedded: bool = True, **other: object) -> ProductRow:
-    vector = np.full(256, 1 / 16, dtype=np.float16) if embedded else None
-    made = ProductRow(id_, f"Title {id_}", "Audio", "Ada", 9.5, 7, 5, None, None, 50.0, 2.0, None, text, vector)
-    return made._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
-
-
-def product(id_: str) -> Product:
-    """Of which the mirror reads the row."""
-    return Product(id_, id_)
-
-
-def scores(ids: list[str], popularity: list[float], trend: list[float], rating: list[float]) -> ProductScores:
-    return ProductScores(ids, np.array(popularity), np.array(trend), np.array(rating))
-
-
-class Catalogue:
-    """Rows by id; something can happen while they are read."""
-
-    def __init__(self, *rows: ProductRow) -> None:
-        self.rows_by_id = {row.id: row for row in rows}
-        self.meanwhile: Callable[[], None] = lambda: None
-        self.down = False
-        self.compared = 0
-
-    async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
-        return self._answer([self.rows_by_id[id_] for id_ in ids if id_ in self.rows_by_id])
-
-    async def rows_after(self, after: str, limit: int) -> list[ProductRow]:
-        return self._answer([self.rows_by_id[id_] for id_ in sorted(self.rows_by_id) if id_ > after][:2])
-
-    async def versions_after(self, after: str, limit: int) -> tuple[list[str], list[int]]:
-        rows = self._answer([self.rows_by_id[id_] for id_ in sorted(self.rows_by_id) if id_ > after][:2])
-        self.compared += len(rows)
-        return [row.id for row in rows], [row.change_seq for row in rows]
-
-    def _answer(self, found: list[ProductRow]) -> list[ProductRow]:
-        if self.down:
-            raise unavailable("DOWN", "it is down")
-        meanwhile, self.meanwhile = self.meanwhile, lambda: None
-        meanwhile()
-        return found
-
-
-@asynccontextmanager
-async def mirrored(catalogue: Catalogue, capacity: int = 9, texts: int = 9) -> AsyncIterator[Mirror]:
-    """A mirror that follows."""
-    mirror = Mirror(catalogue, Assortment(capacity, texts))
-    assert mirror.ask("a")
-    following = asyncio.create_task(mirror.follow())
-    mirror.restarted()
-    try:
-        yield mirror
-    finally:
-        following.cancel()
-        await asyncio.wait({following})
 
 
 async def test_everything_is_read_and_what_is_not_there_does_not_exist() -> None:
@@ -299,6 +237,25 @@ async def test_what_does_not_fit_is_asked_of_the_store() -> None:
         await eventually(lambda: not mirror.ask("d"))
 
 
+async def test_rows_without_room_are_not_read_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_module, "_PASS_SECONDS", 0.01)
+    catalogue = Catalogue(*(row(id_) for id_ in "abc"))
+    read: list[str] = []
+    rows = catalogue.rows
+
+    async def noted(ids: Sequence[str]) -> list[ProductRow]:
+        read.extend(ids)
+        return await rows(ids)
+
+    catalogue.rows = noted  # type: ignore[method-assign]  # written down
+    async with mirrored(catalogue, capacity=2) as mirror:
+        await eventually(lambda: catalogue.compared > 10)
+        assert (read, mirror.complete) == ([], False)
+        del catalogue.rows_by_id["a"]
+        mirror.deleted("a")
+        await eventually(lambda: mirror.complete and not mirror.ask("c"))
+
+
 async def test_what_no_longer_fits_is_asked_of_the_store() -> None:
     catalogue = Catalogue(row("a"))
     async with mirrored(catalogue, capacity=2) as mirror:
@@ -338,70 +295,3 @@ async def test_of_another_catalogue_everything_is_read_anew() -> None:
         assert [mirror.card(id_) for id_ in "ac"] == [None, None]
         assert [card.title for id_ in "bd" if (card := mirror.card(id_)) is not None] == ["Another", "Title d"]
         assert not heard, "whoever remembers has to forget"
-
-
-@pytest.mark.parametrize("missing", [math.nan, 3.0])
-async def test_copied_scores_are_taken_where_there_are_any(missing: float) -> None:
-    async with mirrored(Catalogue(row("a"), row("b"))) as mirror:
-        await eventually(lambda: mirror.complete)
-        mirror.scored(scores(["a", "unknown"], [missing, 1.0], [math.nan, 1.0], [4.5, 1.0]))
-        places = mirror.assortment.find(["a", "b"])
-        assert mirror.assortment.popularity[places].tolist() == [50.0 if math.isnan(missing) else missing, 50.0]
-        assert mirror.assortment.rating[places][0] == 4.5
-
-
-async def test_only_scores_that_are_not_known_to_be_stored_are_worth_storing() -> None:
-    catalogue = Catalogue(row("a"), row("b"), row("another category's", trend=None), row("never", popularity=None))
-    async with mirrored(catalogue) as mirror:
-        await eventually(lambda: mirror.complete)
-        ids = ["a", "another category's", "b", "never", "unknown"]
-        same = scores(ids, [50.0] * 5, [2.0] * 5, [math.nan] * 5)
-        assert mirror.unlike(same).ids == ["another category's", "never", "unknown"]
-        mirror.scored(mirror.unlike(same))
-        assert mirror.unlike(same).ids == ["unknown"]
-        moved = scores(["a", "b"], [50.0, 50.5], [2.0, 2.0], [4.0, math.nan])
-        assert mirror.unlike(moved).ids == ["a", "b"]
-        decayed = scores(["a", "b"], [49.97, 49.94], [2.0, 2.0], [math.nan] * 2)
-        assert mirror.unlike(decayed).ids == ["b"]
-        mirror.scored(scores(["a"], [0.04], [2.0], [math.nan]))
-        assert mirror.unlike(scores(["a"], [0.0], [2.0], [math.nan])).ids == ["a"], "it is popular no more"
-        mirror.scored(scores(["a"], [50.0], [2.0], [math.nan]))
-        assert mirror.unlike(scores(["a"], [50.0], [3.0], [math.nan])).ids == ["a"]
-
-
-async def test_a_number_tells_whether_anything_changed() -> None:
-    catalogue = Catalogue(row("a"), row("b"))
-    async with mirrored(catalogue) as mirror:
-        await eventually(lambda: mirror.complete)
-
-        async def told(change: Callable[[], None]) -> str:
-            """What rose: the generation, that of the product alone, that of the last to come, prices."""
-            here = mirror.assortment
-            place, other = here.find(["a", "b"])
-            before, others = here.generation, here.changed[other]
-            came, priced = here.came, here.priced
-            change()
-            await eventually(lambda: mirror.settled and not mirror.unsure(["a", "b"]))
-            assert (here.generation > before) == (max(here.changed[place], here.changed[other]) > before)
-            rose = {"changed": here.changed[place] > before, "other": here.changed[other] > others}
-            rose |= {"came": here.came > came, "priced": here.priced > priced}
-            return " ".join(name for name, true in rose.items() if true)
-
-        def becomes(**other: object) -> Callable[[], None]:
-            def change() -> None:
-                catalogue.rows_by_id["a"] = catalogue.rows_by_id["a"]._replace(**other)  # type: ignore[arg-type]  # each value has its field's type
-                mirror.changed(product("a"))
-
-            return change
-
-        assert await told(becomes()) == ""
-        assert await told(becomes(available_quantity=6, popularity=3.0)) == ""
-        assert await told(becomes(available_quantity=0)) == "changed"
-        catalogue.rows_by_id["a"] = catalogue.rows_by_id["a"]._replace(available_quantity=3)
-        assert await told(lambda: mirror.counted("a", 3)) == "changed came"
-        assert await told(becomes(available_quantity=3, title="Another")) == "changed"
-        assert await told(becomes(text_digest=b"another")) == "changed came"
-        assert await told(becomes(price=None)) == "changed priced"
-        assert await told(becomes(expire_time=1e12)) == "changed came"
-        del catalogue.rows_by_id["b"]
-        assert await told(lambda: mirror.deleted("b")) == "other priced"
