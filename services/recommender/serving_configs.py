@@ -37,7 +37,8 @@ class _Diversity(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     session_share: float = 0.0
     mmr_lambda: float = 1.0
     mmr_vectors: str = "text"
-    newcomer_share: float = 0.0
+    # Left out where it is 0: servers and tags from before it was there know the declaration as it was.
+    newcomer_share: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -99,7 +100,7 @@ def encode(config: ServingConfig) -> str:
             session_share=shares.session_share,
             mmr_lambda=shares.mmr_lambda,
             mmr_vectors=shares.mmr_vectors,
-            newcomer_share=shares.newcomer_share,
+            newcomer_share=shares.newcomer_share or msgspec.UNSET,
         ),
         weights=dict(config.weights),
     )
@@ -135,7 +136,7 @@ def _domain(config_id: str, config: _Config) -> ServingConfig:
             session_share=shares.session_share,
             mmr_lambda=shares.mmr_lambda,
             mmr_vectors=shares.mmr_vectors,
-            newcomer_share=shares.newcomer_share,
+            newcomer_share=shares.newcomer_share or 0.0,
         ),
         weights=config.weights,
     )

@@ -134,7 +134,7 @@ sound_configs = st.builds(
     st.booleans(),
     st.booleans(),
     st.text("abc é", max_size=20),
-    st.builds(Diversity, shares, shares, shares, shares, st.sampled_from(["text", "model"])),
+    st.builds(Diversity, shares, shares, shares, shares, st.sampled_from(["text", "model"]), shares),
     st.dictionaries(st.sampled_from(COLUMNS), st.floats(-100, 100)),
 )
 
@@ -142,6 +142,14 @@ sound_configs = st.builds(
 @given(sound_configs)
 def test_a_kept_declaration_is_read_as_it_was_written(config: ServingConfig) -> None:
     assert serving_configs.decode("mine", serving_configs.encode(config), {"a", "b", "c"}) == config
+
+
+def test_a_share_that_nobody_asks_for_is_not_declared() -> None:
+    """Servers from before it was there refuse declarations with a name that they do not know."""
+    assert "newcomer_share" not in serving_configs.encode(SOUND)
+    sharing = replace(SOUND, diversity=Diversity(newcomer_share=0.1))
+    assert '"newcomer_share":0.1' in serving_configs.encode(sharing)
+    assert serving_configs.etag(sharing) != serving_configs.etag(SOUND)
 
 
 def test_an_etag_names_the_content() -> None:
