@@ -121,6 +121,11 @@ async def test_what_is_asked_together_is_one_statement_with_the_same_answers(par
         )
         assert ({**first, **others}, len(fetched)) == (alone[0], 1)
         assert not first.keys() & others.keys()
+        # Nobody waits for the many of somebody else.
+        fetched.clear()
+        many = [f"{entity}{n}" for n in range(1_000)]
+        await asyncio.gather(*(counted.compute(features[0], some, now_ms) for some in (ids, many, many)))
+        assert len(fetched) == 2
 
 
 async def test_a_plan_over_all_days_that_the_log_has_is_not_kept(parts: Parts) -> None:
@@ -215,6 +220,23 @@ async def test_a_slow_statement_is_no_outage_and_costs_its_own_feature_only(hurr
     (record,) = await hurried.online.read("User", ["u1"])
     assert record.entries[user.features[average].number].value == 5.0
     assert user.features[count].number not in record.entries
+
+
+async def test_what_was_slow_keeps_those_who_ask_with_it_waiting_once(hurried: Parts) -> None:
+    """Whichever features these are."""
+    slow = "SELECT id, 1 AS value FROM unnest($1::text[]) AS id, pg_sleep(30) WHERE $2::timestamptz IS NOT NULL"
+    user = with_statement(hurried.definitions.entities["User"], "user_purchase_count_30d", slow)
+    await hurried.computer.check([user])
+    others = ["user_avg_order_value", "user_recent_orders", "user_recent_views", "user_recent_carts"]
+    waited = []
+    for some in (others[:2], others[2:], others):
+        stuck = asyncio.ensure_future(hurried.computer.compute(user.features["user_purchase_count_30d"], ["u1"], 1))
+        answers = asyncio.gather(*(hurried.computer.compute(user.features[name], ["u1"], 1) for name in some))
+        assert await answers == [{}] * len(some)
+        waited.append(stuck.done())
+        with pytest.raises(SlowStatementError):
+            await stuck
+    assert waited == [True, False, False]
 
 
 async def test_an_entity_that_cannot_be_refreshed_stops_no_other(hurried: Parts) -> None:
