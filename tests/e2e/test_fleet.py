@@ -94,7 +94,9 @@ class World:
     async def announced(self) -> bool:
         """Whether the fleet knows the whole catalogue, and everybody whom it concerns has become due."""
         waiting = "EXISTS (TABLE unannounced_products) OR EXISTS (TABLE moved_products)"
-        return await self.log.fetchval(f"SELECT count(*) = $1 AND NOT ({waiting}) FROM product_signals", len(PRODUCTS))
+        query = f"SELECT count(*) = $1 AND NOT ({waiting}) FROM product_signals"
+        whole: bool = await self.log.fetchval(query, len(PRODUCTS))
+        return whole
 
     async def differences(self, entity: str, ids: Sequence[str], features: Sequence[str]) -> list[str]:
         """Where a server's answer is not the truth at the instant that it names."""
