@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from threadpoolctl import threadpool_limits
 from windowshop.recommender.v1.catalog_pb2_grpc import add_CatalogServiceServicer_to_server
 
 from services.recommender import ranking
@@ -105,6 +106,9 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 async def open_parts(settings: RecommenderSettings, closers: AsyncExitStack) -> Parts:
     """Waits for the database, migrates it, loads the embedding model beside that, opens the channels."""
+    # A product of matrices that a page needs is done before a second thread has woken; that one then waits for the next
+    # in a busy loop: up to two fifths of a core for nothing.
+    closers.enter_context(threadpool_limits(1, "blas"))
     dsn = settings.database_url.get_secret_value()
     embedder = WordLlamaEmbedder()
     closers.callback(embedder.close)
