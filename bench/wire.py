@@ -37,11 +37,16 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, raw: bytes) -> tuple[int, bytes]:
         """Status and body. Raises WireError; the connection is of no use then."""
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.closed:
             raise WireError("connection closed")
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(raw)
         return await self._answer
+
+    @property
+    def closed(self) -> bool:
+        """Whether either end has left."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         if self._transport is not None:
@@ -105,6 +110,9 @@ class Pool:
 
     async def ask(self, raw: bytes) -> tuple[int, bytes]:
         """Status and body. Raises WireError, also when no answer comes."""
+        # A server may close a connection on which nothing was asked for some seconds.
+        while self._free and self._free[-1].closed:
+            self._free.pop()
         try:
             connection = self._free.pop() if self._free else await open_connection(self._port)
         except OSError as error:

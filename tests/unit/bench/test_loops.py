@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import perf_counter, sleep
 
 import pytest
@@ -116,3 +116,21 @@ async def test_an_answer_that_does_not_come_and_a_port_of_nobody_are_errors(monk
             await pool.ask(request("GET", "/"))
     with pytest.raises(WireError, match="no connection"):
         await pool.ask(request("GET", "/"))
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(ANSWER)
+        writer.close()
+
+    async with (
+        asyncio.timeout(10),
+        await asyncio.start_server(serve, "127.0.0.1", 0) as running,
+        Pool.opened(running.sockets[0].getsockname()[1], 1) as pool,
+    ):
+        for _ in range(3):
+            assert await pool.ask(request("GET", "/")) == (200, b"ok")
+            (connection,) = pool._free
+            await eventually(lambda: connection.closed)  # noqa: B023 - awaited before the next turn
