@@ -13,7 +13,7 @@ from prometheus_client import Counter
 from services.features.completing import Completer, Missing
 from services.features.domain.features import Entity, Feature, Status
 from services.features.domain.relative import Maximum
-from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Unfolded, columns, folded, row_of, unfolded
+from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Unfolded, columns, unfolded
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.metrics import READINGS
@@ -62,7 +62,6 @@ class Reader:
         self._maxima = maxima
         self._marker = marker
         self._clock_ms = clock_ms
-        self._fold = fold
         self._rows = SettledRows(online.unpack)
         self._folded = SettledRows(online.unpack, fold=fold)
         self._completer = Completer(online, queue, computer, maxima, marker, clock_ms, jitter)
@@ -119,8 +118,7 @@ class Reader:
             )
             completed = await self._completer.complete(entity, features, missing, maxima, fresh, until)
             for place in unsettled:
-                row = row_of(completed[unique[place]])
-                rows[place] = folded(features, row, self._fold) if remembered is self._folded else row
+                rows[place] = remembered.decided(features, completed[unique[place]])
         if self._marker.in_debt:
             maxima = {}  # what is stored may miss an event that we know of
         if len(unique) < len(ids):

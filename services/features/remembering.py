@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from services.features.domain.features import KNOWN, Feature, FeatureType, Record
-from services.features.domain.settled import UNSETTLED, Fold, Row, folded, settled
+from services.features.domain.features import KNOWN, Feature, FeatureType, Reading, Record
+from services.features.domain.settled import UNSETTLED, Fold, Row, folded, row_of, settled
 from services.runtime.generations import Generations
 
 # Bytes of records that one generation remembers, in a process twice as many; about the same again in rows.
@@ -49,6 +49,10 @@ class SettledRows:
             for row, one in zip(known, packed, strict=True)
         ]
 
+    def decided(self, features: Sequence[Feature], readings: Sequence[Reading]) -> Row:
+        """The row of readings that were decided upon one by one; it is not remembered."""
+        return self._shaped(features, row_of(readings))
+
     def _learnt(self, features: Sequence[Feature], asked: tuple[int, ...], packed: bytes | None, now_ms: int) -> Row:
         """The row of a record that the young do not know, or know to hold no more."""
         if packed is None:
@@ -63,7 +67,10 @@ class SettledRows:
 
     def _made(self, features: Sequence[Feature], record: Record, now_ms: int) -> Row:
         row = settled(features, record, now_ms)
-        return row if self._fold is None or row is UNSETTLED else folded(features, row, self._fold)
+        return row if row is UNSETTLED else self._shaped(features, row)
+
+    def _shaped(self, features: Sequence[Feature], row: Row) -> Row:
+        return row if self._fold is None else folded(features, row, self._fold)
 
     def _cost(self, features: Sequence[Feature], packed: bytes, row: Row) -> int | None:
         """Of remembering a row; None: it would cost more than it saves."""

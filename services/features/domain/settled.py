@@ -25,9 +25,7 @@ UNSETTLED: Final[Row] = (0,)
 
 # Writes out readings of features, so that equal ones of the same features are equal bytes.
 Fold = Callable[[Sequence[Feature], Sequence[Reading]], bytes]
-# Folded is the row for who does not look at values one by one: (until_ms, bytes, statuses, value, status, computed_ms,
-# ...). The bytes are of the features whose values stand still, the threes of those that are relative to the greatest of
-# all, the statuses of both in the order asked.
+
 # From so many pairs on, arrays are worth making.
 _FEW: Final = 12
 
@@ -87,7 +85,11 @@ def row_of(readings: Sequence[Reading]) -> Row:
 
 
 def folded(features: Sequence[Feature], row: Row, fold: Fold) -> Row:
-    """The row of all ``features``, folded."""
+    """The row for who does not look at values one by one: (until_ms, bytes, statuses, value, status, computed_ms, ...).
+
+    The bytes are of the features whose values stand still, the threes of those that are relative to the greatest of
+    all, the statuses of both in the order asked.
+    """
     readings = [Reading(*row[place : place + 3]) for place in range(1, len(row), 3)]
     both = list(zip(features, readings, strict=True))
     still = [(feature, one) for feature, one in both if feature.relative is None]

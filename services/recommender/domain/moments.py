@@ -33,7 +33,7 @@ class Moment:
     @classmethod
     def at(cls, now: float, device: str) -> Moment:
         """``now`` is in seconds since 1970."""
-        return cls(int(now % _DAY // (_DAY / DAYPARTS)), device)
+        return cls(int(daypart_of(np.array([now]))[0]), device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ _NEW_ARRIVALS = _sql("new_arrivals")
 _ANYTHING = _sql("anything")
 _FACTS = _sql("facts")
 _CARDS = _sql("cards")
-_ASSORTMENT = _sql("assortment")
-_ASSORTMENT_AFTER = _sql("assortment_after")
+_ASSORTMENT = _sql("assortment") + "WHERE p.id = ANY($1)"
+_ASSORTMENT_AFTER = _sql("assortment") + "WHERE p.id > $1 ORDER BY p.id LIMIT $2"
 _VERSIONS_AFTER = _sql("versions_after")
 _PRICE_BANDS = _sql("price_bands")
 _SHOWCASE = _sql("showcase")

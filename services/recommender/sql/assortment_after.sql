@@ -1,9 +1,0 @@
--- The same of the first $2 products above $1, by id.
-SELECT p.id, p.title, p.top_category, p.brand, p.price, p.available_quantity, p.low_stock_threshold,
-    extract(epoch FROM p.available_time)::float8, extract(epoch FROM p.expire_time)::float8,
-    s.popularity, CASE WHEN s.top_category = p.top_category THEN s.trend END, s.rating,
-    p.text_digest, halfvec_send(e.text_embedding), p.change_seq
-FROM products p
-LEFT JOIN text_embeddings e ON e.text_digest = p.text_digest
-LEFT JOIN product_scores s ON s.product_id = p.id
-WHERE p.id > $1 ORDER BY p.id LIMIT $2
