@@ -82,6 +82,8 @@ class PostgresSignals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # The generation before which nothing is left: a sweep looks at every product.
+        self._swept = -1
 
     async def cursor(self) -> str:
         """See SignalStore."""
@@ -98,7 +100,8 @@ class PostgresSignals:
                 int(page.restart),
             )
             moved = await self._store(connection, _newest(page.signals), generation)
-            if page.caught_up:
+            sweep = page.caught_up and generation != self._swept
+            if sweep:
                 gone = await connection.fetch(
                     f"DELETE FROM product_signals WHERE generation < $1 RETURNING {_COLUMNS}",  # noqa: S608 - a constant
                     generation,
@@ -107,6 +110,8 @@ class PostgresSignals:
                 await connection.execute(_NOTE.format(table=_CHANGED), [row["product_id"] for row in gone])
             if moved.products:
                 await connection.execute(_NOTE.format(table=_MOVED), list(moved.products))
+        if sweep:
+            self._swept = generation
         return moved
 
     def sole(self) -> AbstractAsyncContextManager[bool]:

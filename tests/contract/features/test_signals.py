@@ -87,6 +87,20 @@ class TestSignalStore:
         assert (last.categories, last.products) == ({"Books"}, {"c"})
         assert list(await signals.unannounced(0, 9)) == ["c"]
 
+    async def test_only_the_first_word_after_a_restart_looks_for_what_is_gone(
+        self, parts: Parts, signals: PostgresSignals
+    ) -> None:
+        """Looking at every product with each heartbeat held up a large shop every few seconds."""
+        await signals.apply(page(signal("a"), restart=True))
+        await parts.database.fetch("UPDATE product_signals SET generation = -1")
+        heartbeat = page(cursor="2")
+        assert await signals.apply(heartbeat) == (set(), set())
+        assert len(await parts.database.fetch("SELECT 1 FROM product_signals")) == 1
+        # Whoever follows after one who was killed does look.
+        assert (await PostgresSignals(parts.database).apply(heartbeat)).products == {"a"}
+        await signals.apply(page(signal("a"), signal("b")))
+        assert (await signals.apply(page(signal("b"), restart=True))).products == {"a"}
+
     async def test_the_last_of_several_signals_counts(self, parts: Parts, signals: PostgresSignals) -> None:
         await signals.apply(page(signal("a", quantity=1), signal("a", quantity=2)))
         assert (await parts.database.fetch("SELECT available_quantity FROM product_signals"))[0][0] == 2
