@@ -12,9 +12,9 @@ from aiohttp import web
 from gateway import calls, reference
 from gateway.clients import RPCS, Clients
 from gateway.edge import Edge, expect
-from gateway.fast_reads import FastReads
+from gateway.fast_way import FastWay
 from gateway.openapi import document
-from gateway.protocol import FAST_READS, Runner
+from gateway.protocol import FAST_WAY, Runner
 from gateway.routes import LIVE, OPENAPI, READY, REFERENCE, ROUTES, variables
 from gateway.settings import GatewaySettings
 from services.runtime.lifecycle import freeze
@@ -58,7 +58,7 @@ class Readiness:
 def application(clients: Clients, readiness: Readiness) -> web.Application:
     """The public side: every row of the table, and nothing else."""
     app = web.Application(client_max_size=calls.BODY_LIMIT, middlewares=[Edge(readiness.draining).middleware()])
-    app[FAST_READS] = FastReads(clients, readiness.draining)
+    app[FAST_WAY] = FastWay(clients, readiness.draining)
     for route in ROUTES:
         _add(app, route.method, route.path, calls.handler(route, RPCS[route.rpc], clients))
     described = document(_version())

@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gateway import problems
-from gateway.clients import RPCS, Clients, Rpc
-from gateway.edge import SINCE_KEY, check_encoding
+from gateway.clients import RPCS, Clients, Rpc, UnaryCall
+from gateway.edge import TRIED_KEY, check_encoding
 from gateway.imports import Importer
 from gateway.routes import Route, Shape, variables
 from gateway.transcoding.binding import RequestBinder
@@ -34,39 +34,52 @@ BODY_SECONDS = 20.0
 _JSON = {"Content-Type": "application/json"}
 _READ = "FeatureService.GetFeatures"
 
+encode_json = msgspec.json.Encoder().encode
+
 
 def handler(route: Route, rpc: Rpc, clients: Clients) -> Handler:
     """What answers ``route``; all that can be made once is made here."""
-    shape = _shaper(route.response, rpc)
     if route.request.lines is not None:
         encode = Encoder(rpc.response).encode
-        return Importer(
-            rpc, route.request, clients.streaming(rpc), lambda answer: msgspec.json.encode(encode(answer))
-        ).handle
+        return Importer(rpc, route.request, clients.streaming(rpc), lambda answer: encode_json(encode(answer))).handle
     if rpc.name == _READ:
         return _reading(route, rpc, clients)
     if route.also:
         return _everywhere(route, [rpc, *(RPCS[name] for name in route.also)], clients)
-    binder = RequestBinder(rpc.request, route.request, variables(route.path))
-    call, seconds = clients.unary(rpc), route.timeout.value
+    one = OneCall(route, rpc, clients.unary(rpc))
     has_body = bool(route.request.body)
 
     async def handle(request: web.Request) -> web.Response:
         body = await _body(request) if has_body and request.body_exists else b""
-        message = binder.bind(request.match_info, _query(request), body)
-        answer = await call(message, timeout=_left(request, seconds))
-        return web.Response(body=msgspec.json.encode(shape(answer, message)), headers=_JSON)
+        message = one.bind(request.match_info, _query(request), body)
+        answer = await one.call(message, timeout=_left(request, one.seconds))
+        return web.Response(body=one.write(answer, message), headers=_JSON)
 
     return handle
 
 
+class OneCall:
+    """A row that is one call: its request, its time in seconds, its answer's JSON."""
+
+    def __init__(self, route: Route, rpc: Rpc, call: UnaryCall) -> None:
+        self.bind = RequestBinder(rpc.request, route.request, variables(route.path)).bind
+        self.call = call
+        self.seconds = route.timeout.value
+        self._shape = _shaper(route.response, rpc)
+
+    def write(self, answer: Any, message: Any) -> bytes:
+        """The JSON of the answer to ``message``."""
+        return encode_json(self._shape(answer, message))
+
+
 def _reading(route: Route, rpc: Rpc, clients: Clients) -> Handler:
-    """Reads of single entities, which share calls; the plain ones of them never come here (see `fast_reads`)."""
+    """Reads of single entities, which share calls; the plain ones of them never come here (see `fast_way`)."""
     binder = RequestBinder(rpc.request, route.request, variables(route.path))
 
     async def handle(request: web.Request) -> web.Response:
         message: Any = binder.bind(request.match_info, _query(request), b"")
-        body = await clients.reads.read(message, request.get(SINCE_KEY))
+        tried = request.get(TRIED_KEY)
+        body = await clients.reads.read(message, None if tried is None else tried.since)
         return web.Response(body=body, headers=_JSON)
 
     return handle
@@ -91,15 +104,15 @@ def _everywhere(route: Route, rpcs: Sequence[Rpc], clients: Clients) -> Handler:
                 raise answer
             for kind, count in answer.removed.items():
                 whole.removed[kind] += count
-        return web.Response(body=msgspec.json.encode(encode(whole)), headers=_JSON)
+        return web.Response(body=encode_json(encode(whole)), headers=_JSON)
 
     return handle
 
 
 def _left(request: web.Request, seconds: float | None) -> float | None:
     """Of the time that a call has, for a request that was tried the fast way already."""
-    since = request.get(SINCE_KEY)
-    return seconds if since is None or seconds is None else max(0.001, since + seconds - time.perf_counter())
+    tried = request.get(TRIED_KEY)
+    return seconds if tried is None or seconds is None else max(0.001, tried.since + seconds - time.perf_counter())
 
 
 def _shaper(shape: Shape, rpc: Rpc) -> Shaper:

@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
@@ -32,8 +32,6 @@ IN_FLIGHT = Gauge(
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
-# The instant, of time.perf_counter, since when a request has been waiting that batches of reads could not answer.
-SINCE_KEY = web.RequestKey("since", float)
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Anything can stand for a method in a request; a label must not grow with it.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
@@ -50,12 +48,25 @@ CLIENT_LEFT = 499
 log = get_logger(__name__)
 
 
-@runtime_checkable
-class Since(Protocol):
-    """A connection that may have had a request for a while."""
+class Tried(NamedTuple):
+    """What became of a request that was tried below aiohttp (see `fast_way`)."""
 
-    def since(self) -> float | None:
-        """See SINCE_KEY; None: not at all."""
+    # Of time.perf_counter: since when it has been waiting.
+    since: float
+    request_id: str
+    # How its call ended; None: it was not made.
+    error: Exception | None
+
+
+TRIED_KEY = web.RequestKey("tried", Tried)
+
+
+@runtime_checkable
+class Trying(Protocol):
+    """A connection that may have tried a request."""
+
+    def tried(self) -> Tried | None:
+        """Of the request that comes now; None: not at all."""
 
 
 class Edge:
@@ -75,11 +86,12 @@ class Edge:
 
     async def _around(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
-        since = request.protocol.since() if isinstance(request.protocol, Since) else None
-        if since is not None:
-            request[SINCE_KEY] = started = since
+        tried = request.protocol.tried() if isinstance(request.protocol, Trying) else None
         given = request.headers.get(REQUEST_ID)
         request_id = given if given is not None and SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        if tried is not None:
+            request[TRIED_KEY] = tried
+            started, request_id = tried.since, tried.request_id
         request[REQUEST_ID_KEY] = request_id
         # Each request is a task of its own: the binding ends with it.
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -87,6 +99,8 @@ class Edge:
         raised: Exception | None = None
         IN_FLIGHT.inc()
         try:
+            if tried is not None and tried.error is not None:
+                raise tried.error
             response = await handler(request)
         except asyncio.CancelledError:
             _record(request, CLIENT_LEFT, started, None, None)
@@ -139,9 +153,13 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
     return response
 
 
+def is_read(method: str, path: str) -> bool:
+    """Whether a request changes nothing."""
+    return method in _READS or path.endswith(_READ_VERB)
+
+
 def _is_good_read(request: web.Request, status: int, seconds: float) -> bool:
-    read = request.method in _READS or request.path.endswith(_READ_VERB)
-    return read and status < 400 and seconds < PROMISE
+    return is_read(request.method, request.path) and status < 400 and seconds < PROMISE
 
 
 def _record(

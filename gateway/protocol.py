@@ -1,5 +1,5 @@
-"""Connections below every middleware: bytes that are no HTTP, such as a raw é in a path, heads that do not come, reads
-that are answered without aiohttp.
+"""Connections below every middleware: bytes that are no HTTP, such as a raw é in a path, heads that do not come, plain
+requests that are answered without aiohttp.
 
 aiohttp answers the former in plain text that repeats the bytes, and logs each with a stack; for heads it waits an hour.
 It has no setting for either. The underscored names used here are why its version is pinned to one minor.
@@ -17,15 +17,15 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from gateway import edge, problems
-from gateway.fast_reads import Asked, FastReads
+from gateway.fast_way import Asked, FastWay
 from services.runtime.logs import get_logger
 
 # From the connection, or the first byte of a later request, to the end of the head. A phone needs one or two;
 # whoever is slower holds a place for nothing.
 HEAD_SECONDS = 10.0
 
-# Where an application keeps what answers its reads.
-FAST_READS = web.AppKey("fast_reads", FastReads)
+# Where an application keeps what answers its plain requests.
+FAST_WAY = web.AppKey("fast_way", FastWay)
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]{1,9})\r\n")
 
@@ -33,13 +33,13 @@ log = get_logger(__name__)
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ("_answered", "_answering", "_asked", "_fast", "_head_timer", "_held", "_raw", "_since", "_whole")
+    __slots__ = ("_answered", "_answering", "_asked", "_fast", "_head_timer", "_held", "_raw", "_tried", "_whole")
     _head_timer: asyncio.TimerHandle | None
 
-    def __init__(self, manager: web.Server, fast: FastReads | None, **options: Any) -> None:
+    def __init__(self, manager: web.Server, fast: FastWay | None, **options: Any) -> None:
         super().__init__(manager, **options)
         self._fast = fast
-        # The fast read under way, its bytes, and what came after them.
+        # What goes the fast way at the moment, its bytes, and what came after them.
         self._asked: Asked | None = None
         self._answering: asyncio.Task[None] | None = None
         self._raw = b""
@@ -49,8 +49,8 @@ class _Protocol(web.RequestHandler):
         self._whole = True
         # Whom a shutdown waits for.
         self._answered: asyncio.Future[None] | None = None
-        # Since when the request that aiohttp handles has been waiting, if it was tried the fast way.
-        self._since: float | None = None
+        # What became of the request that aiohttp handles, if it was tried the fast way.
+        self._tried: edge.Tried | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
@@ -80,7 +80,7 @@ class _Protocol(web.RequestHandler):
         elif idle and self._head_timer is None:  # a later request begins; else it is a part of a body
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
 
-    def _begin(self, fast: FastReads, asked: Asked, data: bytes) -> None:
+    def _begin(self, fast: FastWay, asked: Asked, data: bytes) -> None:
         self._stop_head_timer()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._asked, self._raw = asked, data
@@ -92,8 +92,8 @@ class _Protocol(web.RequestHandler):
             self.transport.pause_reading()
         self._held += data
 
-    def _told(self, body: bytes | None) -> None:
-        """The answer to the fast read under way."""
+    def _told(self, body: bytes | None, error: Exception | None = None) -> None:
+        """The answer to what goes the fast way; None: it takes the long way, on which ``error`` becomes a problem."""
         asked, fast, transport = self._asked, self._fast, self.transport
         if asked is None or fast is None or transport is None:
             return  # the client left
@@ -104,7 +104,7 @@ class _Protocol(web.RequestHandler):
             transport.resume_reading()  # before aiohttp may pause it for reasons of its own
         if body is None:
             fast.end(asked, None)
-            self._since = asked.started
+            self._tried = edge.Tried(asked.started, asked.request_id, error)
             # Told to close meanwhile, aiohttp would not take it.
             closing, self._close = self._close, False
             self._take(raw, True)
@@ -120,13 +120,13 @@ class _Protocol(web.RequestHandler):
         if held and self.transport is not None:
             self.data_received(held)
 
-    def since(self) -> float | None:
-        """Since when, of time.perf_counter, a request has been waiting that was tried the fast way; once."""
-        since, self._since = self._since, None
-        return since
+    def tried(self) -> edge.Tried | None:
+        """What became of the request that comes now on the fast way; once."""
+        tried, self._tried = self._tried, None
+        return tried
 
     def close(self) -> None:
-        """As aiohttp's own, which lets a connection live on without its task: for a fast read's answer."""
+        """As aiohttp's own, which lets a connection live on without its task: for the answer of the fast way."""
         if self._asked is not None:
             self._close = True
         else:
@@ -193,7 +193,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 class _Server(web.Server):
-    def __init__(self, fast: FastReads | None, handler: Any, **options: Any) -> None:
+    def __init__(self, fast: FastWay | None, handler: Any, **options: Any) -> None:
         super().__init__(handler, **options)
         self._fast = fast
 
@@ -210,7 +210,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         options: dict[str, Any] = made._kwargs
         return _Server(
-            self.app.get(FAST_READS),
+            self.app.get(FAST_WAY),
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

@@ -19,7 +19,7 @@ from windowshop.recommender.v1 import recommendation_pb2 as recommendations
 
 from gateway.app import Readiness, application, new_runner
 from gateway.clients import FEATURES, RECOMMENDER, RPCS, Clients, Rpc
-from gateway.protocol import FAST_READS
+from gateway.protocol import FAST_WAY
 from gateway.settings import GatewaySettings
 from services.runtime import exchanges
 from services.runtime.errors import ServiceError
@@ -232,7 +232,7 @@ async def running_gateway(
     readiness = Readiness(clients)
     app = application(clients, readiness)
     if not fast:
-        del app[FAST_READS]
+        del app[FAST_WAY]
     runner = new_runner(app, shutdown_timeout, lingering_seconds=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,4 +1,4 @@
-"""Whatever bytes a client sends, it gets the same answers with the fast way for reads as without it."""
+"""Whatever bytes a client sends, it gets the same answers with the fast way for plain requests as without it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from gateway.clients import FEATURES, RECOMMENDER
+from services.runtime import errors
 from tests.support.gateway import Backend, Gateway, plain_logs, running_backend, running_gateway
-from tests.support.gateway_answers import answers
+from tests.support.gateway_answers import answers, recommend
 from tests.support.waiting import eventually
 
 LAST = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -52,6 +54,8 @@ HEADERS = [
     "Cookie: a=b", "Expect: 100-continue", "Expect: tea", "Content-Length: 0", "TE: trailers", "Bad Name: x", "NoColon",
     "X-Tab:\tv",
     "X-Space: v ", "X-Empty:", "Transfer-Encoding: identity", "Content-Encoding: gzip", "X_Under: 1",
+    "If-None-Match: *", "Range: bytes=0-1", "Content-Type: application/json", "Content-Type: text/plain",
+    "\r\n".join(f"X-{place}: 1" for place in range(150)),
 ]  # fmt: skip
 USUAL = ["X-Request-Id: abc.1", "Accept: */*", "Accept-Encoding: gzip", "Cookie: a=b", "Connection: keep-alive"]
 MATTER = [
@@ -100,6 +104,69 @@ def many(draw: st.DrawFn) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
+USERS = ["u", "busy", "nobody", "bug", "wrong", "poor", "a@b", "a:recommend", ".", "..", "%75", "é", "x" * 129, ""]
+PARAMETERS = [
+    "", "?pageSize=3", "?pageSize=3&explain=true", "?device=mobile",
+    "?servingConfig=discover&productId=a&productId=b:1", "?pageToken=aZ0-_", "?pageToken=a=b",
+    "?pageToken=" + "t" * 3_400, "?pageToken=" + "t" * 9_000, "?device=", "?device=a%20b", "?device=a+b",
+    "?device=a,b~c", "?pageSize=x", "?pageSize=", "?pageSize", "?pageSize=-1", "?pageSize=99999999999",
+    "?explain=yes", "?explain=false", "?colour=red", "?pageSize=1&pageSize=2", "?&&explain=true&", "?=", "?=3", "?",
+    "?explain=true#top", "?explain=true;pageSize=3", "?PageSize=3", "?page_size=3",
+]  # fmt: skip
+PATHS = ["/v1/users/{}/recommendations"] * 3 + ["/v1/products/{}/similar", "/v1/products/{}", "/v1/users/{}"]
+TOLD = [
+    ("/v1/servingConfigs/discover:recommend", b'{"userId":"u","pageSize":3,"device":"a b"}'),
+    ("/v1/servingConfigs/discover:recommend", b'{"userId":"busy"}'),
+    ("/v1/servingConfigs/a:recommend:recommend", b"{}"),
+    ("/v1/servingConfigs/discover:recommend", b'{"servingConfig":"other"}'),
+    ("/v1/servingConfigs/discover:recommend", b'{"colour":1}'),
+    ("/v1/servingConfigs/discover:recommend", b""),
+    ("/v1/servingConfigs/discover:recommend?pageSize=3", b"{}"),
+    ("/v1/events:write", b'{"events":[{"eventId":"e1","eventType":"detail-page-view"},{"eventId":"e2"}]}'),
+    ("/v1/events:write", b'{"events":[{"eventId":1}]}'),
+    ("/v1/events:write", b"["),
+    ("/v1/events:write", b""),
+    ("/v1/events:write?", b'{"events":[]}'),
+]
+
+
+def page(request: Any) -> Any:
+    """What the recommender answers, by user."""
+    name = getattr(request, "user_id", "")
+    if name == "busy":
+        raise errors.resource_exhausted("OVERLOADED", "too many requests at once", retry_after=2.5)
+    if name == "nobody":
+        raise errors.not_found("SERVING_CONFIG_NOT_FOUND", "there is no such config")
+    if name == "wrong":
+        raise errors.invalid_field("pageToken", "is of another page", reason="INVALID_PAGE_TOKEN")
+    if name == "bug":
+        raise RuntimeError("not told")
+    answer = recommend(request)
+    if name == "poor":
+        answer.degraded.append("features")
+    return answer
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: h", *headers, "", ""]).encode()
+
+
+def post(path: str, of_type: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: h", of_type, f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> bytes:
+    """The routes that are calls, often but for one thing."""
+    headers = draw(st.lists(st.sampled_from([*USUAL, *USUAL, *MATTER, *HEADERS]), max_size=2, unique_by=str.lower))
+    if draw(st.integers(0, 3)) == 0:
+        path, body = draw(st.sampled_from(TOLD))
+        return post(path, draw(st.sampled_from([TYPES[0], *TYPES])), body, *headers)
+    path = draw(st.sampled_from(PATHS)).format(draw(st.sampled_from([*USERS[:2], *USERS])))
+    return get(path + draw(st.sampled_from([*PARAMETERS[:4], *PARAMETERS])), *headers)
+
+
 @st.composite
 def odd(draw: st.DrawFn) -> bytes:
     """What it must leave alone, most of it."""
@@ -122,7 +189,7 @@ def with_body(draw: st.DrawFn) -> bytes:
 @st.composite
 def sendings(draw: st.DrawFn) -> list[bytes]:
     """The bytes of some requests, in the pieces in which they are sent."""
-    requests = draw(st.lists(st.one_of(plain(), plain(), many(), odd(), with_body()), min_size=1, max_size=4))
+    requests = draw(st.lists(st.one_of(plain(), calls(), calls(), many(), odd(), with_body()), min_size=1, max_size=4))
     if draw(st.booleans()):
         return [*requests, LAST]
     whole = b"".join([*requests, LAST])
@@ -176,7 +243,7 @@ async def outcome(gateway: Gateway, pieces: Sequence[bytes]) -> tuple[bytes, dic
 @pytest.fixture
 async def gateways() -> AsyncIterator[tuple[Gateway, Gateway]]:
     """One with the fast way and one without."""
-    backend = Backend(answers())
+    backend = Backend({**answers(), "Recommend": page, "ListSimilarProducts": page})
     with plain_logs():
         async with AsyncExitStack() as stack:
             features = await stack.enter_async_context(running_backend(backend, FEATURES))
@@ -190,26 +257,41 @@ async def gateways() -> AsyncIterator[tuple[Gateway, Gateway]]:
             yield fast, slow
 
 
-def batch(of_type: str, header: str, body: bytes) -> bytes:
-    lines = ["POST /v1/features/Product:batchGet HTTP/1.1", "Host: h", of_type, f"Content-Length: {len(body)}", header]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
 async def test_each_header_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
     fast, slow = gateways
     for header in dict.fromkeys([*MATTER, *HEADERS]):
-        one = f"GET /features/User/u HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n".encode()
-        for read in (one, batch(TYPES[0], header, b'{"ids":["a"]}')):
-            assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), header
+        for path in ("/features/User/u", "/v1/users/u/recommendations"):
+            assert await outcome(fast, [get(path, header), LAST]) == await outcome(slow, [get(path, header), LAST]), (
+                header
+            )
+        many = post("/v1/features/Product:batchGet", TYPES[0], b'{"ids":["a"]}', header)
+        assert await outcome(fast, [many, LAST]) == await outcome(slow, [many, LAST]), header
 
 
 async def test_each_body_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
     fast, slow = gateways
     for body in ASKED:
         for of_type in TYPES:
-            read = batch(of_type, "Accept: */*", body)
+            read = post("/v1/features/Product:batchGet", of_type, body, "Accept: */*")
             assert await outcome(fast, [read, LAST]) == await outcome(slow, [read, LAST]), read
     assert fast.backend.in_rows, "one of the ways asks for rows"
+
+
+async def test_each_call_means_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:
+    """Also to the service: neither way asks more than the other."""
+    fast, slow = gateways
+    paths = [f"/v1/users/u/recommendations{query}" for query in PARAMETERS]
+    paths += [path.format(user) for path in dict.fromkeys(PATHS) for user in USERS]
+    requests = [get(path, "X-Request-Id: r") for path in paths]
+    requests += [post(path, of_type, body) for path, body in TOLD for of_type in TYPES]
+    requests += [get("/v1/users/u/recommendations").replace(b"GET", method) for method in (b"HEAD", b"POST", b"get")]
+    asked = fast.backend.requests
+    for request in requests:
+        made = []
+        for gateway in (fast, slow):
+            asked.clear()
+            made.append((await outcome(gateway, [request, LAST]), list(asked)))
+        assert made[0] == made[1], request
 
 
 async def test_answers_are_the_same_both_ways(gateways: tuple[Gateway, Gateway]) -> None:

@@ -1,4 +1,4 @@
-"""Reads that aiohttp never sees: that they are, what they leave to it, and the days on which they end otherwise."""
+"""Requests that aiohttp never sees: that they are, what they leave to it, and the days on which they end otherwise."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gateway import protocol
+from services.runtime import errors
 from tests.support.gateway import Gateway
-from tests.support.gateway_answers import get_features
+from tests.support.gateway_answers import get_features, recommend
 from tests.support.waiting import eventually
 
 READ = b"GET /features/User/u?features=user_purchase_count_30d HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -20,6 +21,19 @@ BATCH = (
     b"POST /v1/features/Product:batchGet HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
     b'Content-Length: 17\r\n\r\n{"ids":["a","b"]}'
 )
+PAGE = b"GET /v1/users/u/recommendations?pageSize=3 HTTP/1.1\r\nHost: h\r\n\r\n"
+BODY = b'{"events":[{"eventId":"e1"}]}'
+CALLS = [
+    BATCH,
+    PAGE,
+    b"GET /v1/users/u/recommendations?explain=true&device=mobile&productId=a&pageToken=t HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /v1/products/p/similar?pageSize=2 HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\r\n",
+    b"GET /v1/products/p HTTP/1.1\r\nHost: h\r\nAccept: */*\r\nConnection: keep-alive\r\n\r\n",
+    b"POST /v1/servingConfigs/discover:recommend HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 14\r\n\r\n{"userId":"u"}',
+    b"POST /v1/events:write HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(BODY), BODY),
+]
 LIVE = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -104,18 +118,25 @@ async def test_reads_go_fast_again_however_soon_they_follow_others(gateway: Gate
     await eventually(lambda: goes_fast(gateway, client, READ))
 
 
-async def test_plain_batches_never_reach_aiohttp(gateway: Gateway, client: Client) -> None:
-    await eventually(lambda: goes_fast(gateway, client, BATCH))
+@pytest.mark.parametrize("request_", CALLS)
+async def test_plain_calls_never_reach_aiohttp(gateway: Gateway, client: Client, request_: bytes) -> None:
     before = by_aiohttp(gateway)
-    head, body = BATCH[:-5], BATCH[-5:]
-    client.writer.write(head)
+    for _ in range(2):
+        assert (await client.answer(request_)).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert by_aiohttp(gateway) == before
+
+
+async def test_a_batch_in_pieces_goes_the_long_way(gateway: Gateway, client: Client) -> None:
+    before = by_aiohttp(gateway)
+    client.writer.write(BATCH[:-5])
     await client.writer.drain()
-    await asyncio.sleep(0.05)  # in two pieces, it is not
-    assert b'"ids":["a","b"]' in await client.answer(body)
+    await asyncio.sleep(0.05)  # it is in two pieces then
+    assert b'"ids":["a","b"]' in await client.answer(BATCH[-5:])
     assert by_aiohttp(gateway) == before + 1
 
 
-async def test_who_leaves_takes_a_batch_along(gateway: Gateway, client: Client) -> None:
+@pytest.mark.parametrize(("request_", "name"), [(BATCH, "BatchGetFeatures"), (PAGE, "Recommend")])
+async def test_who_leaves_takes_a_call_along(gateway: Gateway, client: Client, request_: bytes, name: str) -> None:
     asked = asyncio.Event()
     cancelled = gateway.backend.cancelled
 
@@ -123,8 +144,8 @@ async def test_who_leaves_takes_a_batch_along(gateway: Gateway, client: Client) 
         asked.set()
         await asyncio.Event().wait()
 
-    gateway.backend.answers["BatchGetFeatures"] = hang
-    client.writer.write(BATCH)
+    gateway.backend.answers[name] = hang
+    client.writer.write(request_)
     await asked.wait()
     assert in_flight() == 1
     client.writer.close()
@@ -132,14 +153,34 @@ async def test_who_leaves_takes_a_batch_along(gateway: Gateway, client: Client) 
     await eventually(lambda: cancelled)
 
 
-async def test_a_batch_that_hangs_is_504_when_its_time_is_up(gateway: Gateway, client: Client) -> None:
+@pytest.mark.parametrize(("request_", "name"), [(BATCH, "BatchGetFeatures"), (PAGE, "Recommend")])
+async def test_a_call_that_hangs_is_504_when_its_time_is_up(
+    gateway: Gateway, client: Client, request_: bytes, name: str
+) -> None:
     async def hang(_: object) -> None:
         await asyncio.Event().wait()
 
-    gateway.backend.answers["BatchGetFeatures"] = hang
+    gateway.backend.answers[name] = hang
     started = time.perf_counter()
-    assert (await client.answer(BATCH)).startswith(b"HTTP/1.1 504 ")
+    assert (await client.answer(request_)).startswith(b"HTTP/1.1 504 ")
     assert 0.9 < time.perf_counter() - started < 1.8  # and not as long again
+
+
+async def test_what_failed_is_not_asked_again(gateway: Gateway, client: Client) -> None:
+    """When there is too much to do, a second try would be as much again. The log of the service has the same id."""
+
+    def busy(_: object) -> None:
+        raise errors.resource_exhausted("OVERLOADED", "too many requests at once", retry_after=3)
+
+    gateway.backend.answers["Recommend"] = busy
+    answer = await client.answer(PAGE)
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b"\r\nRetry-After: 3\r\n" in answer
+    (request_id,) = gateway.backend.request_ids
+    assert request_id is not None
+    assert f"\r\nX-Request-Id: {request_id}\r\n".encode() in answer
+    gateway.backend.answers["Recommend"] = recommend
+    assert (await client.answer(PAGE)).startswith(b"HTTP/1.1 200 ")  # the error was that request's alone
 
 
 async def test_what_the_batch_cannot_tell_takes_the_long_way(gateway: Gateway, client: Client) -> None:
@@ -201,6 +242,25 @@ async def test_a_clean_up_waits_for_answers_under_way(gateway: Gateway, client: 
     gate.opened.set()
     assert (b" 200 " if entity_id == "u" else b" 404 ") in (await client.answer())[:20]
     assert await client.reader.read() == b""
+    await asyncio.wait_for(cleaning, 5)
+
+
+async def test_a_clean_up_waits_for_pages_under_way(gateway: Gateway, client: Client) -> None:
+    asked, opened = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: Any) -> Any:
+        asked.set()
+        await opened.wait()
+        return recommend(request)
+
+    gateway.backend.answers["Recommend"] = answer
+    client.writer.write(PAGE)
+    await asked.wait()
+    cleaning = asyncio.create_task(gateway.runner.cleanup())
+    await asyncio.sleep(0.05)  # without an answer under way it is done by then
+    assert not cleaning.done()
+    opened.set()
+    assert b"HTTP/1.1 200 OK" in await client.answer()
     await asyncio.wait_for(cleaning, 5)
 
 
