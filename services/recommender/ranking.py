@@ -15,6 +15,7 @@ from services.recommender import serving_configs
 from services.recommender.clients import FeatureClient
 from services.recommender.domain.assortment import Assortment
 from services.recommender.pipeline.active_model import ActiveModel
+from services.recommender.pipeline.ahead import NeighboursAhead
 from services.recommender.pipeline.aligning import Aligned
 from services.recommender.pipeline.announcing import AnnouncingCatalog, AnnouncingScores
 from services.recommender.pipeline.cards import Cards
@@ -46,6 +47,7 @@ from services.recommender.servicer.serving_config import ServingConfigServicer
 from services.recommender.settings import RecommenderSettings
 from services.recommender.stores.erasures import PostgresErasures
 from services.recommender.stores.models import PostgresModels
+from services.recommender.stores.neighbours import PostgresNeighbours
 from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.scores import PostgresScores
@@ -90,7 +92,10 @@ async def assemble(
     erasures = Erasures(PostgresErasures(database))
     shelf = Shelf(catalog, clock)
     newcomers = Newcomers(mirror)
-    stages = _stages(retrieval, mirror, newcomers, catalog, shelf, features, erasures, clock)
+    nearest = PostgresNeighbours(database)
+    texts = TextNeighbours(retrieval, nearest, mirror)
+    lists = SharedLists(retrieval)
+    stages = _stages(retrieval, mirror, texts, lists, newcomers, catalog, shelf, features, erasures, clock)
     sources, showcase, stock = stages.sources, stages.showcase, stages.stock
     # The mirror first: what others derive from it is not to be older than what they are told.
     followers = Followers((mirror, stock, showcase, shelf))
@@ -123,9 +128,11 @@ async def assemble(
             "serving configs": Poller("serving configs", configs.refresh).follow,
             "erasures": Poller("erasures", erasures.refresh).follow,
             "showcase": showcase.follow,
+            "shared lists": lists.follow,
             "catalogue's changes": partial(follow_catalogue, changes, followers),
             "catalogue in memory": mirror.follow,
             "stock of the model": aligned.follow,
+            "neighbours by text": NeighboursAhead(texts, nearest, retrieval, lambda: mirror.told).follow,
             "copied scores": scores.follow,
             "training": trainer.follow,
         },
@@ -135,6 +142,8 @@ async def assemble(
 def _stages(
     retrieval: PostgresRetrieval,
     mirror: Mirror,
+    texts: TextNeighbours,
+    lists: SharedLists,
     newcomers: Newcomers,
     catalog: CatalogStore,
     shelf: Shelf,
@@ -152,7 +161,7 @@ def _stages(
     return Stages(
         shoppers=shoppers,
         cards=Cards(retrieval, mirror, _CARDS_SECONDS),
-        sources=all_sources(retrieval, TextNeighbours(retrieval, mirror), newcomers, SharedLists(retrieval)),
+        sources=all_sources(retrieval, texts, newcomers, lists),
         hydrator=Hydrator(retrieval, mirror, features, feature_breaker, _FEATURES_SECONDS),
         finisher=Finisher(shelf, retrieval),
         showcase=Showcase(retrieval, catalog, mirror, clock),

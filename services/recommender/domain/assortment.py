@@ -78,6 +78,8 @@ class Assortment:
         # after the last one of something that could not be found before.
         self.generation = 0
         self.changed = np.zeros(capacity, dtype=np.int64)
+        # What ``generation`` was when the product of a place came to it, whose place it may not always have been.
+        self.taken = np.zeros(capacity, dtype=np.int64)
         self.came = 0
         # Rise with copied scores, and with prices and their categories.
         self.scored = 0
@@ -162,6 +164,7 @@ class Assortment:
             self._ids[place] = self._titles[place] = ""
             self._cards[place], self._digests[place] = None, b""
             self._versions[place] = -1
+            self._quantity[place] = 0
             self._told[place] = self._times[place] = self._priced[place] = 0
             self._has_text[place] = self.lacks_vector[place] = False
             self.lengths[place] = 0.0
@@ -202,6 +205,10 @@ class Assortment:
     def between(self, start: int, end: int) -> list[str]:
         """The products in these places; fewer where some are free, or the last one is passed."""
         return [id_ for id_ in self._ids[start:end] if id_]
+
+    def names(self, places: Places) -> list[str]:
+        """The products in these places; a free one has none."""
+        return [self._ids[place] for place in places.tolist()]
 
     @property
     def reach(self) -> int:
@@ -268,6 +275,8 @@ class Assortment:
         else:
             return None
         self.places[row.id] = place
+        self.generation += 1
+        self.taken[place] = self.generation
         return place
 
     def _write(self, place: int, row: ProductRow) -> None:

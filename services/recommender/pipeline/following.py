@@ -38,6 +38,9 @@ class Follower:
         """The newest state of a product that is still there, from the change log."""
         self.counted(change.product_id, change.available_quantity)
 
+    def reached(self, change_seq: int) -> None:
+        """All changes until this one were told, or came before ``restarted``."""
+
     def restarted(self) -> None:
         """From now on every change is told. Called again, the catalogue is another one, or was set back: nothing that
         is kept of the one before is true."""
@@ -65,6 +68,10 @@ class Followers(Follower):
         for follower in self._followers:
             follower.followed(change)
 
+    def reached(self, change_seq: int) -> None:
+        for follower in self._followers:
+            follower.reached(change_seq)
+
     def restarted(self) -> None:
         for follower in self._followers:
             follower.restarted()
@@ -80,6 +87,7 @@ async def follow_catalogue(changes: ChangeLog, follower: Follower) -> None:
             if cursor is None or not cursor.continues(epoch, head):
                 cursor = Cursor(epoch, head)
                 follower.restarted()
+                follower.reached(head)
             while await changes.wait_past(cursor.change_seq, _WAIT_SECONDS):
                 for change in await changes.changes(cursor.change_seq, _CHUNK):
                     if change.deleted:
@@ -87,5 +95,6 @@ async def follow_catalogue(changes: ChangeLog, follower: Follower) -> None:
                     else:
                         follower.followed(change)
                     cursor = Cursor(epoch, change.change_seq)
+                follower.reached(cursor.change_seq)
         except ServiceError:
             await asyncio.sleep(_RETRY_SECONDS)

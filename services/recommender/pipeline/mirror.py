@@ -58,6 +58,8 @@ class Mirror(Follower):
         # To be read, in the order of their first announcements, each with the number of its last.
         self._due: dict[str, int] = {}
         self._announced = 0
+        # All changes until here were announced; and the newest one that a row was read as of.
+        self._reached = self._newest = 0
         # Changed through this process and not read since: what is here of them is older than what was acknowledged.
         self._outdated: set[str] = set()
         # Read without a vector; those that were looked at longest ago first.
@@ -79,6 +81,13 @@ class Mirror(Follower):
         """Whether everything was read once, and every change made through this process again: from then on ``tell``
         leaves nothing out that was acknowledged here."""
         return self.read and not self._outdated
+
+    @property
+    def told(self) -> int | None:
+        """The change until which everything that searches by text can find was told, and nothing beyond; None where
+        that is not one change at the moment."""
+        behind = self._due or self._unembedded or self._newest > self._reached
+        return None if behind or not self.settled else self._reached
 
     def ask(self, product_id: str) -> bool:
         """Whether only the store can tell of a product what it is now."""
@@ -126,11 +135,14 @@ class Mirror(Follower):
             self.assortment.count(change.product_id, change.available_quantity)
         self._announce(change.product_id)
 
+    def reached(self, change_seq: int) -> None:
+        self._reached = change_seq
+
     def restarted(self) -> None:
         if self._following.is_set():
             self.assortment = self.assortment.emptied()
             self.complete = self.read = False
-            self._after, self._next_pass = None, 0.0
+            self._after, self._next_pass, self._newest = None, 0.0, 0
             self._woken.set()
         self._following.set()
 
@@ -233,6 +245,7 @@ class Mirror(Follower):
                 for tell in self._news:
                     tell(row.id, row.vector)
         for row in rows:
+            self._newest = max(self._newest, row.change_seq)
             self._unembedded.pop(row.id, None)
             if row.vector is None:
                 # To be embedded: what is outdated stays it until then, for searches cannot find it here.

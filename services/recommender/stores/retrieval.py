@@ -57,10 +57,7 @@ class PostgresRetrieval:
 
     async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
         rows = await self._fetch(_NEIGHBOURS, list(ids), limit)
-        return [
-            Neighbourhood(id_, _halves(vector).astype(np.float16), near or (), cosines or ())
-            for id_, vector, near, cosines in rows
-        ]
+        return [Neighbourhood(id_, halves(vector), near or (), cosines or ()) for id_, vector, near, cosines in rows]
 
     async def collaborative(self, model_id: str, vector: npt.NDArray[np.float32], limit: int) -> list[Hit]:
         return await self._hits(_COLLABORATIVE, model_id, vector, limit)
@@ -124,15 +121,16 @@ def _fact(row: Any) -> FactRow:
 
 def _row(row: Any) -> ProductRow:
     *values, vector, change_seq = row
-    return ProductRow._make((*values, None if vector is None else _halves(vector).astype(np.float16), change_seq))
+    return ProductRow._make((*values, None if vector is None else halves(vector), change_seq))
 
 
 def _vector(sent: bytes | None) -> npt.NDArray[np.float32] | None:
-    return None if sent is None else _halves(sent).astype(np.float32)
+    return None if sent is None else halves(sent).astype(np.float32)
 
 
-def _halves(sent: bytes) -> npt.NDArray[np.float16]:
-    return np.frombuffer(sent, _SENT_AS, offset=_VECTOR_HEADER)
+def halves(sent: bytes) -> npt.NDArray[np.float16]:
+    """What ``halfvec_send`` gave."""
+    return np.frombuffer(sent, _SENT_AS, offset=_VECTOR_HEADER).astype(np.float16)
 
 
 def _columns(anchors: Sequence[Anchor]) -> tuple[list[str], list[float]]:

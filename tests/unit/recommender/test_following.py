@@ -65,6 +65,9 @@ class Diary(Follower):
     def deleted(self, product_id: str) -> None:
         self.told.append(f"deleted {product_id}")
 
+    def reached(self, change_seq: int) -> None:
+        self.told.append(f"until {change_seq}")
+
     def restarted(self) -> None:
         self.told.append("begun")
 
@@ -76,8 +79,9 @@ def test_everybody_is_told_everything_in_order() -> None:
     followers.counted("b", 2)
     followers.followed(ProductChange(1, "c", deleted=False, available_quantity=3))
     followers.deleted("d")
+    followers.reached(1)
     followers.restarted()
-    assert told == [text for text in ("changed a", "2 b", "3 c", "deleted d", "begun") for _ in range(2)]
+    assert told == [text for text in ("changed a", "2 b", "3 c", "deleted d", "until 1", "begun") for _ in range(2)]
 
 
 async def test_each_change_is_told_and_another_catalogue_begins_anew() -> None:
@@ -86,23 +90,23 @@ async def test_each_change_is_told_and_another_catalogue_begins_anew() -> None:
     told: list[str] = []
     following = asyncio.create_task(follow_catalogue(log, Diary(told)))
     try:
-        await eventually(lambda: told == ["begun"])
+        await eventually(lambda: told == ["begun", "until 3"])
         log.change(4, 5)
-        await eventually(lambda: told == ["begun", "p4", "p5"])
+        await eventually(lambda: told[2:] == ["p4", "p5", "until 5"])
         # The store was away for a moment: it goes on.
         log.away = True
         log.change(6)
-        await eventually(lambda: told[3:] == ["p6"])
+        await eventually(lambda: told[5:] == ["p6", "until 6"])
         log.replace("second", head=9)
-        await eventually(lambda: told[4:] == ["begun"])
+        await eventually(lambda: told[7:] == ["begun", "until 9"])
         log.change(10)
-        await eventually(lambda: told[5:] == ["p10"])
+        await eventually(lambda: told[9:] == ["p10", "until 10"])
         # A restored backup has the same name.
         log.replace("second", head=2)
-        await eventually(lambda: told[6:] == ["begun"])
+        await eventually(lambda: told[11:] == ["begun", "until 2"])
         log.change(3)
         log.log.append(ProductChange(4, "p4", deleted=True))
-        await eventually(lambda: told[7:] == ["p3", "deleted p4"])
+        await eventually(lambda: told[13:] == ["p3", "deleted p4", "until 4"])
     finally:
         following.cancel()
         await asyncio.wait({following})

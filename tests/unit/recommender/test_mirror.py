@@ -128,6 +128,23 @@ async def test_searches_hear_of_new_texts_and_of_what_is_back_and_of_nothing_els
         assert heard == ["sold-out", "new", "a"]
 
 
+async def test_until_which_change_everything_was_told_is_said_when_it_is_one_change() -> None:
+    catalogue = Catalogue(row("a"))
+    async with mirrored(catalogue) as mirror:
+        mirror.reached(4)
+        assert mirror.told is None, "nothing was read yet"
+        await eventually(lambda: mirror.told == 4)
+        catalogue.rows_by_id["new"] = row("new", embedded=False, change_seq=6)
+        mirror.changed(product("new"))
+        await eventually(lambda: not mirror._due)
+        assert mirror.told is None, "it is not embedded, so nobody was told of it"
+        catalogue.rows_by_id["new"] = row("new", change_seq=6)
+        await eventually(lambda: mirror.settled)
+        assert mirror.told is None, "of 6 everybody was told, of 5 nobody knows"
+        mirror.reached(6)
+        assert mirror.told == 6
+
+
 @pytest.mark.parametrize("hidden", [{"available_quantity": 0}, {"expire_time": 1.0}, {"available_time": 1e12}])
 async def test_searches_hear_of_what_a_row_says_is_available_again(hidden: dict[str, Any]) -> None:
     """An import or an edit says it in the row alone: it may be read before the change log tells."""

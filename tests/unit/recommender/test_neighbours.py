@@ -14,6 +14,7 @@ from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline import neighbours
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.ranking_ports import Neighbourhood
+from services.recommender.text_ports import StoredNearest
 
 NOW = 1_000.0
 
@@ -28,9 +29,10 @@ class Shop:
         self.dice = np.random.default_rng(seed)
         self.products: dict[str, ProductRow] = {}
         self.assortment = Assortment(1_000, 1_000)
+        self.stored: dict[str, StoredNearest] = {}
         self.searches = 0
         self.now = NOW
-        self.texts = TextNeighbours(self, self, lambda: self.now)  # type: ignore[arg-type]  # the methods that matter
+        self.texts = TextNeighbours(self, self, self, lambda: self.now)  # type: ignore[arg-type]  # the methods that matter
 
     def tell(self, news: Any) -> None:
         self.news = news
@@ -56,6 +58,9 @@ class Shop:
     def delete(self, id_: str) -> None:
         self.products.pop(id_, None)
         self.assortment.drop(id_)
+
+    async def nearest(self, ids: Sequence[str]) -> list[StoredNearest]:
+        return [self.stored[id_] for id_ in ids if id_ in self.stored]
 
     async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
         self.searches += 1
@@ -158,7 +163,7 @@ async def test_while_something_acknowledged_is_not_known_here_the_store_is_asked
 
 
 async def test_more_than_is_remembered_and_what_is_long_ago_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_NEWS", 8)
+    monkeypatch.setattr(neighbours, "NEWS", 8)
     shop = Shop()
     for number in range(200):
         shop.store(f"p{number}")
@@ -168,15 +173,40 @@ async def test_more_than_is_remembered_and_what_is_long_ago_are_asked_for(monkey
     for number in range(9):
         shop.store(f"new{number}")
     assert shop.texts.at_once(anchors("p0"), 20) is None
-    await shop.texts.fetch(anchors("p0"), 20)
-    shop.now += neighbours._PARTLY_SECONDS + 1
+    assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
     assert shop.texts.at_once(anchors("p0"), 20) is not None
     shop.complete = False
     assert shop.texts.at_once(anchors("p0"), 20) is None, "of what does not fit nobody tells"
-    shop.complete = True
-    await shop.texts.fetch(anchors("p0"), 20)
-    shop.now += neighbours._SECONDS + 1
-    assert shop.texts.at_once(anchors("p0"), 20) is None
+    assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
+
+
+async def test_where_there_is_no_room_those_that_nobody_asked_for_lately_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "REMEMBERED", 8)
+    shop = Shop()
+    for number in range(60):
+        shop.store(f"p{number}")
+    for number in range(9):
+        await shop.texts.fetch(anchors("p0"), 5)
+        await shop.texts.fetch(anchors(f"p{number}"), 5)
+    assert shop.texts.at_once(anchors("p0"), 5) is not None
+    assert shop.texts.at_once(anchors("p1"), 5) is None
+    for number in range(9):
+        found = await shop.texts.fetch(anchors(f"p{number}"), 5)
+        assert same(found, await shop.semantic(anchors(f"p{number}"), 5))
+
+
+async def test_a_product_in_the_place_of_another_is_no_neighbour_for_that() -> None:
+    shop = Shop()
+    for number in range(100):
+        shop.store(f"p{number}")
+    near = [hit.id for hit in await shop.texts.fetch(anchors("p0"), 20)]
+    place = shop.assortment.places[near[0]]
+    shop.delete(near[0])
+    news, shop.news = shop.news, lambda *_: None
+    shop.store("stranger")  # not embedded yet, so nobody tells of it
+    shop.news = news
+    assert shop.assortment.places["stranger"] == place
+    assert [hit.id for hit in shop.texts.at_once(anchors("p0"), 19) or ()] == near[1:]
 
 
 async def test_unknown_products_have_no_neighbours_until_they_are_known() -> None:

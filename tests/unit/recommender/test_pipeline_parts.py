@@ -123,6 +123,24 @@ def test_a_list_in_memory_needs_nobody_as_long_as_it_is_fresh() -> None:
     assert lists.kept("popular", 10) is None
 
 
+async def test_a_list_that_pages_ask_for_is_read_again_before_it_is_too_old() -> None:
+    store, clock = Store(popular_hits=[Hit("before", 1.0)]), Time()
+    lists = SharedLists(store, clock)
+    await lists.popular(10)
+    store.popular_hits = [Hit("now", 1.0)]
+    clock.now += 1.0
+    await lists.refresh()
+    assert lists.kept("popular", 10) == [Hit("before", 1.0)], "young enough"
+    clock.now += 0.5
+    await lists.refresh()
+    assert lists.kept("popular", 10) == [Hit("now", 1.0)]
+    clock.now += 1.8
+    assert lists.kept("popular", 10) == [Hit("now", 1.0)]
+    clock.now += 11.0
+    await lists.refresh()
+    assert len(store.calls) == 2, "nobody asks any more"
+
+
 async def test_found_candidates_stand_in_the_order_of_the_config() -> None:
     config = ServingConfig("test", tuple(SourceSpec(name, 10, 1.0, 1.0) for name in "abc"))
     found = await gather(config, {name: Source() for name in "cba"}, CONTEXT, 10, Degraded())

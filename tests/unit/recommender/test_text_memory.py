@@ -21,6 +21,7 @@ from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.newcomers import Newcomers
 from services.recommender.ranking_ports import Neighbourhood
+from services.recommender.text_ports import StoredNearest
 from tests.support.learned import small
 from tests.support.waiting import eventually
 
@@ -38,7 +39,7 @@ class Shop:
         self.searches = 0
         self.now = 1_000.0
         self.mirror = Mirror(self, Assortment(200, texts), lambda: self.now)
-        self.texts = TextNeighbours(self, self.mirror, lambda: self.now)  # type: ignore[arg-type]  # the methods that matter
+        self.texts = TextNeighbours(self, self, self.mirror, lambda: self.now)  # type: ignore[arg-type]  # the methods that matter
         self.newcomers = Newcomers(self.mirror, lambda: self.now)
 
     async def rows(self, ids: Sequence[str]) -> list[ProductRow]:
@@ -86,6 +87,9 @@ class Shop:
         vector = (made / np.linalg.norm(made)).astype(np.float16)
         digest, quantity = self.dice.bytes(16), int(self.dice.integers(0, 3))
         return ProductRow(id_, id_, "", "", None, quantity, 0, None, None, None, None, None, digest, vector)
+
+    async def nearest(self, ids: Sequence[str]) -> list[StoredNearest]:
+        return []
 
     async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
         self.searches += 1
