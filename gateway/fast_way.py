@@ -22,12 +22,14 @@ from typing import Any, NamedTuple
 import structlog
 from aiohttp.helpers import rfc822_formatted_time
 from google.protobuf.message import Message
+from windowshop.recommender.v1 import recommendation_pb2
 
 from gateway import edge, plain
 from gateway.calls import OneCall
 from gateway.clients import RPCS, Clients, Rpc
 from gateway.coalescing import Kind
 from gateway.routes import ROUTES, Route, variables
+from gateway.transcoding.pages import PagesEncoder
 from gateway.transcoding.rows import RowsEncoder
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
@@ -131,6 +133,17 @@ class _Rows(OneCall):
         return self._rows.encode(answer, message) if answer.rows else super().write(answer, message)
 
 
+class _Pages(OneCall):
+    """Pages of recommendations, of which each row remembers the same products."""
+
+    def __init__(self, route: Route, rpc: Rpc, clients: Clients, pages: PagesEncoder) -> None:
+        super().__init__(route, rpc, clients.unary(rpc))
+        self._pages = pages
+
+    def write(self, answer: Any, message: Any) -> bytes:
+        return self._pages.encode(answer)
+
+
 class FastWay:
     """Recognises requests, has them answered, writes the answers' heads. Made when logs are configured."""
 
@@ -140,7 +153,8 @@ class FastWay:
         self._telling = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         rows = {row.operation: row for row in ROUTES}
         self._read = _Row(rows["GetFeatures"])
-        self._calls = [_CallRow(rows[name], _one_call(rows[name], clients)) for name in CALLS]
+        pages = PagesEncoder()
+        self._calls = [_CallRow(rows[name], _one_call(rows[name], clients, pages)) for name in CALLS]
 
     def recognise(self, data: bytes) -> Asked | None:
         """What is asked, when ``data`` is exactly one plain request for a row of here."""
@@ -223,8 +237,10 @@ async def _answer(one: OneCall, message: Any, told: Told) -> None:
         told(body)
 
 
-def _one_call(route: Route, clients: Clients) -> OneCall:
+def _one_call(route: Route, clients: Clients, pages: PagesEncoder) -> OneCall:
     rpc = RPCS[route.rpc]
+    if rpc.response is recommendation_pb2.RecommendResponse.DESCRIPTOR:
+        return _Pages(route, rpc, clients, pages)
     if route.operation == "BatchGetFeatures":
         return _Rows(route, rpc, clients)
     return OneCall(route, rpc, clients.unary(rpc))

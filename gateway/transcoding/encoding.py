@@ -7,7 +7,7 @@ Compiled once per message type, as in `decoding`; equal to `json_format.MessageT
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -24,10 +24,13 @@ _QUOTED = {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
 class Encoder:
     """Turns messages of one type into what a JSON writer takes."""
 
-    def __init__(self, descriptor: Descriptor) -> None:
+    def __init__(self, descriptor: Descriptor, instead: Mapping[str, Convert] | None = None) -> None:
+        """``instead``: how messages of some types are written within others, by full name."""
+        instead = instead or {}
         # Lists, maps and values with presence are told apart here, not for each message.
         self._plan = [
-            (field.name, field.json_name, field.has_presence, _field_converter(field)) for field in descriptor.fields
+            (field.name, field.json_name, field.has_presence, _field_converter(field, instead))
+            for field in descriptor.fields
         ]
 
     def encode(self, message: Message) -> dict[str, Any]:
@@ -41,13 +44,13 @@ class Encoder:
         return result
 
 
-def _field_converter(field: FieldDescriptor) -> Convert | None:
+def _field_converter(field: FieldDescriptor, instead: Mapping[str, Convert]) -> Convert | None:
     if is_map(field):
         key_field, value_field = message_type(field).fields
         if key_field.type != FieldDescriptor.TYPE_STRING:
             raise TypeError(f"{field.full_name}: only maps with texts as keys are written")
-        return _map_converter(_converter(value_field))
-    convert = _converter(field)
+        return _map_converter(_converter(value_field, instead))
+    convert = _converter(field, instead)
     return _list_converter(convert) if field.is_repeated else convert
 
 
@@ -63,14 +66,16 @@ def _list_converter(convert: Convert | None) -> Convert:
     return lambda values: [convert(value) for value in values]
 
 
-def _converter(field: FieldDescriptor) -> Convert | None:
+def _converter(field: FieldDescriptor, instead: Mapping[str, Convert]) -> Convert | None:
     """How one value is written; None: as it is."""
     if field.message_type is not None:
+        if field.message_type.full_name in instead:
+            return instead[field.message_type.full_name]
         if is_type(field, TIMESTAMP):
             return lambda instant: format_instant(instant.seconds, instant.nanos)
         if field.message_type.full_name.startswith("google.protobuf."):
             raise TypeError(f"{field.full_name}: its type is not written as JSON")
-        return Encoder(field.message_type).encode
+        return Encoder(field.message_type, instead).encode
     if field.enum_type is not None:
         names = {value.number: value.name for value in field.enum_type.values}
         # A number that this gateway does not know yet goes out as it is.
