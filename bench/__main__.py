@@ -15,6 +15,7 @@ from bench import (
     deciding,
     demo,
     features,
+    hop,
     ingest,
     quality,
     reads,
@@ -59,6 +60,7 @@ def main(context: click.Context) -> None:
 _ALONE = {
     "computing": computing.command,
     "deciding": deciding.command,
+    "hop": hop.command,
     "demo": demo.command,
     "remembered": remembered.command,
     "soak": soak.command,

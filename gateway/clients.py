@@ -99,6 +99,7 @@ class Clients:
             self._unary(RPCS[_BATCH]),
             lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
             lambda response: response.answer,
+            parse=features_pb2.ReadFeaturesResponse.FromString,
         )
         self._pages: StreamedCalls[Any, Any] = StreamedCalls(
             self._both_ways(RPCS[_PAGES]),
@@ -106,6 +107,7 @@ class Clients:
             lambda request, **fields: recommendation_pb2.StreamRecommendRequest(ask=request, **fields),
             lambda response: response.answer,
             leave=lambda number: recommendation_pb2.StreamRecommendRequest(number=number),
+            parse=recommendation_pb2.StreamRecommendResponse.FromString,
         )
         # Reads of single entities, together.
         self.reads = CoalescedReads(

@@ -79,6 +79,7 @@ class FeatureClient:
             self._stub.BatchGetFeatures,
             lambda request, **fields: features_pb2.ReadFeaturesRequest(read=request, **fields),
             lambda response: response.answer,
+            parse=features_pb2.ReadFeaturesResponse.FromString,
         )
         # By the bytes that say it, which change with whatever the shopper does.
         self._known = _nobody()

@@ -9,11 +9,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
 from services.runtime import errors
+from services.runtime.pipes import Intake, Take
 
 # Requests of one stream that are under way or wait to be sent; beyond, none is read, and the client's window fills.
 MOST = 256
@@ -50,11 +51,27 @@ class Observation(Protocol):
 class Connection:
     """A stream of requests that are calls of their own for limits, metrics and logs."""
 
-    def __init__(self, observe: Callable[[str], Observation]) -> None:
-        """``observe``: by request id."""
+    def __init__(
+        self, observe: Callable[[str], Observation], parse: Callable[[bytes], Any], write: Callable[[Any], bytes]
+    ) -> None:
+        """``observe``: by request id; ``parse`` a message that comes by a pipe, ``write`` one that goes by it."""
         self.observe = observe
+        self.parse = parse
+        self.write = write
         # Set when the server leaves: what is under way is to be finished, and no more taken.
         self.leaving = asyncio.Event()
+        # The client's other way, when it takes it.
+        self.pipe: Intake | None = None
+        # By a pipe come messages only while the method runs.
+        self.take: Take = lambda _: False
+
+    def reached(self, pipe: Intake) -> Take:
+        """The client found the pipe."""
+        self.pipe = pipe
+        return self._hand_on
+
+    def _hand_on(self, message: bytes) -> bool:
+        return self.take(message)
 
     def enter(self) -> None:
         """Makes it that of the running method."""
@@ -85,7 +102,7 @@ async def answers(
         async for response in exchange.responses():
             yield response
     finally:
-        exchange.cancel()
+        exchange.end()
         reading.cancel()
 
 
@@ -108,6 +125,8 @@ class _Exchange(Generic[Q, A]):
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._reading = True
+        connection.take = self._take_message
+        self._make_room()
 
     async def read(self, requests: AsyncIterator[Q]) -> None:
         """Takes requests until there are no more, or none are to be taken."""
@@ -123,16 +142,30 @@ class _Exchange(Generic[Q, A]):
 
     async def _take(self, requests: AsyncIterator[Q]) -> None:
         async for request in requests:
-            if self._left is not None and self._left(request):
-                self._call_back(request.number)
-                continue
-            task = asyncio.create_task(self._handle(request))
-            self._under_way[task] = request.number
-            self._by_number[request.number] = task
-            task.add_done_callback(self._leave)
+            self._begin(request, self._done.append)
             while len(self._under_way) + len(self._done) >= MOST:
                 self._room.clear()
                 await self._room.wait()
+
+    def _take_message(self, message: bytes) -> bool:
+        """By the pipe, if it is to be taken now."""
+        if not self._reading or self._connection.leaving.is_set() or len(self._under_way) >= MOST:
+            return False
+        self._begin(self._connection.parse(message), self._send)
+        return True
+
+    def _send(self, response: A) -> None:
+        if self._connection.pipe is not None:
+            self._connection.pipe.send(self._connection.write(response))
+
+    def _begin(self, request: Q, reply: Callable[[A], None]) -> None:
+        if self._left is not None and self._left(request):
+            self._call_back(request.number)
+            return
+        task = asyncio.create_task(self._handle(request, reply))
+        self._under_way[task] = request.number
+        self._by_number[request.number] = task
+        task.add_done_callback(self._leave)
 
     def _call_back(self, number: int) -> None:
         task = self._by_number.get(number)
@@ -145,6 +178,11 @@ class _Exchange(Generic[Q, A]):
             del self._by_number[number]
         self._changed.set()
         self._room.set()  # if it ended without an answer, none makes room
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._connection.pipe is not None:
+            self._connection.pipe.go_on()
 
     async def responses(self) -> AsyncIterator[A]:
         """Answers, as soon as they are there."""
@@ -157,7 +195,7 @@ class _Exchange(Generic[Q, A]):
                 continue
             await self._changed.wait()
 
-    async def _handle(self, request: Q) -> None:
+    async def _handle(self, request: Q, reply: Callable[[A], None]) -> None:
         observation = self._connection.observe(request.request_id)
         seconds = request.timeout_ms / 1_000 or _SECONDS
         timing = asyncio.timeout(seconds)
@@ -172,12 +210,15 @@ class _Exchange(Generic[Q, A]):
             response = self._refuse(request, status)
         else:
             observation.end(None)
-        self._done.append(response)
+        reply(response)
 
-    def cancel(self) -> None:
-        """Whoever asked is gone."""
+    def end(self) -> None:
+        """All is answered, or whoever asked is gone."""
         for task in self._under_way:
             task.cancel()
+        self._reading = False
+        if self._connection.pipe is not None:
+            self._connection.pipe.close()
 
 
 def _status(observation: Observation, error: BaseException, late: bool) -> bytes | None:

@@ -16,6 +16,7 @@ import structlog
 from services.runtime import errors, metrics
 from services.runtime.exchanges import Connection
 from services.runtime.logs import get_logger
+from services.runtime.pipes import Listener
 
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,8 +40,9 @@ def error_hash(error: BaseException) -> str:
 class ServerInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler; the only place where an exception becomes a status."""
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, pipes: Listener) -> None:
         self._max_in_flight = max_in_flight
+        self._pipes = pipes
         self._in_flight = 0
         self._connections: set[Connection] = set()
         self._leaving = False
@@ -88,15 +90,20 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         _, service, name = method.split("/", 2)
 
         async def call(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
-            connection = Connection(lambda request_id: Observation(self, service, name, request_id))
+            connection = Connection(
+                lambda request_id: Observation(self, service, name, request_id),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
             connection.enter()
             self._connections.add(connection)
             if self._leaving:
                 connection.leaving.set()
             try:
-                await context.send_initial_metadata(())  # tells the client that the stream is there
-                async for response in behaviour(requests, context):
-                    yield response
+                with self._pipes.offered(connection.reached) as metadata:
+                    await context.send_initial_metadata(metadata)  # tells the client that the stream is there
+                    async for response in behaviour(requests, context):
+                        yield response
             finally:
                 self._connections.discard(connection)
 

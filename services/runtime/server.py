@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime.health import Health
 from services.runtime.interceptors import ServerInterceptor
 from services.runtime.logs import get_logger
+from services.runtime.pipes import Listener
 
 log = get_logger(__name__)
 
@@ -41,7 +42,8 @@ class Server:
     ) -> None:
         """``register`` adds the servicers; ``service_names`` are their full proto names."""
         self._port = port
-        self._interceptor = ServerInterceptor(max_in_flight)
+        self._pipes = Listener()
+        self._interceptor = ServerInterceptor(max_in_flight, self._pipes)
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=_OPTIONS)
         self.health = Health(service_names)
         register(self._server)
@@ -61,6 +63,7 @@ class Server:
                 bound = self._server.add_insecure_port(f"0.0.0.0:{self._port}")
             except RuntimeError as error:
                 raise OSError(f"port {self._port} is taken or not allowed") from error
+        await self._pipes.start()
         await self._server.start()
         log.info("listening", port=bound)
         return bound
@@ -73,4 +76,5 @@ class Server:
             await asyncio.sleep(_LEAVE)
         self._interceptor.end_connections()
         await self._server.stop(drain_seconds)
+        self._pipes.stop()
         log.info("stopped")

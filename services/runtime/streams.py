@@ -21,6 +21,7 @@ import grpc
 from services.runtime import errors
 from services.runtime.interceptors import current_request_id
 from services.runtime.logs import get_logger
+from services.runtime.pipes import Pipe, reach
 
 log = get_logger(__name__)
 
@@ -38,6 +39,8 @@ _GRACE = 20.0
 _PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 # Seconds between the first streams: opened in a burst, they held the first calls up by a second now and then.
 _APART = 0.05
+# Seconds in which what goes beside a stream and the stream itself end, one after the other.
+_MOMENT = 0.1
 # Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves
 # it: its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
 _SILENCE = 0.05
@@ -52,6 +55,8 @@ A = TypeVar("A")
 Wrap = Callable[..., Any]
 # A number to the message that says that nobody waits for its answer any more.
 Leave = Callable[[int], Any]
+# The bytes of the server's message to it.
+Parse = Callable[[bytes], Any]
 
 
 class StreamedCalls(Generic[Q, A]):
@@ -65,13 +70,15 @@ class StreamedCalls(Generic[Q, A]):
         unwrap: Callable[[Any], A],
         streams: int = STREAMS,
         leave: Leave | None = None,
+        parse: Parse | None = None,
     ) -> None:
         """``stream`` and ``unary``: the callables of the two methods. Nothing is opened before the first call. With
-        ``leave`` the server learns of callers that give up: for answers that cost it much."""
+        ``leave`` the server learns of callers that give up: for answers that cost it much. With ``parse`` messages go
+        beside the stream where its server is on this machine."""
         self._unary = unary
         self._wrap = wrap
         self._unwrap = unwrap
-        self._lanes = [_Lane(stream, leave) for _ in range(streams)]
+        self._lanes = [_Lane(stream, leave, parse) for _ in range(streams)]
         self._running: list[asyncio.Task[None]] = []
         self._turn = 0
         self._closed = False
@@ -128,10 +135,12 @@ class StreamedCalls(Generic[Q, A]):
 class _Lane:
     """One stream at a time, made anew for ever."""
 
-    def __init__(self, stream: Callable[..., Any], leave: Leave | None) -> None:
+    def __init__(self, stream: Callable[..., Any], leave: Leave | None, parse: Parse | None) -> None:
         self._stream = stream
         self._leave = leave
+        self._parse = parse
         self._call: Any = None
+        self._pipe: Pipe | None = None
         self._number = 0
         # Since when, in the loop's time, something that was asked has been followed by no word.
         self._silent_since: float | None = None
@@ -149,9 +158,14 @@ class _Lane:
         self._number += 1
         number, loop = self._number, asyncio.get_running_loop()
         request_id = current_request_id() or ""
-        self._queue.append(wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id))
+        message = wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id)
         future = self.waiting[number] = loop.create_future()
-        self._wake.set()
+        if self._pipe is not None:
+            self._asks()
+            self._pipe.send(message.SerializeToString())
+        else:
+            self._queue.append(message)
+            self._wake.set()
         try:
             async with asyncio.timeout(timeout):
                 return await future
@@ -162,11 +176,21 @@ class _Lane:
             raise _late() from None
         except asyncio.CancelledError:
             if self._leave is not None and self.open:
-                self._left.append(self._leave(number))
-                self._wake.set()
+                self._say_left(self._leave(number))
             raise
         finally:
             self.waiting.pop(number, None)
+
+    def _say_left(self, message: Any) -> None:
+        if self._pipe is not None:
+            self._pipe.send(message.SerializeToString())
+        else:
+            self._left.append(message)
+            self._wake.set()
+
+    def _asks(self) -> None:
+        if self._silent_since is None:
+            self._silent_since = asyncio.get_running_loop().time()
 
     async def run(self, delay: float) -> None:
         """From ``delay`` seconds on, until cancelled or the channel is closed."""
@@ -197,25 +221,47 @@ class _Lane:
         renewing = asyncio.get_running_loop().call_later(life, self._retire)
         writing: asyncio.Task[None] | None = None
         try:
-            await call.initial_metadata()  # the server has taken it
+            metadata = await call.initial_metadata()  # the server has taken it
+            if self._parse is not None:
+                parse = self._parse
+                self._pipe = await reach(metadata, lambda message: self._hear(parse(message)), self._lost)
             self.open = not call.done()
             writing = asyncio.create_task(self._write(call))
             while (response := await call.read()) is not grpc.aio.EOF:
-                self._silent_since = None
-                future = self.waiting.get(response.number)
-                if future is not None and not future.done():
-                    future.set_result(response)
+                self._hear(response)
+            await self._hear_out()
         finally:
             self.open = False
             renewing.cancel()
             if writing is not None:
                 writing.cancel()
+            if self._pipe is not None:
+                self._pipe.close()
+                self._pipe = None
             call.cancel()
             self._queue.clear()
             self._left.clear()
             for future in self.waiting.values():
                 if not future.done():
                     future.set_result(None)
+
+    def _hear(self, response: Any) -> None:
+        self._silent_since = None
+        future = self.waiting.get(response.number)
+        if future is not None and not future.done():
+            future.set_result(response)
+
+    def _lost(self) -> None:
+        """The server closed the pipe: the stream's end follows, or else something is wrong."""
+        self._retire()
+        asyncio.get_running_loop().call_later(_MOMENT, self._call.cancel)
+
+    async def _hear_out(self) -> None:
+        """The server has answered all that it took; what of it came beside the stream may be read later."""
+        if self._pipe is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_MOMENT):
+                    await self._pipe.gone.wait()
 
     async def _write(self, call: Any) -> None:
         """What is asked, one message at a time; says that it was all when the stream retires."""
@@ -224,14 +270,15 @@ class _Lane:
                 while self._queue:
                     message = self._queue.popleft()
                     if message.number in self.waiting:  # else its caller has left
-                        if self._silent_since is None:
-                            self._silent_since = asyncio.get_running_loop().time()
+                        self._asks()
                         await call.write(message)
                 while self._left:
                     await call.write(self._left.popleft())
                 self._wake.clear()
                 if self.open and not (self._queue or self._left):
                     await self._wake.wait()
+            if self._pipe is not None and self.waiting:  # the server takes no more when it hears of the end
+                await asyncio.wait(list(self.waiting.values()))
             await call.done_writing()
 
     def _retire(self) -> None:

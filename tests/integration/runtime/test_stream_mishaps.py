@@ -14,6 +14,8 @@ from services.runtime import errors, exchanges, streams
 from tests.integration.runtime.test_streams import ask, calling, echo, new, serving
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 async def test_a_short_wait_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has a millisecond left does not end the stream of all the others."""

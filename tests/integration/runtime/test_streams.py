@@ -20,6 +20,8 @@ from services.runtime.server import Server
 from services.runtime.streams import StreamedCalls
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 NAME = "windowshop.features.v1.FeatureService"
 Answering = Callable[[str], Awaitable[str]]
 Calls = StreamedCalls[pb.BatchGetFeaturesRequest, pb.BatchGetFeaturesResponse]
@@ -85,7 +87,7 @@ async def calling(*ports: int, count: int = 2) -> AsyncIterator[Calls]:
 
         calls: Calls = StreamedCalls(
             stub.ReadFeatures, stub.BatchGetFeatures, wrap, lambda response: response.answer, count,
-            lambda number: pb.ReadFeaturesRequest(number=number),
+            lambda number: pb.ReadFeaturesRequest(number=number), pb.ReadFeaturesResponse.FromString,
         )  # fmt: skip
         try:
             with contextlib.suppress(grpc.aio.AioRpcError):
