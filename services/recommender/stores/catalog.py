@@ -19,8 +19,6 @@ from services.runtime.turns import mapped
 # Columns and attributes have the same names.
 _FIELDS = [field.name for field in fields(Product)]
 
-_DETAILS = [name for name in _FIELDS if name != "id"]
-
 PRODUCT_COLUMNS = ", ".join(f"p.{name}" for name in _FIELDS)
 
 _TYPES = {
@@ -80,13 +78,16 @@ WHERE is_available(p.available_quantity, p.available_time, p.expire_time, $2)
 ORDER BY wanted.place
 """  # noqa: S608 - built from the constants above
 
-# The same for whoever knows most of the details already: columns of a known version stay empty.
-_CURRENT = f"""
-SELECT {", ".join(f"CASE WHEN p.change_seq <> wanted.change_seq THEN p.{name} END AS {name}" for name in _DETAILS)},
-    p.id, p.change_seq, p.change_seq <> wanted.change_seq AS told
-FROM unnest($1::text[], $2::bigint[]) AS wanted(id, change_seq)
-JOIN products p ON p.id = wanted.id
-WHERE is_available(p.available_quantity, p.available_time, p.expire_time, $3)
+# The same for whoever knows most of the details already: they are asked for apart, mostly not at all.
+_CURRENT = """
+SELECT p.id, p.change_seq
+FROM unnest($1::text[]) AS wanted(id) JOIN products p ON p.id = wanted.id
+WHERE is_available(p.available_quantity, p.available_time, p.expire_time, $2)
+"""
+_DETAILS = f"""
+SELECT {PRODUCT_COLUMNS}, p.change_seq
+FROM products p
+WHERE p.id = ANY($1::text[]) AND is_available(p.available_quantity, p.available_time, p.expire_time, $2)
 """  # noqa: S608 - built from the constants above
 
 # So many deletions hold the catalogue's lock for well under a second.
@@ -120,9 +121,14 @@ class PostgresCatalog:
 
     async def current(self, ids: Sequence[str], known: Sequence[int], now: datetime) -> list[CurrentProduct]:
         """As ``available``, in no order, without the details of those whose ``change_seq`` is the one ``known``."""
+        versions = dict(zip(ids, known, strict=True))
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_CURRENT, ids, known, now)
-        return [CurrentProduct(row["id"], row["change_seq"], product_of(row) if row["told"] else None) for row in rows]
+            rows = await connection.fetch(_CURRENT, ids, now)
+            current = [CurrentProduct(id_, seq, None) for id_, seq in rows if versions[id_] == seq]
+            others = [id_ for id_, seq in rows if versions[id_] != seq]
+            # What became unavailable between the two is left out.
+            told = await connection.fetch(_DETAILS, others, now) if others else ()
+        return current + [CurrentProduct(row["id"], row["change_seq"], product_of(row)) for row in told]
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         """Stores products with distinct ids, in one transaction; of equal ones only the time of the count is new."""
