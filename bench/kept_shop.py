@@ -65,8 +65,9 @@ class KeptShop:
 
 
 @asynccontextmanager
-async def kept_shop(data: Path | None, sizes: Sizes) -> AsyncIterator[KeptShop]:
+async def kept_shop(data: Path | None, sizes: Sizes, *, ranked: bool = True) -> AsyncIterator[KeptShop]:
     """Loaded, trained, and at rest. `data`: is kept, and what it has of this size is used again; None: a temporary one.
+    `ranked`: the version that serves has to have a trained ranker.
 
     A catalogue of which most is never sold begins as a copy of the one that has the rest, where that is there.
     """
@@ -86,7 +87,7 @@ async def kept_shop(data: Path | None, sizes: Sizes) -> AsyncIterator[KeptShop]:
                 started = round(perf_counter() - begin, 1)
                 say(f"started in {started} s")
                 found = KeptShop(shop, postgres, World(sizes.products, sizes.users), {"start_seconds": started})
-                found.about.update(await loading.fill(found, kept))
+                found.about.update(await loading.fill(found, kept, ranked=ranked))
                 yield found
             finally:
                 await shop.stop(timeout=120)

@@ -108,16 +108,17 @@ class Kept:
         self.path.write_bytes(msgspec.json.encode(document))
 
 
-async def fill(found: "KeptShop", kept: Kept) -> dict[str, Any]:
-    """Products, history, a version with a ranker; each where it is not there yet. What is to be said of them."""
+async def fill(found: "KeptShop", kept: Kept, *, ranked: bool) -> dict[str, Any]:
+    """Products, history, a version, with a ranker where it has to be `ranked`; each where it is not there yet. What is
+    to be said of them."""
     async with found.client() as client:
         if "products" not in kept.steps:
             kept.done("products", await _products(client, found.world, 0, found.world.sold))
         if "events" not in kept.steps:
             kept.done("events", await _events(client, found.world, kept.now))
-        if "training" not in kept.steps or not await _ranked(client):
+        if "training" not in kept.steps or (ranked and not await _ranked(client)):
             kept.done("training", await train_version(found, client))
-            if not await _ranked(client):
+            if ranked and not await _ranked(client):
                 raise click.ClickException("recommendations are not ordered by a trained ranker")
         if "more products" not in kept.steps and found.world.products > found.world.sold:
             kept.done("more products", await _more_products(found, client))

@@ -34,6 +34,8 @@ class Task:
     name: str
     """Of the traffic: another name, other users; and of its events, so never twice in one shop."""
     rate: float | None = None
+    ranked: bool = True
+    """Whether the version that serves has a trained ranker, see Judge."""
 
 
 @dataclass(slots=True)
@@ -150,7 +152,7 @@ async def measure(task: Task) -> Outcome:
     traffic = blocks(world, task.name)
     next(traffic)  # the draw of tastes takes a moment
     async with Pool.opened(task.port, task.connections) as pool:
-        driver = Driver(pool, Judge(world), task.name)
+        driver = Driver(pool, Judge(world, ranked=task.ranked), task.name)
         gc.collect()
         gc.freeze()  # the world is large, and a collection of it would count as latency
         cpu = process_time()

@@ -53,9 +53,11 @@ class Plan:
 class Bench:
     """Measures one shop, and counts what was wrong over all measurements."""
 
-    def __init__(self, found: KeptShop, plan: Plan) -> None:
+    def __init__(self, found: KeptShop, plan: Plan, *, ranked: bool = True) -> None:
+        """`ranked`: see Judge."""
         self._found = found
         self._plan = plan
+        self._ranked = ranked
         self._runs = 0
         self.requests = 0
         self.degraded = 0
@@ -116,6 +118,7 @@ class Bench:
             connections,
             self._name(),
             rate,
+            self._ranked,
         )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.recommend_driver",

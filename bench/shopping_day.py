@@ -102,10 +102,12 @@ _DECODER = msgspec.json.Decoder(Page)
 
 
 class Judge:
-    """Says what is wrong with an answer. `world.stock` must be what the shop has."""
+    """Says what is wrong with an answer. `world.stock` must be what the shop has, and with `ranked` the version that
+    serves a trained ranker; without, it may order by reciprocal ranks as well, where these were better."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, ranked: bool = True) -> None:
         self._sold_out = (world.stock == 0).tolist()
+        self._ranked = ranked
 
     def read(self, status: int, content: bytes, *, explained: bool = False) -> tuple[str, bool]:
         """What is wrong, or nothing, and whether something was missing while answering."""
@@ -130,5 +132,9 @@ class Judge:
                 return "a product that is sold out"
             if not one.reasons:
                 return "a product without a reason"
-        ranked = any(part.column == "intercept" for one in page.results for part in one.explanation.contributions)
-        return "not ordered by the trained ranker" if explained and not ranked and not page.degraded else ""
+        if not explained or page.degraded:
+            return ""
+        columns = {part.column for one in page.results for part in one.explanation.contributions}
+        if self._ranked and "intercept" not in columns:
+            return "not ordered by the trained ranker"
+        return "" if columns else "an order that is not explained"

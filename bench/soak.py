@@ -1,8 +1,9 @@
 """`python -m bench soak`: minutes of traffic beside everything else that a shop does: tails, stalls, memory.
 
-The traffic is the open loop of `bench recommend` at half of what the machine can, as a short closed loop found just
-before: whatever a machine can, it is busy and not beyond itself. Beside it products and events are imported, versions
-are trained, loaded and switched to, another index of the texts is built, and the worker refreshes what is due.
+Products and events are imported, versions are trained, loaded and switched to, another index of the texts is built,
+and the worker refreshes what is due. Beside that a short closed loop finds the most that the machine has left for
+pages, and the traffic is the open loop of `bench recommend` at half of it: whatever a machine can, it is busy and not
+beyond itself.
 """
 
 import asyncio
@@ -24,7 +25,9 @@ from bench.results import FOLDER, circumstances, publish
 from bench.soak_beside import Look, Seen, everything
 
 SHARE = 0.5
-"""Of the most, at which it is asked."""
+"""Of the most beside everything else, at which it is asked."""
+_UNDER_WAY_SECONDS = 10.0
+"""Until a version is being learned: its rows were read then."""
 _SETTLED = 0.25
 """The part of the time after which memory is to be flat: until then what is lazy is filled."""
 OWN = ("loop", "threads")
@@ -35,7 +38,7 @@ OWN = ("loop", "threads")
 @click.option("--products", default=100_000, show_default=True)
 @click.option("--users", default=200_000, show_default=True)
 @click.option("--seconds", default=600.0, show_default=True)
-@click.option("--rate", type=float, help="Recommendations a second; left out: half of what a closed loop gets before.")
+@click.option("--rate", type=float, help="Recommendations a second; left out: half of what a closed loop gets.")
 @click.option("--connections", default=16, show_default=True, help="Of the closed loop.")
 @click.option(
     "--data",
@@ -68,21 +71,24 @@ def command(
 
 async def run(plan: Plan, seconds: float, rate: float | None) -> dict[str, Any]:
     about = circumstances()
-    async with kept_shop(plan.data, plan.sizes) as found:
-        bench = Bench(found, plan)
+    async with kept_shop(plan.data, plan.sizes, ranked=False) as found:
+        bench = Bench(found, plan, ranked=False)
         await bench.warm_up()
-        most = (await bench.top())["per_second"]
-        rate = rate or round(most * SHARE, 1)
-        say(f"{rate:g} recommendations a second beside everything else, {seconds:g} s ...")
-        before = await lags(found)
+        alone = (await bench.top())["per_second"]
         async with everything(found) as seen:
+            await asyncio.sleep(_UNDER_WAY_SECONDS)
+            most = (await bench.top())["per_second"]
+            rate = rate or round(most * SHARE, 1)
+            say(f"{rate:g} recommendations a second beside everything else, {seconds:g} s ...")
+            before = await lags(found)
             outcome = await bench.drive(rate=rate, seconds=seconds)
-        after = await lags(found)
+            after = await lags(found)
     loops = {name: since(before[name], lag) for name, lag in after.items()}
     result = {
         "seconds": seconds,
         "products": plan.sizes.products,
         "users": plan.sizes.users,
+        "most_alone_per_second": alone,
         "most_per_second": most,
         "rate": rate,
         "p50_ms": outcome.p50_ms,
@@ -112,10 +118,12 @@ def _print(result: Mapping[str, Any], seen: Seen) -> None:
     console = Console(width=150)
     traffic = result["traffic"]
     console.print(
-        f"{traffic['requests']:,} pages at {result['rate']:g} a second (most {result['most_per_second']:.0f}):"
+        f"{traffic['requests']:,} pages at {result['rate']:g} a second (most {result['most_per_second']:.0f},"
+        f" alone {result['most_alone_per_second']:.0f}):"
         f" p50 {traffic['p50_ms']:.1f}, p99 {traffic['p99_ms']:.1f}, greatest {traffic['max_ms']:.0f} ms,"
         f" {traffic['degraded']} degraded, {sum(traffic['errors'].values())} failed; beside them"
-        f" {len(seen.imports)} imports, {len(seen.trainings)} versions and {len(seen.indexes)} indexes"
+        f" {len(seen.imports)} imports, {len(seen.trainings)} versions and {len(seen.indexes)} indexes;"
+        f" orders: {', '.join(seen.orders)}"
     )
     table = Table(title="event loops that came more than 20 ms late, by who had the processor; memory")
     for heading in ("process", "looks", "loop", "threads", "outside", "greatest, at most ms", "MB", "own MB a minute"):

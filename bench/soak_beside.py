@@ -45,6 +45,8 @@ class Seen:
     """Seconds each; so the next two."""
     trainings: list[float] = field(default_factory=list)
     indexes: list[float] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
+    """How each version orders."""
     errors: list[str] = field(default_factory=list)
 
 
@@ -101,7 +103,8 @@ async def _train(found: KeptShop, client: Client, seen: Seen) -> None:
     """One version after the other: read, learned, stored, indexed, loaded, served."""
     while True:
         with _noted(seen, seen.trainings):
-            await train_version(found, client)
+            lineage = (await train_version(found, client))["lineage"]
+            seen.orders.append(lineage.get("ranker_anything") or lineage.get("ranker", ""))
         await asyncio.sleep(_TRAIN_PAUSE)
 
 

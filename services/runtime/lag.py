@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
@@ -29,29 +33,33 @@ STALLS = Counter(
 )
 
 
+# Seconds that a thread was ready to go on and had no processor: beside those that it had one for, by Linux.
+_WAITS = "/proc/self/task/{thread}/schedstat"
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Seconds on three clocks."""
+    """Seconds on four clocks."""
 
     wall: float
     loop: float
     """Processor time of the thread of the event loop."""
     process: float
     """Processor time of all threads together."""
-
-
-def now() -> Moment:
-    """Read in the thread of the event loop."""
-    return Moment(time.perf_counter(), time.thread_time(), time.process_time())
+    waited: float = 0.0
+    """For a processor, by the thread of the event loop; 0 where the system does not tell."""
 
 
 def holder(before: Moment, after: Moment) -> str:
     """What kept the loop from coming at ``before`` + INTERVAL: "loop", "threads" or "outside".
 
-    A thread has worked through the stall when it computed for as long as that took; and, where others took the
-    processor away meanwhile, when it computed more than fits before the moment that was due.
+    What it waited for a processor is not its own doing: "outside", unless it would have been a stall all the same. A
+    thread has worked through what is left when it computed for as long as that took; and, where others took the
+    processor away meanwhile and nobody counts that, when it computed more than fits before the moment that was due.
     """
-    late = after.wall - before.wall - INTERVAL
+    late = after.wall - before.wall - INTERVAL - (after.waited - before.waited)
+    if late <= STALL:
+        return "outside"
     enough = min(late, INTERVAL + STALL)
     loop = after.loop - before.loop
     if loop >= enough:
@@ -59,16 +67,34 @@ def holder(before: Moment, after: Moment) -> str:
     return "threads" if after.process - before.process - loop >= enough else "outside"
 
 
+@contextlib.contextmanager
+def clocks() -> Iterator[Callable[[], Moment]]:
+    """Tells the moment; to be made and read in the thread of the event loop."""
+    with contextlib.ExitStack() as closing:
+        waits = None
+        with contextlib.suppress(OSError):
+            # Kept open: opening it takes longer than all the rest.
+            waits = os.open(_WAITS.format(thread=threading.get_native_id()), os.O_RDONLY)
+            closing.callback(os.close, waits)
+
+        def now() -> Moment:
+            waited = 0.0 if waits is None else int(os.pread(waits, 100, 0).split()[1]) / 1e9
+            return Moment(time.perf_counter(), time.thread_time(), time.process_time(), waited)
+
+        yield now
+
+
 async def watch() -> None:
     """Measures until cancelled."""
     for name in ("loop", "threads", "outside"):
         STALLS.labels(name)  # a series that is not there yet hides its first stall
-    before = now()
-    while True:
-        await asyncio.sleep(INTERVAL)
-        after = now()
-        late = max(0.0, after.wall - before.wall - INTERVAL)
-        LAG.observe(late)
-        if late > STALL:
-            STALLS.labels(holder(before, after)).inc()
+    with clocks() as now:
         before = now()
+        while True:
+            await asyncio.sleep(INTERVAL)
+            after = now()
+            late = max(0.0, after.wall - before.wall - INTERVAL)
+            LAG.observe(late)
+            if late > STALL:
+                STALLS.labels(holder(before, after)).inc()
+            before = now()

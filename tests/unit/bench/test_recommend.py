@@ -68,6 +68,18 @@ def test_an_explained_answer_must_be_the_rankers() -> None:
     assert problem(ranked, explained=True) == ""
 
 
+def test_of_a_version_that_may_have_no_ranker_an_explained_answer_is_by_reciprocal_ranks_or_the_rankers() -> None:
+    judge = Judge(WORLD, ranked=False)
+
+    def found(column: str) -> str:
+        answer = json.loads(json.dumps(GOOD))
+        answer["results"][0]["explanation"] = {"contributions": [{"column": column}] if column else []}
+        return judge.read(200, json.dumps(answer).encode(), explained=True)[0]
+
+    assert (found("intercept"), found("relevance")) == ("", "")
+    assert found("") == "an order that is not explained"
+
+
 def test_views_are_of_those_who_ask_in_the_next_block() -> None:
     first, second, third = islice(blocks(WORLD, "day"), 3)
     for before, after in ((first, second), (second, third)):

@@ -12,19 +12,38 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize(
-    ("expected", "wall", "loop", "process"),
+    ("expected", "wall", "loop", "process", "waited"),
     [
-        ("loop", 0.080, 0.062, 0.064),  # a computation of 60 ms
-        ("loop", 0.200, 0.045, 0.050),  # others took the processor away, but 40 ms are more than fit before the look
-        ("threads", 0.080, 0.003, 0.075),  # one that holds the interpreter
-        ("outside", 0.080, 0.015, 0.020),  # busy before it lost the processor, for 60 ms
-        ("outside", 0.500, 0.001, 0.001),  # stopped, or a blocking call
+        ("loop", 0.080, 0.062, 0.064, 0.0),  # a computation of 60 ms
+        ("loop", 0.200, 0.045, 0.050, 0.0),  # others took the processor away, but 40 ms more than fit before the look
+        ("loop", 0.200, 0.045, 0.050, 0.150),  # the same, where the system tells
+        ("loop", 0.120, 0.048, 0.050, 0.070),  # long enough without having waited
+        ("outside", 0.060, 0.039, 0.039, 0.021),  # a stall only because it waited
+        ("threads", 0.080, 0.003, 0.075, 0.0),  # one that holds the interpreter
+        ("outside", 0.080, 0.003, 0.075, 0.050),  # another thread worked while this one waited for a processor
+        ("outside", 0.080, 0.015, 0.020, 0.0),  # busy before it lost the processor, for 60 ms
+        ("outside", 0.500, 0.001, 0.001, 0.0),  # stopped, or a blocking call
     ],
 )
-def test_a_stall_is_ascribed_to_who_had_the_processor(expected: str, wall: float, loop: float, process: float) -> None:
-    before = Moment(100.0, 7.0, 9.0)
+def test_a_stall_is_ascribed_to_who_had_the_processor(
+    expected: str, wall: float, loop: float, process: float, waited: float
+) -> None:
+    before = Moment(100.0, 7.0, 9.0, 3.0)
 
-    assert holder(before, Moment(100.0 + wall, 7.0 + loop, 9.0 + process)) == expected
+    assert holder(before, Moment(100.0 + wall, 7.0 + loop, 9.0 + process, 3.0 + waited)) == expected
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_clocks_go_on_also_where_nobody_tells_who_waited(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    if not told:
+        monkeypatch.setattr(lag, "_WAITS", "/nowhere/{thread}")
+
+    with lag.clocks() as now:
+        before, after = now(), now()
+
+    assert after.wall > before.wall
+    assert after.process >= before.process > 0
+    assert after.waited >= before.waited >= 0
 
 
 def looks() -> float:

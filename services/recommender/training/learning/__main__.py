@@ -21,9 +21,7 @@ from services.recommender.domain.ranker import Forest, Logistic
 from services.recommender.domain.retrieving import OBJECTIVES
 from services.recommender.training.learning import log as logs
 from services.recommender.training.learning.job import finite, run
-
-# Serving goes first on a busy machine.
-_NICENESS = 10
+from services.runtime.priority import stand_back
 
 
 def _end_with_parent() -> None:
@@ -59,7 +57,7 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(_NICENESS)
+    stand_back()  # serving goes first on a busy machine
     code = 0
     try:
         main(Path(sys.argv[1]))
