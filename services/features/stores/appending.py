@@ -1,4 +1,4 @@
-"""The statements of an append, in their order, and the rows that they take."""
+"""The statements of an append, in their order, and the rows that they take; and the one statement for a few events."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ EVENT_COLUMNS = (
     "seq", "event_time", "revenue", "rating", "event_type", "position", "event_id", "user_id", "visitor_id",
     "subject_id", "session_id", "attribution_token", "device", "attributes",
 )  # fmt: skip
+_FEW_COLUMNS = (
+    "event_id", "event_time", "subject_id", "user_id", "visitor_id", "event_type", "revenue", "rating", "position",
+    "session_id", "attribution_token", "device", "attributes",
+)  # fmt: skip
 LINE_COLUMNS = (
     "seq", "event_time", "price", "rating", "revenue", "event_type", "quantity", "line", "guest", "subject_id",
     "product_id",
@@ -65,6 +69,11 @@ SELECT ingest_xid AS transaction,
        ) AS unknown_products
 FROM ingest
 """
+
+# All of this for a few events of distinct ids, see the migration: no row when one of the guests is a user by now.
+APPEND_A_FEW = f"SELECT * FROM append_a_few({', '.join(f'${place}' for place in range(1, 21))})"  # noqa: S608 - constants
+# Rows, of events and lines, from which on copies are cheaper.
+FEW = 100
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -97,6 +106,23 @@ def id_columns(events: Sequence[Event]) -> list[list[Any]]:
 def days(events: Iterable[Event]) -> set[int]:
     """The days that events lie in."""
     return {day_of(_time_us(event)) for event in events}
+
+
+def few_columns(events: Sequence[Event], guest_locks: Sequence[int]) -> list[Sequence[Any]]:
+    """The parameters of `APPEND_A_FEW`."""
+    rows = [_event_row(0, instant(_time_us(event)), event.subject_id, event) for event in events]
+    of = dict(zip(EVENT_COLUMNS, zip(*rows, strict=True), strict=True))
+    lines = [(place, number, line) for place, event in enumerate(events, 1) for number, line in enumerate(event.lines)]
+    return [
+        [event.visitor_id for event in events if not event.user_id],
+        guest_locks,
+        *(of[name] for name in _FEW_COLUMNS),
+        [place for place, _, _ in lines],
+        [number for _, number, _ in lines],
+        [line.product_id for _, _, line in lines],
+        [line.quantity for _, _, line in lines],
+        [line.price for _, _, line in lines],
+    ]
 
 
 def rows(stored: Sequence[tuple[int, Event]]) -> Rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from services.features.domain.events import EVENT_TYPES, Event, guest
@@ -65,12 +65,17 @@ def bucket(visitor_id: str) -> int:
     return zlib.crc32(visitor_id.encode()) % _BUCKETS
 
 
+def locks_of(events: Iterable[Event]) -> list[int]:
+    """The locks of the guests among those whose events these are, in their order."""
+    return sorted({bucket(event.visitor_id) for event in events if not event.user_id})
+
+
 async def with_users(connection: Any, events: Sequence[Event]) -> tuple[Sequence[Event], Mapping[str, str]]:
     """The events as the log keeps them: those of guests who signed in after them are the users'; by id, of whom."""
     guests = {event.visitor_id for event in events if not event.user_id}
     if not guests:
         return events, {}
-    await connection.execute(_SHARE, sorted({bucket(visitor_id) for visitor_id in guests}))
+    await connection.execute(_SHARE, locks_of(events))
     merges: dict[str, list[Any]] = {}
     for row in await connection.fetch(_MERGES_OF, list(guests)):
         merges.setdefault(row["visitor_id"], []).append(row)

@@ -65,12 +65,13 @@ class TestEventLog:
             ("p1", 2, 1.5, False), ("p2", 1, None, False), ("p1", 2, 1.5, True), ("p2", 1, None, True),
         ]  # fmt: skip
 
-    async def test_concurrent_senders_of_the_same_events_agree(self, parts: Parts) -> None:
-        events = [event(f"same-{n}") for n in range(300)]
+    @pytest.mark.parametrize("number", [20, 300])
+    async def test_concurrent_senders_of_the_same_events_agree(self, parts: Parts, number: int) -> None:
+        events = [event(f"same-{n}") for n in range(number)]
         answers = await asyncio.gather(
             *(parts.log.append(events if n % 2 else events[::-1]) for n in range(6)),
         )
-        assert sum(sum(answer.new) for answer in answers) == 300
+        assert sum(sum(answer.new) for answer in answers) == number
 
     async def test_only_ended_transactions_are_below_the_horizon(self, parts: Parts) -> None:
         start = await parts.log.horizon()

@@ -15,12 +15,23 @@ from windowshop.features.v1 import features_pb2 as pb
 from services.features.app import open_parts
 from services.features.marking import Marker
 from services.features.ports import EVENT_LOG, StoreDownError
-from services.features.stores.event_log import PostgresEventLog
+from services.features.stores import appending
 from services.features.stores.merging import PostgresMerges
 from services.features.stores.online import RedisOnlineStore
 from services.features.stores.retention import PostgresLogKeeper
 from services.runtime.errors import from_rpc
-from tests.integration.features.test_erasure import VIEW, VIEWS, erase, everything, is_unknown, rows, views
+from tests.integration.features.test_erasure import (
+    BOTH_WAYS,
+    VIEW,
+    VIEWS,
+    commits_held_up,
+    erase,
+    everything,
+    is_unknown,
+    rows,
+    somebody_waits,
+    views,
+)
 from tests.support.features import FeatureServer, event, running_worker
 from tests.support.stack import ValkeyServer
 from tests.support.waiting import eventually
@@ -261,27 +272,17 @@ async def test_an_erased_guest_does_not_come_back_as_a_user(server: FeatureServe
     assert await is_unknown(server, "u")
 
 
-async def test_a_write_under_way_is_waited_for(server: FeatureServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH_WAYS
+async def test_a_write_under_way_is_waited_for(
+    server: FeatureServer, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
     """The commit has found no merge of its guest when the merge begins."""
-    written, release = asyncio.Event(), asyncio.Event()
-    store = PostgresEventLog._store
-
-    async def slowly(*arguments: Any) -> Any:
-        written.set()
-        await release.wait()
-        return await store(*arguments)
-
-    monkeypatch.setattr(PostgresEventLog, "_store", staticmethod(slowly))
-    writing = asyncio.create_task(server.write(by_guest(VIEW, "lamp")))
-    await written.wait()
-    merging = asyncio.create_task(merge(server))
-
-    async def merge_waits() -> bool:
-        waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM"
-        return bool(await rows(server, f"{waiting} pg_database WHERE datname = current_database())"))
-
-    await eventually(merge_waits)
-    release.set()
+    monkeypatch.setattr(appending, "FEW", few)
+    async with commits_held_up(server):
+        writing = asyncio.create_task(server.write(by_guest(VIEW, "lamp")))
+        await somebody_waits(server, "relation")
+        merging = asyncio.create_task(merge(server))
+        await somebody_waits(server, "advisory")
     assert (await writing).accepted == 1
     assert await merging == (1, 1, 0)
     assert await views(server, "u") == ["lamp"]
