@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
         ("loop", 0.200, 0.045, 0.050, 0.0),  # others took the processor away, but 40 ms more than fit before the look
         ("loop", 0.200, 0.045, 0.050, 0.150),  # the same, where the system tells
         ("loop", 0.120, 0.048, 0.050, 0.070),  # long enough without having waited
-        ("outside", 0.060, 0.039, 0.039, 0.021),  # a stall only because it waited
+        ("outside", 0.045, 0.028, 0.028, 0.017),  # a stall only because it waited
         ("threads", 0.080, 0.003, 0.075, 0.0),  # one that holds the interpreter
         ("outside", 0.080, 0.003, 0.075, 0.050),  # another thread worked while this one waited for a processor
         ("outside", 0.080, 0.015, 0.020, 0.0),  # busy before it lost the processor, for 60 ms

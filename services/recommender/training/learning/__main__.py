@@ -21,7 +21,7 @@ from services.recommender.domain.ranker import Forest, Logistic
 from services.recommender.domain.retrieving import OBJECTIVES
 from services.recommender.training.learning import log as logs
 from services.recommender.training.learning.job import finite, run
-from services.runtime.priority import stand_back
+from services.recommender.training.learning.priority import stand_back
 
 
 def _end_with_parent() -> None:

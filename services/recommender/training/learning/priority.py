@@ -1,4 +1,4 @@
-"""Work that nobody waits for: on a busy machine it gets what others leave."""
+"""Learning is work that nobody waits for: on a busy machine it gets what others leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that nobody waits for leaves the processors to others."""
+"""Learning leaves the processors to others."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import os, pathlib
-from services.runtime.priority import stand_back
+from services.recommender.training.learning.priority import stand_back
 stand_back()
 session = pathlib.Path("/proc/self/autogroup")
 print(os.getpriority(os.PRIO_PROCESS, 0), os.getsid(0) == os.getpid(), session.read_text() if session.exists() else "")
