@@ -30,11 +30,26 @@ class Findable(NamedTuple):
     vector: npt.NDArray[np.float16] | None
 
 
+class AvailableNearest(NamedTuple):
+    """Available neighbours of one product, with their cosines, the nearest first."""
+
+    id: str
+    # Whether there are no others.
+    whole: bool
+    ids: Sequence[str]
+    cosines: Sequence[float]
+
+
 class NearestStore(Protocol):
     """Neighbours by text that were found once. Every method raises UNAVAILABLE when the store is away."""
 
     async def nearest(self, ids: Sequence[str]) -> list[StoredNearest]:
         """Those stored of these products, in no order."""
+        ...
+
+    async def available(self, ids: Sequence[str], limit: int) -> list[AvailableNearest]:
+        """Up to ``limit`` of each of these products that is stored, outside of them, together with what can be found
+        since; products of which that is too much are left out."""
         ...
 
     async def keep(self, found: Sequence[tuple[str, Nearest]], change_seq: int) -> None:

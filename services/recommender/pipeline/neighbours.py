@@ -65,14 +65,14 @@ class TextNeighbours:
         """Available neighbours; score = the anchor's weight x cosine, at most ``limit`` per anchor."""
         kept = self.kept
         if kept is None or limit > DEPTH:
-            return await self._retrieval.semantic(anchors, limit)
+            return await self._unremembered(anchors, limit)
         found = kept.hits(anchors, limit, self._clock())
         short = [anchor.id for anchor, near in zip(anchors, found, strict=True) if near is None]
         unknown = [id_ for id_ in short if id_ not in kept]
         read = await self.read(kept, unknown) if unknown else set()
         await self.search(kept, [id_ for id_ in short if id_ not in read])
         if kept is not self.kept:
-            return await self._retrieval.semantic(anchors, limit)
+            return await self._unremembered(anchors, limit)
         # What is missing or too short now is a page without them.
         return [hit for near in kept.hits(anchors, limit, self._clock()) for hit in near or ()]
 
@@ -94,6 +94,22 @@ class TextNeighbours:
         for id_ in ids:
             one = found.get(id_)
             kept.put(id_, _nearest(one, now), None if one is None else one.vector, version)
+
+    async def _unremembered(self, anchors: Sequence[Anchor], limit: int) -> list[Hit]:
+        """From the store: what is stored spares most searches while the catalogue is not in memory yet."""
+        ids = {anchor.id: anchor for anchor in anchors}
+        stored = await self._store.available(list(ids), limit) if limit <= DEPTH else []
+        enough = [one for one in stored if one.whole or len(one.ids) >= limit]
+        hits = [
+            Hit(id_, ids[one.id].weight * cosine, one.id)
+            for one in enough
+            for id_, cosine in zip(one.ids, one.cosines, strict=True)
+        ]
+        known = {one.id for one in enough}
+        others = [anchor for anchor in anchors if anchor.id not in known]
+        if others:
+            hits += [hit for hit in await self._retrieval.semantic(others, limit) if hit.id not in ids]
+        return hits
 
     def _heard(self, product_id: str, vector: Halves) -> None:
         self._kept.heard(product_id, vector)

@@ -8,8 +8,8 @@ import numpy as np
 
 from services.recommender.domain.neighbourhoods import Nearest
 from services.recommender.stores.postgres import Database
-from services.recommender.stores.retrieval import halves
-from services.recommender.text_ports import Findable, StoredNearest
+from services.recommender.stores.retrieval import halves, statement
+from services.recommender.text_ports import AvailableNearest, Findable, StoredNearest
 
 _NEAREST = """
 SELECT n.product_id, n.change_seq, n.near, n.cosines, n.whole, extract(epoch FROM n.find_time)::float8,
@@ -18,6 +18,8 @@ FROM text_neighbours n
 JOIN product_embeddings e ON e.product_id = n.product_id
 WHERE n.product_id = ANY($1::text[])
 """
+
+_AVAILABLE = statement("stored_neighbours")
 
 # One text for the ids of each: the driver has no arrays of arrays of different lengths.
 _KEEP = """
@@ -59,6 +61,11 @@ class PostgresNeighbours:
             )
             for id_, seq, near, cosines, whole, found_at, vector in rows
         ]
+
+    async def available(self, ids: Sequence[str], limit: int) -> list[AvailableNearest]:
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_AVAILABLE, list(ids), limit)
+        return [AvailableNearest(id_, whole, near or (), cosines or ()) for id_, whole, near, cosines in rows]
 
     async def keep(self, found: Sequence[tuple[str, Nearest]], change_seq: int) -> None:
         async with self._database.connection() as connection:

@@ -18,25 +18,26 @@ from services.recommender.stores.postgres import Database
 _SQL = Path(__file__).parents[1] / "sql"
 
 
-def _sql(name: str) -> str:
+def statement(name: str) -> str:
+    """One of the service's, by its file."""
     return (_SQL / f"{name}.sql").read_text()
 
 
-_SEMANTIC = _sql("semantic")
-_NEIGHBOURS = _sql("neighbours")
-_COLLABORATIVE = _sql("collaborative")
-_POPULAR = _sql("popular")
-_TRENDING = _sql("trending")
-_POPULAR_IN = _sql("popular_in")
-_NEW_ARRIVALS = _sql("new_arrivals")
-_ANYTHING = _sql("anything")
-_FACTS = _sql("facts")
-_CARDS = _sql("cards")
-_ASSORTMENT = _sql("assortment") + "WHERE p.id = ANY($1)"
-_ASSORTMENT_AFTER = _sql("assortment") + "WHERE p.id > $1 ORDER BY p.id LIMIT $2"
-_VERSIONS_AFTER = _sql("versions_after")
-_PRICE_BANDS = _sql("price_bands")
-_SHOWCASE = _sql("showcase")
+_SEMANTIC = statement("semantic")
+_NEIGHBOURS = statement("neighbours")
+_COLLABORATIVE = statement("collaborative")
+_POPULAR = statement("popular")
+_TRENDING = statement("trending")
+_POPULAR_IN = statement("popular_in")
+_NEW_ARRIVALS = statement("new_arrivals")
+_ANYTHING = statement("anything")
+_FACTS = statement("facts")
+_CARDS = statement("cards")
+_ASSORTMENT = statement("assortment") + "WHERE p.id = ANY($1)"
+_ASSORTMENT_AFTER = statement("assortment") + "WHERE p.id > $1 ORDER BY p.id LIMIT $2"
+_VERSIONS_AFTER = statement("versions_after")
+_PRICE_BANDS = statement("price_bands")
+_SHOWCASE = statement("showcase")
 
 
 # How the server sends half precision vectors: four bytes of header, then the elements, the larger byte first.

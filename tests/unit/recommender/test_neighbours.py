@@ -14,7 +14,7 @@ from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline import neighbours
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.ranking_ports import Neighbourhood
-from services.recommender.text_ports import StoredNearest
+from services.recommender.text_ports import AvailableNearest, StoredNearest
 
 NOW = 1_000.0
 
@@ -61,6 +61,9 @@ class Shop:
 
     async def nearest(self, ids: Sequence[str]) -> list[StoredNearest]:
         return [self.stored[id_] for id_ in ids if id_ in self.stored]
+
+    async def available(self, ids: Sequence[str], limit: int) -> list[AvailableNearest]:
+        return []
 
     async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:
         self.searches += 1

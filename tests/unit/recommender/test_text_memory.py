@@ -21,7 +21,7 @@ from services.recommender.pipeline.mirror import Mirror
 from services.recommender.pipeline.neighbours import TextNeighbours
 from services.recommender.pipeline.newcomers import Newcomers
 from services.recommender.ranking_ports import Neighbourhood
-from services.recommender.text_ports import StoredNearest
+from services.recommender.text_ports import AvailableNearest, StoredNearest
 from tests.support.learned import small
 from tests.support.waiting import eventually
 
@@ -89,6 +89,9 @@ class Shop:
         return ProductRow(id_, id_, "", "", None, quantity, 0, None, None, None, None, None, digest, vector)
 
     async def nearest(self, ids: Sequence[str]) -> list[StoredNearest]:
+        return []
+
+    async def available(self, ids: Sequence[str], limit: int) -> list[AvailableNearest]:
         return []
 
     async def neighbours(self, ids: Sequence[str], limit: int) -> list[Neighbourhood]:

@@ -1,0 +1,30 @@
+-- Available neighbours by text of the products $1, outside of these, up to $2 of each: of those that are stored, and of
+-- what can be found since. Nearer than the farthest of the stored ones there are no others. Left out is a product of
+-- which too much can be found since, or whose own text may be newer.
+SELECT wanted.id, n.whole, found.ids, found.cosines
+FROM unnest($1::text[]) AS wanted (id)
+JOIN text_neighbours n ON n.product_id = wanted.id
+JOIN products own ON own.id = wanted.id AND own.found_seq <= n.change_seq
+JOIN text_embeddings a ON a.text_digest = own.text_digest
+CROSS JOIN LATERAL (
+    SELECT array_agg(near.id) AS ids, array_agg(near.cosine) AS cosines
+    FROM (
+        SELECT seen.id, seen.cosine
+        FROM (
+            SELECT p.id, looked.cosine, is_available(p.available_quantity, p.available_time, p.expire_time, now()) AS shown,
+                min(looked.cosine) FILTER (WHERE p.found_seq <= n.change_seq) OVER () AS least
+            FROM (
+                SELECT unnest(n.near) AS id
+                UNION
+                (SELECT f.id FROM products f WHERE f.found_seq > n.change_seq AND f.found_seq > 0 LIMIT 256)
+            ) AS candidates
+            JOIN products p ON p.id = candidates.id
+            JOIN text_embeddings e ON e.text_digest = p.text_digest
+            CROSS JOIN LATERAL (SELECT 1 - (e.text_embedding <=> a.text_embedding) AS cosine) looked
+        ) seen
+        WHERE seen.shown AND seen.id <> ALL ($1) AND (n.whole OR seen.cosine >= seen.least)
+        ORDER BY seen.cosine DESC, seen.id
+        LIMIT $2
+    ) near
+) found
+WHERE NOT EXISTS (SELECT FROM products f WHERE f.found_seq > n.change_seq AND f.found_seq > 0 OFFSET 256)
