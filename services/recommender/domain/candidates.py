@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +25,10 @@ RANK_CONSTANT = 10
 # 500, and others add theirs; reading them is the dearest part of a request.
 CANDIDATES = 150
 
+
+_NOWHERE: Places = np.zeros(0, dtype=np.int64)
+_NOTHING: Floats = np.zeros(0)
+_ONE_NOT = np.zeros(1, dtype=np.bool_)
 
 # The source that finds what nobody has taken yet.
 BY_TEXT = "semantic"
@@ -75,9 +80,8 @@ class Trace(NamedTuple):
     score: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A product with everything that speaks for it, strongest source first."""
+class Candidate(NamedTuple):
+    """A product with everything that speaks for it, strongest source first. A tuple, as Trace is."""
 
     id: str
     fusion: float
@@ -86,16 +90,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Trail:
-    """How candidates were found, an element per hit: whose it is (a number of the pool's), the source's number in
-    ``sources``, its rank there, its part of the fused score and its own score."""
+    """How candidates were found, an element per hit: whose it is (a number of the pool's, below ``size``), the source's
+    number in ``sources``, its rank there, its part of the fused score and its own score."""
 
     sources: Sequence[str]
+    size: int
     owners: Places
     source: Places
     ranks: Places
     shares: Floats
     scores: Floats
     anchors: Sequence[str | None]
+
+    def of(self, numbers: Sequence[int]) -> Places:
+        """The hits of some of the pool's."""
+        wanted = np.zeros(self.size, dtype=np.bool_)
+        wanted[numbers] = True
+        return wanted[self.owners].nonzero()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,8 @@ class Pool:
 
     def take(self, rows: Places) -> Pool:
         """Those in ``rows``, in their order."""
+        if len(rows) == len(self) and (rows[1:] > rows[:-1]).all():
+            return self
         ids = [self.ids[row] for row in rows.tolist()]
         return Pool(ids, self.places[rows], self.fusion[rows], self._numbers[rows], self._trail)
 
@@ -123,7 +136,7 @@ class Pool:
         """Some of them with their traces."""
         trail, numbers = self._trail, self._numbers[rows].tolist()
         found: dict[int, list[Trace]] = {number: [] for number in numbers}
-        hits = np.flatnonzero(np.isin(trail.owners, numbers))
+        hits = trail.of(numbers)
         columns = (trail.owners, trail.source, trail.ranks, trail.shares, trail.scores)
         for hit, *of_hit in zip(hits.tolist(), *(column[hits].tolist() for column in columns), strict=True):
             owner, source, rank, share, score = of_hit
@@ -140,16 +153,18 @@ class Pool:
         trail = self._trail
         scores = np.zeros(len(self))
         if source in trail.sources:
-            hits = np.flatnonzero(trail.source == trail.sources.index(source))
-            by_owner = dict(zip(trail.owners[hits].tolist(), trail.scores[hits].tolist(), strict=True))
-            scores[:] = [by_owner.get(number, 0.0) for number in self._numbers.tolist()]
+            hits = (trail.source == trail.sources.index(source)).nonzero()[0]
+            by_owner = np.zeros(trail.size)
+            by_owner[trail.owners[hits]] = trail.scores[hits]
+            scores = by_owner[self._numbers]
         return scores
 
     def around(self, anchor: str) -> npt.NDArray[np.bool_]:
         """Of each whether a source found it as a neighbour of that product."""
         trail = self._trail
-        hits = [hit for hit, name in enumerate(trail.anchors) if name == anchor]
-        flags: npt.NDArray[np.bool_] = np.isin(self._numbers, trail.owners[hits])
+        found = np.zeros(trail.size, dtype=np.bool_)
+        found[trail.owners[[hit for hit, name in enumerate(trail.anchors) if name == anchor]]] = True
+        flags: npt.NDArray[np.bool_] = found[self._numbers]
         return flags
 
 
@@ -169,25 +184,25 @@ def merge(
     names = _Names(known)
     columns = [names.columns(hits) for hits in found.values()]
     counts = [len(places) for places, _, _ in columns]
-    codes = np.concatenate([np.zeros(0, dtype=np.int64), *(places for places, _, _ in columns)])
+    codes = np.concatenate([_NOWHERE, *(places for places, _, _ in columns)])
     distinct, owners = np.unique(codes, return_inverse=True)
-    source = np.repeat(np.arange(len(counts)), counts)
+    source = np.arange(len(counts)).repeat(counts)
     hidden = np.zeros(len(distinct), dtype=np.bool_)
     if excluded:
         hidden = np.array(excluded.among(names.of(distinct)), dtype=np.bool_)
     shown = ~hidden[owners]
     # Of those that are not excluded, how many of the same source stand before it.
-    passed = np.cumsum(shown)
-    starts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, dtype=np.int64)
-    ranks = passed - np.append(0, passed)[starts][source]
+    passed = np.concatenate((_ONE_NOT, shown)).cumsum()
+    ranks = passed[1:] - passed[list(accumulate(counts, initial=0))[:-1]].repeat(counts)
     ceiling = sum(weights.get(name, 1.0) for name in found) / (RANK_CONSTANT + 1) or 1.0
     worth = np.array([weights.get(name, 1.0) / ceiling for name in found])
     shares = np.where(shown, worth[source] / (RANK_CONSTANT + ranks), 0.0)
     fused = sums(owners, shares, len(distinct))
-    rows = np.flatnonzero(~hidden)
+    rows = (~hidden).nonzero()[0]
     if len(rows) > limit:
         # Those that tie with the last one as well: the ids are to decide.
-        rows = rows[fused[rows] >= np.partition(fused[rows], len(rows) - limit)[len(rows) - limit]]
+        values = fused[rows]
+        rows = rows[values >= np.partition(values, len(rows) - limit)[len(rows) - limit]]
     ids = names.of(distinct[rows])
     order = falling(fused[rows], ids)[:limit]
     rows = rows[order]
@@ -195,12 +210,13 @@ def merge(
     places[places >= names.size] = -1
     trail = _Trail(
         sources=tuple(found),
+        size=len(distinct),
         owners=owners,
         source=source,
         ranks=ranks,
         shares=shares,
-        scores=np.concatenate([np.zeros(0), *(scores for _, scores, _ in columns)]),
-        anchors=[anchor for _, _, anchors in columns for anchor in anchors],
+        scores=np.concatenate([_NOTHING, *(scores for _, scores, _ in columns)]),
+        anchors=list(chain.from_iterable(anchors for _, _, anchors in columns)),
     )
     return Pool([ids[at] for at in order], places, fused[rows], rows, trail)
 
@@ -219,7 +235,7 @@ class _Names:
         if isinstance(hits, Located):
             return hits.places, hits.scores, hits.anchors or [None] * len(hits)
         if not hits:
-            return np.zeros(0, dtype=np.int64), np.zeros(0), ()
+            return _NOWHERE, _NOTHING, ()
         ids, scores, anchors = zip(*hits, strict=True)
         falls = all(map(operator.gt, scores, scores[1:]))
         if not falls or len(set(ids)) < len(ids):
@@ -243,10 +259,13 @@ class _Names:
 
 def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
     """The rows from the largest score to the smallest, ties by id."""
-    rows: list[int] = np.argsort(-scores, kind="stable").tolist()
-    keys = list(zip((-scores).tolist(), ids, strict=True))
-    # In order but for ties, for which this takes one pass.
-    rows.sort(key=keys.__getitem__)
+    negative = -scores
+    order = negative.argsort(kind="stable")
+    rows: list[int] = order.tolist()
+    falls = negative[order]
+    if not (falls[1:] > falls[:-1]).all():
+        # In order but for ties, for which this takes one pass.
+        rows.sort(key=list(zip(negative.tolist(), ids, strict=True)).__getitem__)
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -19,9 +19,8 @@ from services.recommender.domain.serving import ServingConfig
 from services.recommender.domain.signals import UserSignals
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One product in its place; ``candidate`` says how it was found."""
+class Choice(NamedTuple):
+    """One product in its place; ``candidate`` says how it was found. A tuple: a page makes some and shows fewer."""
 
     candidate: Candidate
     score: float
@@ -103,7 +102,7 @@ def decide(
     opinion = None
     exact = score(matrix, weights)
     if trained is not None and facts.places is not None:
-        opinion = ranker_features.assemble(trained.person, facts.places)
+        opinion = ranker_features.assemble_columns(trained.person, facts.places).T
         exact = exact + trained.ranker.score(opinion)
     scores = np.round(exact, 6)
     # What a session reserves its share for.

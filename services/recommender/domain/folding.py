@@ -36,6 +36,6 @@ def fold_in(model: FoldIn, vectors: Vectors, values: Floats) -> Vectors | None:
     # As in training: log dampens what repeats weekly.
     confidence = model.alpha * np.log1p(values)
     normal = model.gram + (products * (confidence - 1.0)[:, None]).T @ products
-    normal[np.diag_indices_from(normal)] += model.regularization
+    normal.ravel()[:: len(normal) + 1] += model.regularization  # the diagonal
     folded: Vectors = np.linalg.solve(normal, confidence @ products).astype(np.float32)
     return folded

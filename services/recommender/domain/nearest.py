@@ -38,28 +38,39 @@ class Nearest:
         order = np.argsort(-lengths, kind="stable")
         return cls(order, vectors[order], lengths[order])
 
-    def search(self, vector: Singles, limit: int, allowed: Allowed | None = None) -> tuple[Places, Floats]:
+    def longest(self, vector: Singles) -> Singles:
+        """Inner products with the longest ones, with which both of the others begin."""
+        inner: Singles = self.vectors[: min(_FIRST, self._reach(0.0))] @ vector
+        return inner
+
+    def search(
+        self, vector: Singles, limit: int, allowed: Allowed | None = None, longest: Singles | None = None
+    ) -> tuple[Places, Floats]:
         """Places and inner products of the ``limit`` largest that are above 0 and ``allowed``, the largest first, ties
-        by place."""
+        by place. ``longest``: what is known of the vector."""
         length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
         places, scores = np.zeros(0, dtype=np.int64), np.zeros(0)
         start, size, least = 0, max(_FIRST, 4 * limit), 0.0
         while start < (end := min(start + size, self._reach(least / length) if length else 0)):
-            found = self.vectors[start:end] @ vector
-            kept = np.flatnonzero(found >= least) if start else slice(None)
-            near, inner = self.places[start:end][kept], found[kept].astype(np.float64)
+            if not start and longest is not None and len(longest) == end:
+                near, inner = self.places[:end], longest.astype(np.float64)
+            else:
+                found = self.vectors[start:end] @ vector
+                kept = (found >= least).nonzero()[0]
+                near, inner = self.places[start:end][kept], found[kept].astype(np.float64)
             places, scores = best(np.append(places, near), np.append(scores, inner), limit, allowed)
             if len(scores) == limit:
                 least = float(scores[-1])
             start, size = end, 2 * size
         return places, scores
 
-    def largest(self, vector: Singles) -> float:
+    def largest(self, vector: Singles, longest: Singles | None = None) -> float:
         """The largest inner product, 0 at least."""
         length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
         start, size, largest = 0, _FIRST, 0.0
         while start < (end := min(start + size, self._reach(largest / length) if length else 0)):
-            largest = max(largest, float((self.vectors[start:end] @ vector).max()))
+            found = self.vectors[start:end] @ vector if start or longest is None else longest
+            largest = max(largest, float(found.max()))
             start, size = end, 2 * size
         return largest
 

@@ -49,6 +49,8 @@ class Personal:
     carts: Places
     # None: nothing is known of the shopper.
     vector: Singles | None
+    # Its inner products with the longest vectors of products, where searches begin.
+    longest: Singles | None
     taste: Scores
     alike: Scores
     basket: Scores
@@ -65,8 +67,8 @@ def personal(learned: Learned, state: ShopperState, moment: Moment = _ANY) -> Pe
     """The state through the version's eyes. Takes longer with more of a history, not with more products."""
     found = learned.find(state.products)
     # In the order of places, whoever put them together: sums round by their order.
-    known = np.flatnonzero(found >= 0)
-    known = known[np.argsort(found[known], kind="stable")]
+    known = (found >= 0).nonzero()[0]
+    known = known[found[known].argsort(kind="stable")]
     bought = found[known]
     orders, first, last = state.orders[known], state.first_days[known], state.last_days[known]
     decayed = state.decayed[known]
@@ -89,6 +91,7 @@ def personal(learned: Learned, state: ShopperState, moment: Moment = _ANY) -> Pe
         views=views,
         carts=carts,
         vector=vector,
+        longest=None if vector is None else learned.everyone.nearest.longest(vector),
         taste=_spread(learned, "taste", places, strength),
         alike=_spread(learned, "alike", places, strength),
         basket=_spread(learned, "basket", together, recency),
@@ -129,7 +132,7 @@ def hits(person: Personal, source: str, limit: int, allowed: Allowed | None = No
         case "collaborative":
             if person.vector is None:
                 return np.zeros(0, dtype=np.int64), np.zeros(0)
-            return everyone.nearest.search(person.vector, limit, allowed)
+            return everyone.nearest.search(person.vector, limit, allowed, person.longest)
         case "taste" | "alike" | "basket":
             scores: Scores = getattr(person, source)
             return best(scores.places, scores.values, limit, allowed)

@@ -51,7 +51,8 @@ class Logistic:
 
     def score(self, matrix: Singles) -> Floats:
         # Summed row by row: a BLAS product may round differently with the number of rows and threads.
-        result: Floats = (self._standardised(matrix) * self.weights).sum(axis=1) + self.intercept
+        parts = np.ascontiguousarray(self._standardised(matrix) * self.weights)
+        result: Floats = parts.sum(axis=1) + self.intercept
         return result
 
     def contributions(self, matrix: Singles) -> Floats:

@@ -26,34 +26,35 @@ _FINE = slice(GROUPS.index("category"), GROUPS.index("kind") + 1)
 
 def assemble(person: Personal, places: Places) -> Singles:
     """The matrix, places x FEATURES; a place of -1 is a product that the version does not know."""
-    everyone = person.learned.everyone
-    columns: dict[str, Floats | Singles] = {
-        **_own(person, places),
-        **_price(person, places),
-        **_affinities(person, places),
-        **_scores(person, places),
-        **_session(person, places),
-        **_moment(person, places),
-    }
-    matrix = np.empty((len(places), len(FEATURES)), dtype=np.float32)
-    matrix[:, _PRODUCT_COLUMNS] = everyone.features[places]
-    matrix[:, _SHOPPER_COLUMNS] = np.array([columns[name] for name in _SHOPPER_FEATURES]).T
+    return np.ascontiguousarray(assemble_columns(person, places).T)
+
+
+def assemble_columns(person: Personal, places: Places) -> Singles:
+    """The same as FEATURES x places: so it is made, and so trees read it."""
+    matrix = np.full((len(FEATURES), len(places)), np.nan, dtype=np.float32)
+    matrix[_PRODUCT] = person.learned.everyone.features[places].T
+    bought = _bought(person, places)
+    matrix[_OF_OWN] = _own(person, places, *bought)
+    matrix[_DISTANCES] = _price(person, places)
+    _affinities(matrix, person, places, *bought)
+    _scores(matrix, person, places)
+    matrix[_OF_SESSION] = _session(person, places)
+    # Whether the product is taken at this time of day, and from this device, more than others are.
+    matrix[_LIFTS] = person.learned.habits.of(person.moment, places)
     return matrix
 
 
-def _own(person: Personal, places: Places) -> dict[str, Floats]:
+def _own(person: Personal, places: Places, rows: Places, own: Places) -> Floats:
     """What the shopper did with the product itself: how often, how long ago, and whether it is due again; 0 for what
-    was never bought."""
+    was never bought. ``rows`` of the places were, as ``own`` of the shopper's arrays say."""
     repeats = person.learned.everyone.repeat_rate[places]
-    rows, own = _bought(person, places)
-    mine = np.zeros(len(places), dtype=np.bool_)
-    mine[rows] = True
-    columns = dict.fromkeys(_OWN, np.zeros(len(places)))
+    columns = np.zeros((len(_OWN) + 2, len(places)))
+    own_repeat_rate, others_repeat_rate = columns[-2:]
+    others_repeat_rate[:] = repeats
     if len(rows):
-        found = np.zeros((len(_OWN), len(places)))
-        found[:, rows] = list(_habit(person, places[rows], own).values())
-        columns = dict(zip(_OWN, found, strict=True))
-    return columns | {"own_repeat_rate": mine * repeats, "others_repeat_rate": ~mine * repeats}
+        columns[:-2, rows] = list(_habit(person, places[rows], own).values())
+        own_repeat_rate[rows], others_repeat_rate[rows] = repeats[rows], 0.0
+    return columns
 
 
 def _habit(person: Personal, places: Places, own: Places) -> dict[str, Floats]:
@@ -82,8 +83,8 @@ def _habit(person: Personal, places: Places, own: Places) -> dict[str, Floats]:
     }
 
 
-def _price(person: Personal, places: Places) -> dict[str, Floats]:
-    """How far the price is from what the shopper pays."""
+def _price(person: Personal, places: Places) -> tuple[Floats, Floats]:
+    """How far the price is from what the shopper pays, and its rank."""
     everyone = person.learned.everyone
     price, rank = everyone.price, everyone.price_rank
     total = float(person.decayed.sum())
@@ -91,84 +92,60 @@ def _price(person: Personal, places: Places) -> dict[str, Floats]:
     if total > 0:
         usual_price = float((person.decayed * price[person.bought]).sum()) / total
         usual_rank = float((person.decayed * rank[person.bought]).sum()) / total
-    return {
-        "price_distance": np.abs(price[places] - usual_price),
-        "price_rank_distance": np.abs(rank[places] - usual_rank),
-    }
+    return np.abs(price[places] - usual_price), np.abs(rank[places] - usual_rank)
 
 
-def _affinities(person: Personal, places: Places) -> dict[str, Floats]:
+def _affinities(matrix: Singles, person: Personal, places: Places, rows: Places, bought: Places) -> None:
     """How much of the shopper's purchases goes to the product's groups, beside the product itself."""
     everyone = person.learned.everyone
     size, total = everyone.starts[-1], _total(person)
-    rows, bought = _bought(person, places)
     own = np.zeros((len(places), 1))
     own[rows, 0] = person.decayed[bought]
     # All groupings at once: a column each.
     code, spent_on = everyone.codes[places], everyone.codes[person.bought]
-    spent = sums(spent_on.ravel(), np.repeat(person.decayed, len(GROUPS)), size)
+    spent = sums(spent_on.ravel(), person.decayed.repeat(len(GROUPS)), size)
     spent[everyone.none] = 0.0
     grouped, of_group = code != everyone.none, spent[code]
-    affinity = grouped * np.log1p(100 * np.maximum(of_group - own, 0.0) / total)
-    lift = np.log((of_group / total + _SMOOTH) / (everyone.sold[code] + _SMOOTH))
+    matrix[_AFFINITIES] = (grouped * np.log1p(100 * np.maximum(of_group - own, 0.0) / total)).T
+    matrix[_GROUP_LIFTS] = np.log((of_group / total + _SMOOTH) / (everyone.sold[code] + _SMOOTH)).T
     last = np.full(size, _NEVER_DAYS)
-    np.minimum.at(last, spent_on[:, _FINE].ravel(), np.repeat(person.last_days, 2))
+    np.minimum.at(last, spent_on[:, _FINE].ravel(), person.last_days.repeat(2))
     last[everyone.none] = _NEVER_DAYS
     variety = np.bincount(spent_on.ravel(), minlength=size)
     code, grouped = code[:, _FINE], grouped[:, _FINE]
-    ago = np.log1p(last[code])
-    others = grouped * np.log1p(np.maximum(variety[code] - (own > 0), 0))
-    return {
-        **{f"affinity_{group}": affinity[:, number] for number, group in enumerate(GROUPS)},
-        **{f"lift_{group}": lift[:, number] for number, group in enumerate(GROUPS)},
-        **{f"log_last_{group}": ago[:, number] for number, group in enumerate(GROUPS[_FINE])},
-        **{f"log_variety_{group}": others[:, number] for number, group in enumerate(GROUPS[_FINE])},
-    }
+    matrix[_LASTS] = np.log1p(last[code]).T
+    matrix[_VARIETIES] = (grouped * np.log1p(np.maximum(variety[code] - (own > 0), 0))).T
 
 
-def _scores(person: Personal, places: Places) -> dict[str, Floats]:
+def _scores(matrix: Singles, person: Personal, places: Places) -> None:
     """What the version's vectors and neighbours say of shopper and product."""
     everyone = person.learned.everyone
     inner = collaborative(person, places)
     strength, strongest = _TINY, 0.0
     if person.vector is not None:
         strength += float(np.linalg.norm(person.vector.astype(np.float64)))
-        strongest = everyone.nearest.largest(person.vector)
+        strongest = everyone.nearest.largest(person.vector, person.longest)
     sparse = (person.taste, person.alike, person.basket)
     scores = np.array([inner, *(one.of(places) for one in sparse)])
     # To the strongest of all products: how strong the scores are depends on how much the shopper bought.
     most = np.array([strongest, *(one.strongest for one in sparse)])[:, None]
-    relative = np.log1p(20 * np.maximum(scores, 0.0) / (most + _TINY))
-    names = ("collaborative", *NEIGHBOURS)
-    return {
-        **dict(zip(names, scores, strict=True)),
-        **{f"{name}_relative": row for name, row in zip(names, relative, strict=True)},
-        "collaborative_cosine": inner / ((everyone.length[places] + _TINY) * strength),
-    }
+    matrix[_SCORES] = scores
+    matrix[_RELATIVES] = np.log1p(20 * np.maximum(scores, 0.0) / (most + _TINY))
+    matrix[_COSINE] = inner / ((everyone.length[places] + _TINY) * strength)
 
 
-def _session(person: Personal, places: Places) -> dict[str, Floats]:
+def _session(person: Personal, places: Places) -> Floats:
     """What was looked at and put into the cart, the newest most, and what is of the same kind or category."""
     everyone = person.learned.everyone
-    result: dict[str, Floats] = {}
-    for name, chosen in (("viewed", person.views), ("carted", person.carts)):
-        if not len(chosen):
-            names = (name, *(f"{name}_{group}" for group in GROUPS[_FINE]))
-            result |= dict.fromkeys(names, np.zeros(len(places)))
-            continue
-        fresh = FADING ** np.arange(len(chosen), dtype=np.float64)
-        result[name] = ((places[:, None] == chosen) * fresh).sum(axis=1)
-        seen = sums(everyone.codes[chosen][:, _FINE].ravel(), np.repeat(fresh, 2), everyone.starts[-1])
-        seen[everyone.none] = 0.0
-        like = seen[everyone.codes[places][:, _FINE]]
-        result |= {f"{name}_{group}": like[:, number] for number, group in enumerate(GROUPS[_FINE])}
-    return result
-
-
-def _moment(person: Personal, places: Places) -> dict[str, Singles]:
-    """Whether the product is taken at this time of day, and from this device, more than others are."""
-    daypart, device = person.learned.habits.of(person.moment, places)
-    return {"daypart_lift": daypart, "device_lift": device}
+    columns = np.zeros((2, 3, len(places)))
+    for column, chosen in zip(columns, (person.views, person.carts), strict=True):
+        if len(chosen):
+            fresh = FADING ** np.arange(len(chosen), dtype=np.float64)
+            column[0] = ((places[:, None] == chosen) * fresh).sum(axis=1)
+            seen = sums(everyone.codes[chosen][:, _FINE].ravel(), fresh.repeat(2), everyone.starts[-1])
+            seen[everyone.none] = 0.0
+            column[1:] = seen[everyone.codes[places][:, _FINE]].T
+    return columns.reshape(6, -1)
 
 
 def _bought(person: Personal, places: Places) -> tuple[Places, Places]:
@@ -177,7 +154,7 @@ def _bought(person: Personal, places: Places) -> tuple[Places, Places]:
     if not len(person.bought):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     own = np.minimum(np.searchsorted(person.bought, places), len(person.bought) - 1)
-    rows = np.flatnonzero(person.bought[own] == places)
+    rows = (person.bought[own] == places).nonzero()[0]
     return rows, own[rows]
 
 
@@ -221,6 +198,22 @@ FEATURES: tuple[str, ...] = (
     "viewed", "viewed_category", "viewed_kind", "carted", "carted_category", "carted_kind",
 )  # fmt: skip
 
-_PRODUCT_COLUMNS = [FEATURES.index(name) for name in PRODUCT_FEATURES]
-_SHOPPER_FEATURES = tuple(name for name in FEATURES if name not in PRODUCT_FEATURES)
-_SHOPPER_COLUMNS = [FEATURES.index(name) for name in _SHOPPER_FEATURES]
+
+def _numbers(*names: str) -> list[int]:
+    """Which columns these are."""
+    return [FEATURES.index(name) for name in names]
+
+
+# What is written at once.
+_PRODUCT = _numbers(*PRODUCT_FEATURES)
+_OF_OWN = _numbers(*_OWN, "own_repeat_rate", "others_repeat_rate")
+_DISTANCES = _numbers("price_distance", "price_rank_distance")
+_AFFINITIES = _numbers(*(f"affinity_{group}" for group in GROUPS))
+_GROUP_LIFTS = _numbers(*(f"lift_{group}" for group in GROUPS))
+_LASTS = _numbers(*(f"log_last_{group}" for group in GROUPS[_FINE]))
+_VARIETIES = _numbers(*(f"log_variety_{group}" for group in GROUPS[_FINE]))
+_SCORES = _numbers("collaborative", *NEIGHBOURS)
+_RELATIVES = _numbers("collaborative_relative", *(f"{name}_relative" for name in NEIGHBOURS))
+_COSINE = _numbers("collaborative_cosine")
+_OF_SESSION = _numbers(*(f"{what}{of}" for what in ("viewed", "carted") for of in ("", "_category", "_kind")))
+_LIFTS = _numbers("daypart_lift", "device_lift")

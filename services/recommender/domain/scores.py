@@ -31,19 +31,19 @@ class Scores:
         rows = np.empty(size, dtype=np.int64)
         rows[places] = numbers  # of a place that comes twice the last one counts
         owners = rows[places]
-        first = np.flatnonzero(owners == numbers)
+        first = (owners == numbers).nonzero()[0]
         distinct = places[first]
-        rows[distinct] = np.arange(len(distinct))
-        sums: Floats = np.bincount(owners, weights=values, minlength=len(places)).astype(np.float64, copy=False)
-        return cls(distinct, sums[first], rows)
+        rows[distinct] = numbers[: len(distinct)]
+        sums = np.bincount(owners, values, len(places))
+        return cls(distinct, sums[first].astype(np.float64, copy=False), rows)
 
     def of(self, places: Places) -> Floats:
         """The score of each of ``places``."""
         if not len(self.places):
             return np.zeros(len(places))
         rows = self.rows[places]
-        rows[(rows < 0) | (rows >= len(self.places))] = 0
-        found: Floats = self.values[rows] * (self.places[rows] == places)
+        # What was never written may be any number; whatever it leads to is another product.
+        found: Floats = self.values.take(rows, mode="clip") * (self.places.take(rows, mode="clip") == places)
         return found
 
     @property

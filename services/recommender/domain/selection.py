@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -173,6 +174,9 @@ def _take(places: Sequence[int], up_to: int, page: list[int], caps: _Caps | None
     if len(page) >= up_to:
         return
     chosen = set(page)
+    if caps is None and isinstance(pick, _Ranked):
+        page += islice((place for place in places if place not in chosen), up_to - len(page))
+        return
     left = [place for place in places if place not in chosen]
     while left and len(page) < up_to:
         place = pick.best(left)
@@ -186,8 +190,8 @@ def _take_newcomers(newness: Floats, wanted: int, page: list[int], caps: _Caps |
     """Adds those that fit best, until there are ``wanted`` of them; ``newness`` by place. No ranker can tell them
     apart: nobody has taken them."""
     wanted -= int(np.count_nonzero(newness[page]))
-    best = [place for place in np.argsort(-newness, kind="stable").tolist() if newness[place] > 0]
-    for place in best:
+    new = (newness > 0).nonzero()[0]
+    for place in new[(-newness[new]).argsort(kind="stable")].tolist():
         if wanted <= 0 or place in page:
             continue
         if caps is None or caps.admit(place):
@@ -198,6 +202,8 @@ def _take_newcomers(newness: Floats, wanted: int, page: list[int], caps: _Caps |
 
 def _in_order(page: list[int], pick: _Pick) -> list[int]:
     """The chosen ones as they are to be shown: those of a reserved share are not ahead of the others."""
+    if isinstance(pick, _Ranked):
+        return sorted(page)
     pick = pick.afresh()
     left, ordered = sorted(page), list[int]()
     while left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +54,8 @@ class Context:
     allowed: npt.NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One product of the page."""
+class Result(NamedTuple):
+    """One product of the page. A tuple: a page has some."""
 
     product: Product
     score: float

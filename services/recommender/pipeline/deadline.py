@@ -17,11 +17,11 @@ T = TypeVar("T")
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
-async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
-    """The result of ``call``; raises TimeoutError when it takes longer.
+async def within(seconds: float | None, call: Coroutine[Any, Any, T]) -> T:
+    """The result of ``call``; raises TimeoutError when it takes longer (None: its caller looks after the time).
 
-    Unlike ``asyncio.timeout`` this does not wait for the cancelled call to clean up: a driver may need
-    seconds for that when its server hangs, and the request has no seconds.
+    Unlike ``asyncio.timeout`` this does not wait for the cancelled call to clean up, not either where its caller is
+    cancelled: a driver may need seconds for that when its server hangs, and the request has no seconds.
     """
     task = asyncio.create_task(call)
     try:
@@ -77,8 +77,16 @@ class Breaker:
         self.open = False
 
     async def call(self, seconds: float, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of ``call()`` within ``seconds``; raises CircuitOpenError without asking while open."""
-        return await self.watch(lambda: within(seconds, call()))
+        """The result of ``call()`` within ``seconds``; raises CircuitOpenError without asking while open.
+
+        What in it may take its time when it is cancelled is to be in a :func:`within`.
+        """
+
+        async def in_time() -> T:
+            async with asyncio.timeout(seconds):
+                return await call()
+
+        return await self.watch(in_time)
 
     async def watch(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The same of a call that ends in time by itself, whatever happens: a task less."""

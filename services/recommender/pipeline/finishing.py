@@ -9,6 +9,7 @@ from services.recommender.domain.deciding import Choice
 from services.recommender.domain.explaining import FILL, Explanation
 from services.recommender.domain.product import Product
 from services.recommender.domain.showing import Hidden
+from services.recommender.pipeline.deadline import within
 from services.recommender.pipeline.metrics import DROPPED
 from services.recommender.pipeline.shelf import Shelf
 from services.recommender.ranking_ports import Retrieval
@@ -47,7 +48,7 @@ class Finisher:
 
     async def fill(self, count: int, hidden: Hidden) -> list[Placed]:
         """Up to ``count`` of anything in stock that is not hidden. Raises when the store is away."""
-        hits = await self._retrieval.anything(count + SPARE + len(hidden.shown), list(hidden.ids))
+        hits = await within(None, self._retrieval.anything(count + SPARE + len(hidden.shown), list(hidden.ids)))
         unseen = [hit for hit in hits if hit.id not in hidden]
         choices = [
             Choice(Candidate(hit.id, 0.0, (Trace(_ANYTHING, rank, 0.0, None),)), 0.0, "", _FILLED)

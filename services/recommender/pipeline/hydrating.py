@@ -16,7 +16,7 @@ from services.recommender.domain.scoring import Facts, Floats
 from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline.columns import Columns
 from services.recommender.pipeline.context import Context, Degraded
-from services.recommender.pipeline.deadline import Breaker, CircuitOpenError
+from services.recommender.pipeline.deadline import Breaker, CircuitOpenError, within
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ranking_ports import FactRow, FeatureReader, ProductReading, Retrieval
 from services.runtime.logs import get_logger
@@ -92,13 +92,16 @@ class Hydrator:
             reading = asyncio.create_task(self._product_features(ids, degraded))
             try:
                 if missing:
-                    rows = await self._retrieval.facts(missing, anchors, wants.vectors == "text")
+                    rows = await self._facts(missing, anchors, wants)
                 features = await reading
             finally:
                 reading.cancel()
         elif missing:
-            rows = await self._retrieval.facts(missing, anchors, wants.vectors == "text")
+            rows = await self._facts(missing, anchors, wants)
         return self._align(candidates, rows, missing, features, context, bands, wants)
+
+    async def _facts(self, ids: Sequence[str], anchors: Sequence[Anchor], wants: Wants) -> Sequence[FactRow]:
+        return await within(None, self._retrieval.facts(ids, anchors, wants.vectors == "text"))
 
     def _missing(self, ids: Sequence[str], anchors: Sequence[Anchor], wants: Wants) -> list[str]:
         """Those of which the store has to be asked: all where the likeness to an anchor can be found only there."""

@@ -74,6 +74,20 @@ class Stages:
     store_breaker: Breaker
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is the same from the beginning of a page to its end, and what was missing of it."""
+
+    ask: Ask
+    config: ServingConfig
+    version: Version
+    degraded: Degraded
+
+
+class _AwayError(Exception):
+    """The store does not answer. It is waited for once: the page is made of what is in memory."""
+
+
 class Recommender:
     """Answers one :class:`Ask` at a time; holds no state of its own."""
 
@@ -93,30 +107,26 @@ class Recommender:
 
     async def recommend(self, ask: Ask) -> Answer:
         """The page. Raises NOT_FOUND for an unknown serving config or, where products are needed, unknown ones."""
-        config = self._config(ask)
-        degraded = Degraded()
-        version = self._active_model.version
+        page = _Page(ask, self._config(ask), self._active_model.version, Degraded())
+        stages = self._stages
         with timed("signals"):
-            signals = await self._stages.shoppers.signals(ask.user_id, ask.visitor_id, degraded)
-            basis = self._stages.orders.basis(ask, config, version.id, signals)
-            order = None if basis is None else self._stages.orders.find(basis)
-            context = None if order else await self._context(ask, config, signals, version, degraded)
-        placed = None
-        if order is not None:
-            placed = await self._in_time(lambda: self._again(ask, order), degraded)
-            if placed is not None and len(placed) > ask.page_size:
-                return self._answer(ask, config, version.id, results_of(placed, None, ask), True, signals, degraded)
-        away = order is not None and placed is None
-        context = context or await self._context(ask, config, signals, version, degraded)
-        if not away:
-            placed = await self._in_time(lambda: self._page(ask, config, context, basis, degraded), degraded)
-        if placed is None:
-            results = self._from_memory(ask, config, context)
+            signals = await stages.shoppers.signals(ask.user_id, ask.visitor_id, page.degraded)
+            basis = stages.orders.basis(ask, page.config, page.version.id, signals)
+            order = None if basis is None else stages.orders.find(basis)
+            context = None if order else await self._context(page, signals)
+        try:
+            if order is not None:
+                placed = await self._in_time(lambda: self._again(ask, order), page.degraded)
+                if len(placed) > ask.page_size:
+                    return self._answer(page, signals, results_of(placed, None, ask), more=True)
+            context = context or await self._context(page, signals)
+            made, why = context, Why(context)
+            placed = await self._in_time(lambda: self._make(page, made, basis, why), page.degraded)
+        except _AwayError:
+            results = self._from_memory(page, context or await self._context(page, signals))
             # Nobody can be asked; the next page may be empty.
-            more = len(results) == ask.page_size
-        else:
-            results, more = results_of(placed, context, ask), len(placed) > ask.page_size
-        return self._answer(ask, config, version.id, results, more, signals, degraded)
+            return self._answer(page, signals, results, more=len(results) == ask.page_size)
+        return self._answer(page, signals, results_of(placed, why, ask), more=len(placed) > ask.page_size)
 
     async def knows(self, product_id: str) -> bool:
         """Whether the catalogue has the product; true when nobody can say."""
@@ -133,9 +143,8 @@ class Recommender:
             raise invalid_field("productIds", f"{config.id} needs at least one product", "REQUIRED")
         return config
 
-    async def _context(
-        self, ask: Ask, config: ServingConfig, signals: UserSignals, version: Version, degraded: Degraded
-    ) -> Context:
+    async def _context(self, page: _Page, signals: UserSignals) -> Context:
+        ask, config, version, degraded = page.ask, page.config, page.version, page.degraded
         wanted = (*ask.product_ids, *signals.history())
         try:
             if self._stages.store_breaker.open:
@@ -163,8 +172,8 @@ class Recommender:
 
     async def _in_time(
         self, making: Callable[[], Coroutine[Any, Any, list[Placed]]], degraded: Degraded
-    ) -> list[Placed] | None:
-        """What is made; None where the store is away."""
+    ) -> list[Placed]:
+        """What is made; raises _AwayError where the store does not answer."""
         try:
             return await self._stages.store_breaker.call(_PAGE_SECONDS, making)
         except Exception as error:
@@ -172,7 +181,7 @@ class Recommender:
             # A bug must not look like an outage.
             if not isinstance(error, TimeoutError | CircuitOpenError | ServiceError):
                 log.error("page_failed", error=type(error).__name__, exc_info=error)
-            return None
+            raise _AwayError from None
 
     async def _again(self, ask: Ask, order: Order) -> list[Placed]:
         """What of a remembered order may be shown now; where that is no page, too much of it is gone."""
@@ -183,11 +192,9 @@ class Recommender:
             MERGED.observe(order.candidates)
         return placed
 
-    async def _page(
-        self, ask: Ask, config: ServingConfig, context: Context, basis: Basis | None, degraded: Degraded
-    ) -> list[Placed]:
+    async def _make(self, page: _Page, context: Context, basis: Basis | None, why: Why) -> list[Placed]:
         """The page, and one more if there is one: whoever asks for the next page gets something."""
-        stages = self._stages
+        ask, config, degraded, stages = page.ask, page.config, page.degraded, self._stages
         bought = context.signals.bought if config.never_bought else ()
         # Each source asks for as much more as may fall out again; those in memory look past what was bought.
         beyond = len(ask.shown) + min(len(bought), _BOUGHT_BEYOND)
@@ -215,7 +222,7 @@ class Recommender:
             )
         # What is read of the feature service live is not to be older than its promise.
         if basis is not None and trained is not None and not wanted_facts.features and not degraded.parts:
-            self._remember(basis, choices, hydrated.candidates.ids, context)
+            self._remember(basis, choices, hydrated.candidates.ids, context, why)
         with timed("final_check"):
             wanted = ask.page_size + 1
             placed = await stages.finisher.finish(choices, wanted)
@@ -224,17 +231,17 @@ class Recommender:
                 placed += await stages.finisher.fill(wanted - len(placed), hidden.and_also(placed_ids))
         return placed
 
-    def _remember(self, basis: Basis, choices: Sequence[Choice], candidates: Sequence[str], context: Context) -> None:
+    def _remember(
+        self, basis: Basis, choices: Sequence[Choice], candidates: Sequence[str], context: Context, why: Why
+    ) -> None:
         size = head(basis.ask.page_size)
         if len(choices) < size:
             return
-        why = Why(context)
         first = [(choice, why.of(choice, choice.top_category)) for choice in choices[:size]]
         self._stages.orders.keep(basis, first, candidates, (*context.signals.history(), *context.cards))
 
-    def _from_memory(self, ask: Ask, config: ServingConfig, context: Context) -> tuple[Result, ...]:
-        showcase = self._stages.showcase
-        signals = context.signals
+    def _from_memory(self, page: _Page, context: Context) -> tuple[Result, ...]:
+        ask, config, signals, showcase = page.ask, page.config, context.signals, self._stages.showcase
         hidden = _hidden(ask).and_also(signals.bought if config.never_bought else ())
         if config.fill:
             products = showcase.choose(context.categories, hidden, ask.page_size)
@@ -251,23 +258,14 @@ class Recommender:
             for rank, product in enumerate(products, start=1)
         )
 
-    def _answer(
-        self,
-        ask: Ask,
-        config: ServingConfig,
-        model_id: str,
-        results: tuple[Result, ...],
-        more: bool,
-        signals: UserSignals,
-        degraded: Degraded,
-    ) -> Answer:
-        parts = degraded.names()
+    def _answer(self, page: _Page, signals: UserSignals, results: tuple[Result, ...], more: bool) -> Answer:
+        config, model_id, parts = page.config, page.version.id, page.degraded.names()
         outcome = "empty" if not results else "degraded" if parts else "full"
         ANSWERS.labels(config.id, outcome).inc()
         for part in {part.partition(":")[0] for part in parts}:
             DEGRADED.labels(part).inc()
         token = attribution.encode(Attribution(config.id, model_id, self._new_answer_id()))
-        why_empty = "" if results else empty_reason(ask, config, signals, parts)
+        why_empty = "" if results else empty_reason(page.ask, config, signals, parts)
         return Answer(results, token, config.id, model_id, parts, why_empty, more)
 
 

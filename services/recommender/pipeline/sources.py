@@ -293,9 +293,10 @@ def _around(
     totals = Scores.add_up(near.ravel(), parts.ravel(), len(learned) + 1)
     others = (totals.places[:, None] != np.array(asked)).all(axis=1)
     chosen, scores = best(totals.places[others], totals.values[others], limit, allowed)
-    # Of each anchor what it gives to the chosen ones; an anchor names each of its neighbours once.
-    given = ((near[:, :, None] == chosen) * parts[:, :, None]).sum(axis=1)
-    givers = given.argmax(axis=0).tolist()
+    # Of each anchor what it gives to each; an anchor names each of its neighbours once.
+    given = np.zeros((len(known), len(totals.places)))
+    given[np.arange(len(known))[:, None], totals.rows[near]] = parts
+    givers = given[:, totals.rows[chosen]].argmax(axis=0).tolist()
     return Located(chosen, scores, [known[giver][0].id for giver in givers])
 
 

@@ -14,9 +14,8 @@ from services.recommender.pipeline.finishing import Placed
 from services.recommender.pipeline.sources import own_history
 
 
-def results_of(placed: Sequence[Placed], context: Context | None, ask: Ask) -> tuple[Result, ...]:
-    """Those of the page; without a context the choices have their reasons."""
-    why = None if context is None else Why(context)
+def results_of(placed: Sequence[Placed], why: Why | None, ask: Ask) -> tuple[Result, ...]:
+    """Those of the page; without a ``why`` the choices have their reasons."""
     explain = ask.explain
     return tuple(
         Result(
@@ -36,9 +35,15 @@ class Why:
     def __init__(self, context: Context) -> None:
         self._cards = context.cards
         self._origins = {anchor.id: anchor.origin for anchor in context.anchors}
+        self._said: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def of(self, choice: Choice, category: str) -> tuple[str, ...]:
-        return reasons(choice.candidate.traces, category, self._cards, self._origins)
+        """Of a choice that stands in ``category``; asked again, it is what was said before."""
+        id_, _, traces = choice.candidate
+        said = self._said.get((id_, category))
+        if said is None:
+            said = self._said[id_, category] = reasons(traces, category, self._cards, self._origins)
+        return said
 
 
 def explained_from_memory(rank: int) -> Explanation:

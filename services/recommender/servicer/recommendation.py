@@ -47,12 +47,16 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         self, request: recommendation_pb2.RecommendRequest, context: Context
     ) -> recommendation_pb2.RecommendResponse:
         """The products to show next."""
-        return await self._recommend(request)
+        response = recommendation_pb2.RecommendResponse()
+        await self._recommend(request, response)
+        return response
 
-    async def _recommend(self, request: recommendation_pb2.RecommendRequest) -> recommendation_pb2.RecommendResponse:
+    async def _recommend(
+        self, request: recommendation_pb2.RecommendRequest, response: recommendation_pb2.RecommendResponse
+    ) -> None:
         ask = _read(request)
         async with self._admission.admitted():
-            return _write(ask, await self._recommender.recommend(ask), self._messages)
+            _write(response, ask, await self._recommender.recommend(ask), self._messages)
 
     async def StreamRecommend(
         self, request_iterator: AsyncIterator[recommendation_pb2.StreamRecommendRequest], context: Context
@@ -64,8 +68,9 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
     async def _answer(
         self, request: recommendation_pb2.StreamRecommendRequest, _: float
     ) -> recommendation_pb2.StreamRecommendResponse:
-        answer = await self._recommend(request.ask)
-        return recommendation_pb2.StreamRecommendResponse(number=request.number, answer=answer)
+        response = recommendation_pb2.StreamRecommendResponse(number=request.number)
+        await self._recommend(request.ask, response.answer)
+        return response
 
     async def ListSimilarProducts(
         self, request: recommendation_pb2.ListSimilarProductsRequest, context: Context
@@ -78,7 +83,9 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         async with self._admission.admitted():
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
-            return _write(ask, await self._recommender.recommend(ask), self._messages)
+            response = recommendation_pb2.RecommendResponse()
+            _write(response, ask, await self._recommender.recommend(ask), self._messages)
+            return response
 
 
 def _refused(
@@ -119,15 +126,14 @@ def _read(request: recommendation_pb2.RecommendRequest) -> Ask:
     return continued(ask, request.page_token)
 
 
-def _write(ask: Ask, answer: Answer, messages: ProductMessages) -> recommendation_pb2.RecommendResponse:
-    response = recommendation_pb2.RecommendResponse(
-        attribution_token=answer.attribution_token,
-        serving_config=answer.serving_config,
-        model_version=answer.model_version,
-        degraded=answer.degraded,
-        empty_reason=answer.empty_reason,
-        next_page_token=next_token(ask, answer),
-    )
+def _write(response: recommendation_pb2.RecommendResponse, ask: Ask, answer: Answer, messages: ProductMessages) -> None:
+    """Into an empty message, which may be part of another: a part that is given is copied."""
+    response.attribution_token = answer.attribution_token
+    response.serving_config = answer.serving_config
+    response.model_version = answer.model_version
+    response.degraded.extend(answer.degraded)
+    response.empty_reason = answer.empty_reason
+    response.next_page_token = next_token(ask, answer)
     for result in answer.results:
         # Made in its place: a list of messages would be copied.
         response.results.add(
@@ -137,7 +143,6 @@ def _write(ask: Ask, answer: Answer, messages: ProductMessages) -> recommendatio
             product=messages.of(result.product),
             explanation=_write_explanation(result),
         )
-    return response
 
 
 def _write_explanation(result: Result) -> recommendation_pb2.Explanation | None:

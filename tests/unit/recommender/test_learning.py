@@ -154,6 +154,8 @@ def test_rankers_learn_write_and_explain(fit: object) -> None:
     again = rankers.decode(rankers.encode(ranker))
     assert tuple(again.features) == FEATURES
     np.testing.assert_array_equal(again.score(matrix), scores)
+    # By columns, as a page makes them.
+    np.testing.assert_array_equal(again.score(np.asfortranarray(matrix)), scores)
     # In blocks or row by row.
     np.testing.assert_array_equal(np.concatenate([again.score(matrix[i : i + 1]) for i in range(20)]), scores[:20])
     assert again.score(matrix[:0]).shape == (0,)

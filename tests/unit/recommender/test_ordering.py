@@ -66,7 +66,10 @@ def test_the_nearest_are_the_nearest_of_all(data: st.DataObject) -> None:
     allowed = None if mask is None else np.array(mask)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest, "_FIRST", 4)
-        found = listed(index.search(np.array(vector, dtype=np.float32), limit, allowed))
+        asked = np.array(vector, dtype=np.float32)
+        found = listed(index.search(asked, limit, allowed))
+        assert listed(index.search(asked, limit, allowed, index.longest(asked))) == found
+        assert index.largest(asked, index.longest(asked)) == index.largest(asked)
     inner = [float(np.dot(row, vector)) for row in vectors]
     assert found == expected(inner, limit, mask)
     assert index.largest(np.array(vector, dtype=np.float32)) == max(0.0, *inner)

@@ -49,6 +49,8 @@ async def test_a_call_that_does_not_even_stop_when_cancelled_costs_its_deadline_
 
     with pytest.raises(TimeoutError):
         await within(0.01, stubborn())
+    with pytest.raises(TimeoutError):
+        await breaker().call(0.01, lambda: within(None, stubborn()))
     released.set()
 
 
