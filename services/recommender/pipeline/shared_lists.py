@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,6 +27,8 @@ _EMPTY_SECONDS = 0.2
 _WANTED_SECONDS = 10.0
 _AGEING_SECONDS = 1.4
 _LOOK_SECONDS = 0.2
+# Where nothing is known to have changed, it is not read again until then.
+_LONGEST_SECONDS = 15.0
 # Read ahead, so that pages of different sizes share an entry.
 _LENGTH = 60
 
@@ -33,25 +36,42 @@ _LENGTH = 60
 Read: TypeAlias = Callable[[int], Coroutine[Any, Any, list[Hit]]]
 
 
+@dataclass(frozen=True, slots=True)
+class _List:
+    """Hits to a length, good ``until`` then."""
+
+    hits: list[Hit]
+    length: int
+    until: float
+    read_at: float
+    signs: Hashable | None
+    read: Read
+
+
 class SharedLists:
     """The :class:`~services.recommender.ranking_ports.KeptLists` in front of a store's."""
 
-    def __init__(self, lists: Lists, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lists: Lists,
+        signs: Callable[[], Hashable | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``signs``: equal ones at two times say that nothing changed between them; None: who knows."""
         self._lists = lists
+        self._signs = signs
         self._clock = clock
         self._flights: SingleFlight[list[Hit]] = SingleFlight()
-        # By list: until when, for which limit, and what; how it is read, and when it was asked for last. As many as
-        # there are categories.
-        self._kept: dict[str, tuple[float, int, list[Hit]]] = {}
-        self._reads: dict[str, Read] = {}
+        # As many as there are categories; and when each was asked for last.
+        self._kept: dict[str, _List] = {}
         self._asked: dict[str, float] = {}
 
     def kept(self, name: str, limit: int) -> list[Hit] | None:
         now = self._asked[name] = self._clock()
-        until, kept_length, hits = self._kept.get(name, (0.0, 0, []))
-        if kept_length < max(limit, _LENGTH) or now >= until:
+        kept = self._kept.get(name)
+        if kept is None or kept.length < max(limit, _LENGTH) or now >= kept.until:
             return None
-        return hits[:limit]
+        return kept.hits[:limit]
 
     async def popular(self, limit: int) -> list[Hit]:
         return await self._get("popular", limit, self._lists.popular)
@@ -74,20 +94,22 @@ class SharedLists:
 
     async def refresh(self) -> None:
         """Reads those again that were asked for lately and will soon be too old. Raises UNAVAILABLE."""
-        now = self._clock()
-        for name, (until, length, _) in list(self._kept.items()):
-            if now < self._asked[name] + _WANTED_SECONDS and now >= until - _SECONDS + _AGEING_SECONDS:
-                await self._read(name, length)
+        now, signs = self._clock(), self._signs()
+        for name, kept in list(self._kept.items()):
+            if now >= self._asked[name] + _WANTED_SECONDS or now < kept.until - _SECONDS + _AGEING_SECONDS:
+                continue
+            if signs is not None and signs == kept.signs and now < kept.read_at + _LONGEST_SECONDS:
+                self._kept[name] = replace(kept, until=now + _SECONDS)
+            else:
+                await self._read(name, kept.length, kept.read)
 
     async def _get(self, name: str, limit: int, read: Read) -> list[Hit]:
         kept = self.kept(name, limit)
-        if kept is not None:
-            return kept
-        self._reads[name] = read
-        return (await self._read(name, max(limit, _LENGTH)))[:limit]
+        return (await self._read(name, max(limit, _LENGTH), read))[:limit] if kept is None else kept
 
-    async def _read(self, name: str, length: int) -> list[Hit]:
-        began = self._clock()
-        hits = await self._flights.run((name, length), lambda: self._reads[name](length))
-        self._kept[name] = (began + (_SECONDS if hits else _EMPTY_SECONDS), length, hits)
+    async def _read(self, name: str, length: int, read: Read) -> list[Hit]:
+        began, signs = self._clock(), self._signs()
+        hits = await self._flights.run((name, length), lambda: read(length))
+        until = began + (_SECONDS if hits else _EMPTY_SECONDS)
+        self._kept[name] = _List(hits, length, until, began, signs, read)
         return hits

@@ -114,7 +114,7 @@ async def test_who_answers_from_memory_is_not_asked_and_may_fail_as_well() -> No
 
 def test_a_list_in_memory_needs_nobody_as_long_as_it_is_fresh() -> None:
     store, clock = Store(popular_hits=[Hit(f"p{n}", -n) for n in range(300)]), Time()
-    lists = SharedLists(store, clock)
+    lists = SharedLists(store, clock=clock)
     assert lists.kept("popular", 10) is None
     asyncio.run(lists.popular(10))
     assert lists.kept("popular", 10) == store.popular_hits[:10]
@@ -125,7 +125,7 @@ def test_a_list_in_memory_needs_nobody_as_long_as_it_is_fresh() -> None:
 
 async def test_a_list_that_pages_ask_for_is_read_again_before_it_is_too_old() -> None:
     store, clock = Store(popular_hits=[Hit("before", 1.0)]), Time()
-    lists = SharedLists(store, clock)
+    lists = SharedLists(store, clock=clock)
     await lists.popular(10)
     store.popular_hits = [Hit("now", 1.0)]
     clock.now += 1.0
@@ -139,6 +139,26 @@ async def test_a_list_that_pages_ask_for_is_read_again_before_it_is_too_old() ->
     clock.now += 11.0
     await lists.refresh()
     assert len(store.calls) == 2, "nobody asks any more"
+
+
+async def test_a_list_is_not_read_again_while_nothing_changes() -> None:
+    store, clock, signs = Store(popular_hits=[Hit("a", 1.0)]), Time(), [1]
+    lists = SharedLists(store, lambda: signs[0], clock)
+    await lists.popular(10)
+    for _ in range(8):
+        clock.now += 1.5
+        await lists.refresh()
+        assert lists.kept("popular", 10) == store.popular_hits
+    assert len(store.calls) == 1
+    signs[0] = 2
+    clock.now += 1.5
+    await lists.refresh()
+    assert len(store.calls) == 2
+    for _ in range(11):
+        clock.now += 1.5
+        await lists.refresh()
+        assert lists.kept("popular", 10)
+    assert len(store.calls) == 3, "now and then all the same"
 
 
 async def test_found_candidates_stand_in_the_order_of_the_config() -> None:
@@ -222,7 +242,7 @@ async def test_cards_are_asked_for_where_memory_is_unsure_and_known_when_the_sto
 
 async def test_a_shared_list_is_read_once_for_all_and_again_when_it_is_old_or_too_short() -> None:
     store, clock = Store(popular_hits=[Hit(f"p{n}", -n) for n in range(300)]), Time()
-    lists = SharedLists(store, clock)
+    lists = SharedLists(store, clock=clock)
     pages = await asyncio.gather(*(lists.popular(10) for _ in range(5)))
     assert all(page == store.popular_hits[:10] for page in pages)
     assert len(store.calls) == 1
@@ -234,7 +254,7 @@ async def test_a_shared_list_is_read_once_for_all_and_again_when_it_is_old_or_to
 
 async def test_an_empty_list_is_not_believed_for_long() -> None:
     store, clock = Store(), Time()
-    lists = SharedLists(store, clock)
+    lists = SharedLists(store, clock=clock)
     assert await lists.popular(10) == []
     store.popular_hits = [Hit("first", 1.0)]
     clock.now += 0.3
