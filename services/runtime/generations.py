@@ -48,6 +48,13 @@ class Generations(Generic[S, K, V]):
         self._young[section][key] = value
         self._used += cost
 
+    def drop(self, section: S, key: K) -> None:
+        """Forgets it."""
+        for generation in (self._young, self._old):
+            found = generation.get(section)
+            if found is not None:
+                found.pop(key, None)
+
     def __len__(self) -> int:
         """Sections of both generations."""
         return len(self._young) + len(self._old)

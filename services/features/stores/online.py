@@ -62,11 +62,13 @@ class RedisOnlineStore:
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """See OnlineStore."""
-        return _records(await self.packed(entity, ids))
+        return _records(_packed(await self._get(entity, ids)))
 
     async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
         """See OnlineStore."""
-        return _packed(await self._get(entity, ids))
+        if entity in self._read_through:
+            return _packed(await self._get(entity, ids))
+        return _packed(await self._store.often(_keys(entity, ids), _extra(len(ids))))
 
     def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
         """See OnlineStore."""
@@ -178,9 +180,7 @@ class RedisOnlineStore:
         return Erased(bool(values), sum(removed))
 
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | StoreDownError | None]:
-        names = buckets(entity)  # as record_key does, without three calls for each
-        keys = [f"{names[zlib.crc32(entity_id.encode()) % BUCKETS]}:{entity_id}" for entity_id in ids]
-        return await self._store.values(keys, _extra(len(ids)))
+        return await self._store.values(_keys(entity, ids), _extra(len(ids)))
 
     def _queue_marks(self, entity: str, ids: Mapping[str, Sequence[int]], now_ms: int) -> list[Command]:
         """For the worker; what a read computes anyway may settle first."""

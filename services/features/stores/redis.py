@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.breaker import Breaker
@@ -52,6 +52,9 @@ class Script:
         return Command(("EVALSHA", self._hash, len(keys), *keys, *arguments), keys[0], self._source)
 
 
+R = TypeVar("R", bound="RedisServer")
+
+
 class RedisServer:
     """One server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
 
@@ -61,6 +64,10 @@ class RedisServer:
         self._timeout = timeout
         self._link: Link | None = None
         self._opening: asyncio.Task[Link] | None = None
+
+    def beside(self, opened: Opener, kind: type[R]) -> R:
+        """Another client of the same server, with connections of its own; it is down when this one is."""
+        return kind(opened, self._breaker, self._timeout)
 
     @property
     def down(self) -> bool:
@@ -219,14 +226,24 @@ class RedisStore(ABC):
                 result[place] = answer if isinstance(answer, StoreDownError) else answer[nth]
         return result
 
+    async def often(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
+        """`values` of keys that are read again and again, as they are now; they may be held."""
+        return await self.values(keys, extra)
+
+
+# The values of keys, with so many seconds more. Raises StoreDownError.
+Values = Callable[[Sequence[str], float], Awaitable[list[Any]]]
+
 
 class LoneServer(RedisStore):
     """All keys on one server."""
 
     ordered = True
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, holding: Values | None = None) -> None:
+        """``holding``: what reads values that may be held here."""
         self._server = server
+        self._holding = holding
 
     def slot(self, key: str) -> int:
         """See RedisStore."""
@@ -236,6 +253,15 @@ class LoneServer(RedisStore):
         """See RedisStore."""
         (answer,) = await self.send((command("MGET", *keys),), extra)
         return [answer] * len(keys) if isinstance(answer, StoreDownError) else answer
+
+    async def often(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
+        """See RedisStore."""
+        if self._holding is None:
+            return await self.values(keys, extra)
+        try:
+            return await self._holding(keys, extra)
+        except StoreDownError as error:
+            return [error] * len(keys)
 
     async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
         """See RedisStore."""

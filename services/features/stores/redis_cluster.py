@@ -17,7 +17,8 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from services.features.ports import ONLINE_STORE, StoreDownError
 from services.features.stores.redis import Command, LoneServer, RedisServer, RedisStore, serving
-from services.features.stores.redis_link import RefusedError
+from services.features.stores.redis_holding import HoldingLink, HoldingServer
+from services.features.stores.redis_link import RefusedError, opener
 from services.runtime.lifecycle import background
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEPENDENCY_UP
@@ -185,13 +186,17 @@ async def connect(url: str, timeout: float) -> AsyncIterator[RedisStore]:
     seeds, server_url = _parsed(url)
     if server_url is None:
         async with serving(url, timeout) as server:
-            yield LoneServer(server)
+            holding = server.beside(opener(url, HoldingLink), HoldingServer)
+            try:
+                yield LoneServer(server, holding.values)
+            finally:
+                await holding.close()
         return
 
-    def opener(address: Address) -> AbstractAsyncContextManager[RedisServer]:
+    def server_opener(address: Address) -> AbstractAsyncContextManager[RedisServer]:
         return serving(server_url(address), timeout, _name(address))
 
-    cluster = Cluster(seeds, opener, max(timeout, 0.25))
+    cluster = Cluster(seeds, server_opener, max(timeout, 0.25))
     async with background("follow the cluster", cluster.follow()):
         yield cluster
 

@@ -27,7 +27,7 @@ class RefusedError(Exception):
         self.code = text.partition(" ")[0]
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
     """How many answers are to come, those that have, who waits for them, and until when."""
 
     wanted: int
@@ -39,10 +39,13 @@ class _Question(NamedTuple):
 class Link(asyncio.Protocol):
     """One connection. Questions are answered in their order; nobody waits for another's answer longer than its own."""
 
+    # What is asked before anything else, after what opens the door; it may be refused.
+    greeting: tuple[tuple[Any, ...], ...] = ()
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=RefusedError)
-        self._questions: deque[_Question] = deque()
+        self._questions: deque[Question] = deque()
         self._transport: asyncio.Transport | None = None
         self._late = False
         # Hashes of the scripts whose sources the server was sent here: from then on it knows them.
@@ -58,7 +61,7 @@ class Link(asyncio.Protocol):
         asked: asyncio.Future[list[Any]] = self._loop.create_future()
         packed = list(map(hiredis.pack_command, commands))
         patience = self._loop.call_later(seconds, self._overdue, asked)
-        self._questions.append(_Question(len(commands), [], asked, patience))
+        self._questions.append(Question(len(commands), [], asked, patience))
         if self._transport is not None:
             self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
         return asked
@@ -74,17 +77,26 @@ class Link(asyncio.Protocol):
             reader.feed(data)
             # False is what the reader says when an answer is not complete; this protocol has no false of its own.
             while (answer := reader.gets()) is not False:
+                if type(answer) is hiredis.PushNotification:
+                    self._pushed(answer)
+                    continue
                 question = questions[0]
                 question.answers.append(answer)
                 if len(question.answers) == question.wanted:
                     questions.popleft()
                     question.patience.cancel()
-                    if not question.asked.done():
-                        question.asked.set_result(question.answers)
+                    self._answered(question)
         except (hiredis.ProtocolError, IndexError) as error:  # no Redis, or answers that nobody asked for
             self._fail(error)
         if self._late:
             self._end_when_idle()
+
+    def _answered(self, question: Question) -> None:
+        if not question.asked.done():
+            question.asked.set_result(question.answers)
+
+    def _pushed(self, said: Sequence[Any]) -> None:
+        """What the server says without being asked; only who greets it so hears any."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -125,7 +137,7 @@ class Link(asyncio.Protocol):
 Opener = Callable[[float], Awaitable[Link]]
 
 
-def opener(url: str) -> Opener:
+def opener(url: str, kind: Callable[[], Link] = Link) -> Opener:
     """What opens links to the server at ``url``: redis://, rediss:// or unix://, with user, password and database."""
     options: dict[str, Any] = dict(parse_url(url))
     # Only to read the URL: the driver knows all the options of TLS.
@@ -140,14 +152,16 @@ def opener(url: str) -> Opener:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(seconds):
             if "path" in options:
-                _, link = await loop.create_unix_connection(Link, options["path"])
+                _, link = await loop.create_unix_connection(kind, options["path"])
             else:
                 where = options.get("host", "localhost"), options.get("port", 6379)
-                _, link = await loop.create_connection(Link, *where, ssl=tls.get() if tls else None)
+                _, link = await loop.create_connection(kind, *where, ssl=tls.get() if tls else None)
         try:
             for answer in await link.ask(greeting, seconds) if greeting else ():
                 if isinstance(answer, RefusedError):
                     raise ConnectionError(str(answer))
+            if link.greeting:
+                await link.ask(link.greeting, seconds)
         except BaseException:
             link.close()
             raise

@@ -45,3 +45,14 @@ def test_a_clock_that_was_put_back_ends_a_generation() -> None:
     look(known, 1, 500.0)
     assert known.young("s", 10.0) == {}
     assert known.old("s", 1) == "v1"
+
+
+def test_what_is_dropped_is_gone_from_both() -> None:
+    known: Generations[str, int, str] = Generations(1_000, 100.0)
+    known.drop("s", 1)
+    look(known, 1)
+    look(known, 2, 110.0)
+    known.drop("s", 1)
+    known.drop("s", 2)
+    assert not look(known, 1, 120.0)
+    assert not look(known, 2, 120.0)

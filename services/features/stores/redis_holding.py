@@ -1,0 +1,110 @@
+"""Values that are read again and again, held here until their server says that they changed.
+
+A server of Redis tells a connection which of the keys that it read on it have changed, at once and in the order of its
+answers: what it says before it answers a PING happened before the PING. So a read that finds here all that it wants
+sends a PING in the place of the MGET, and when that is answered, what is still held is what the MGET would have said.
+What a key's end of life changes it says a little later; who reads the value knows better how long it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from services.features.stores.redis import Command, RedisServer, command
+from services.features.stores.redis_link import Link, Question, RefusedError
+from services.runtime.generations import Generations
+
+# Bytes that one generation holds, of two: some 30,000 products; what an entry costs beside its value; seconds.
+_ROOM, _ENTRY, _LIFE = 16_000_000, 250, 60.0
+_TRACKING = ("CLIENT", "TRACKING", "ON")
+_PING = Command(("PING",), "")
+
+
+class HoldingLink(Link):
+    """A connection that holds what was read on it. What it holds goes with it."""
+
+    greeting = (("HELLO", "3"), _TRACKING)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: deque[Sequence[tuple[Any, ...]]] = deque()
+        self._held: Generations[None, str, bytes] = Generations(_ROOM, _LIFE)
+        # Whether the server tells what changes; how many times it has.
+        self._told = False
+        self.changes = 0
+
+    def ask(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> asyncio.Future[list[Any]]:
+        """See Link."""
+        asked = super().ask(commands, seconds)
+        self._asked.append(commands)
+        return asked
+
+    def held(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The value of each, empty where there was none; None: not held."""
+        young = self._held.young(None, time.monotonic())
+        found = [young.get(key) for key in keys]
+        if None in found:
+            found = [self._old(key) if value is None else value for key, value in zip(keys, found, strict=True)]
+        return found
+
+    def _old(self, key: str) -> bytes | None:
+        value = self._held.old(None, key)
+        if value is not None:
+            self._keep(key, value)
+        return value
+
+    def _keep(self, key: str, value: bytes) -> None:
+        self._held.keep(None, key, value, len(value) + _ENTRY)
+
+    def _answered(self, question: Question) -> None:
+        # Here, not where it is awaited: what the server says next may be that one of them changed.
+        self._held.young(None, time.monotonic())
+        for words, answer in zip(self._asked.popleft(), question.answers, strict=True):
+            if words == _TRACKING:
+                self._told = not isinstance(answer, RefusedError)
+            elif self._told and words[0] == "MGET" and isinstance(answer, list):
+                for key, value in zip(words[1:], answer, strict=True):
+                    self._keep(key, value or b"")
+        super()._answered(question)
+
+    def _pushed(self, said: Sequence[Any]) -> None:
+        if said[0] != b"invalidate":
+            return
+        self.changes += 1
+        if said[1] is None:  # all
+            self._held = Generations(_ROOM, _LIFE)
+            return
+        for key in said[1]:
+            self._held.drop(None, key.decode())
+
+
+class HoldingServer(RedisServer):
+    """A server whose links are HoldingLinks."""
+
+    async def values(self, keys: Sequence[str], extra: float) -> list[bytes | None]:
+        """The value of each key, empty or None where there is none."""
+        link = self._link
+        if not isinstance(link, HoldingLink):
+            return await self._read(keys, extra)
+        held, changes = link.held(keys), link.changes
+        missing = [key for key, value in zip(keys, held, strict=True) if value is None]
+        (answer,) = await self.send((command("MGET", *missing) if missing else _PING,), extra)
+        if link is not self._link:
+            return await self._read(keys, extra)
+        read = dict(zip(missing, answer, strict=True)) if missing else {}
+        if link.changes != changes:
+            now = link.held(keys)
+            changed = [key for key, value in zip(keys, now, strict=True) if value is None and key not in read]
+            if changed:
+                read.update(zip(changed, await self._read(changed, extra), strict=True))
+            held = now
+        return [read[key] if value is None else value for key, value in zip(keys, held, strict=True)] if read else held
+
+    async def _read(self, keys: Sequence[str], extra: float) -> list[bytes | None]:
+        answer: list[bytes | None]
+        (answer,) = await self.send((command("MGET", *keys),), extra)
+        return answer
