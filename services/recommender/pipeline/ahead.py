@@ -21,8 +21,10 @@ from services.runtime.errors import ServiceError
 # Read or written at once, and searched for: some milliseconds each.
 _PAGE = 50
 _SEARCHES = 8
-# Of what each step took, so many times is left to others; where nobody asked for pages lately, less.
+# Of what each step took, so many times is left to others. Reading spares a page's own reading, and a search, where
+# nobody asked for pages lately, hurts nobody.
 _REST = 20
+_REST_READING = 4
 _REST_ALONE = 4
 _ALONE_SECONDS = 5.0
 # When there is nothing to do, or it cannot be done yet; and what is done now and then.
@@ -71,22 +73,23 @@ class NeighboursAhead:
         while True:
             started = time.monotonic()
             try:
-                worked = await self.step()
+                rest = await self.step()
             except ServiceError:
-                worked = False
-            if worked:
-                rest = _REST_ALONE if started > self._texts.asked_at + _ALONE_SECONDS else _REST
-                await asyncio.sleep((time.monotonic() - started) * rest)
-            else:
+                rest = None
+            if rest is None:
                 await asyncio.sleep(_UNREAD_SECONDS if self._kept is None else _IDLE_SECONDS)
+            else:
+                await asyncio.sleep((time.monotonic() - started) * rest)
 
-    async def step(self) -> bool:
-        """Does one piece of what there is to do; False when there is nothing. Raises UNAVAILABLE."""
+    async def step(self) -> int | None:
+        """Does one piece of what there is to do; how many times as long to rest, None where there is nothing. Raises
+        UNAVAILABLE."""
         kept, told = self._texts.kept, self._told()
-        if kept is None:
-            return False
+        if kept is None or (kept is not self._kept and told is None):
+            return None
         if kept is not self._kept:
-            return told is not None and await self._begin(kept)
+            await self._begin(kept)
+            return _REST_READING
         if told is not None:
             kept.news.mark(told)
         if time.monotonic() >= self._look_at:
@@ -96,20 +99,21 @@ class NeighboursAhead:
         elif self._unknown:
             ids, self._unknown = self._unknown[:_SEARCHES], self._unknown[_SEARCHES:]
             await self._texts.search(kept, ids)
+            return _REST_ALONE if time.monotonic() > self._texts.asked_at + _ALONE_SECONDS else _REST
         elif len(self._popular):
             await self._read(kept)
         else:
-            return False
-        return True
+            return None
+        return _REST_READING
 
-    async def _begin(self, kept: Neighbourhoods) -> bool:
+    async def _begin(self, kept: Neighbourhoods) -> None:
         """Tells what happened before anybody told: what is stored lacks it."""
         found = await self._store.found_lately(NEWS)
         # By the clock, which numbers nothing.
         now = self._clock()
         begun = await self._rows.rows(kept.assortment.begun(now - _WEEK, now)[:NEWS])
         if kept is not self._texts.kept:
-            return False
+            return
         known = [(one.id, one.found_seq, one.vector) for one in found if one.vector is not None]
         kept.news.before(known, whole=len(found) < NEWS)
         for row in begun:
@@ -117,7 +121,6 @@ class NeighboursAhead:
                 kept.heard(row.id, row.vector)
         self._kept, self._popular, self._unknown, self._unlike = kept, _NONE, [], []
         self._look_at = self._pass_at = 0.0
-        return True
 
     async def _look(self, kept: Neighbourhoods) -> None:
         """What there is to do, and begins another pass over the popular products if it is time."""

@@ -11,20 +11,28 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT seen.id, seen.cosine
         FROM (
-            SELECT p.id, looked.cosine, is_available(p.available_quantity, p.available_time, p.expire_time, now()) AS shown,
-                min(looked.cosine) FILTER (WHERE p.found_seq <= n.change_seq) OVER () AS least
+            SELECT candidates.id, looked.cosine, looked.shown,
+                min(looked.cosine) FILTER (WHERE looked.found_seq <= n.change_seq) OVER () AS least
             FROM (
                 SELECT unnest(n.near) AS id
                 UNION
-                (SELECT f.id FROM products f WHERE f.found_seq > n.change_seq AND f.found_seq > 0 LIMIT 256)
+                (SELECT f.id FROM products f
+                 WHERE f.found_seq > n.change_seq AND f.found_seq > 0 ORDER BY f.found_seq LIMIT 256)
             ) AS candidates
-            JOIN products p ON p.id = candidates.id
-            JOIN text_embeddings e ON e.text_digest = p.text_digest
-            CROSS JOIN LATERAL (SELECT 1 - (e.text_embedding <=> a.text_embedding) AS cosine) looked
+            -- Each by its key: joined at once, so few of them would seem worth a look at all products.
+            CROSS JOIN LATERAL (
+                SELECT p.found_seq, 1 - (e.text_embedding <=> a.text_embedding) AS cosine,
+                    is_available(p.available_quantity, p.available_time, p.expire_time, now()) AS shown
+                FROM products p JOIN text_embeddings e ON e.text_digest = p.text_digest
+                WHERE p.id = candidates.id LIMIT 1
+            ) looked
         ) seen
         WHERE seen.shown AND seen.id <> ALL ($1) AND (n.whole OR seen.cosine >= seen.least)
         ORDER BY seen.cosine DESC, seen.id
         LIMIT $2
     ) near
 ) found
-WHERE NOT EXISTS (SELECT FROM products f WHERE f.found_seq > n.change_seq AND f.found_seq > 0 OFFSET 256)
+WHERE NOT EXISTS (
+    SELECT FROM products f
+    WHERE f.found_seq > n.change_seq AND f.found_seq > 0 ORDER BY f.found_seq OFFSET 256
+)
