@@ -198,6 +198,12 @@ class RedisOnlineStore:
         return commands
 
 
+def _keys(entity: str, ids: Sequence[str]) -> list[str]:
+    """As record_key has it, without three calls for each."""
+    names = buckets(entity)
+    return [f"{names[zlib.crc32(entity_id.encode()) % BUCKETS]}:{entity_id}" for entity_id in ids]
+
+
 def _failures(answers: Iterable[object]) -> list[StoreDownError]:
     return [answer for answer in answers if isinstance(answer, StoreDownError)]
 
