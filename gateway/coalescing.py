@@ -18,7 +18,8 @@ import msgspec
 import structlog
 from windowshop.features.v1 import features_pb2 as pb
 
-from gateway.transcoding.features import feature_values, rows
+from gateway.transcoding.features import feature_values
+from gateway.transcoding.singles import singles
 from services.runtime.interceptors import current_request_id
 from services.runtime.logs import get_logger
 
@@ -107,7 +108,8 @@ class CoalescedReads:
 
     def together(self) -> bool:
         """Whether batches are tried now."""
-        return time.monotonic() >= max(self._alone_until, self._late_until)
+        now = time.monotonic()
+        return now >= self._alone_until and now >= self._late_until
 
     def _part(self) -> None:
         self._alone_until = time.monotonic() + _ALONE
@@ -159,10 +161,10 @@ class CoalescedReads:
             self._groups.pop(group.kind, None)  # kinds are of the callers' making
 
     async def _batch(self, group: _Group, batch: list[_Waiting]) -> None:
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, bytes] = {}
         due = time.monotonic() + self._seconds * _SHARE
         try:
-            found = await self._rows(group.kind, list(dict.fromkeys([one.id for one in batch])))
+            found = await self._ask(group.kind, list(dict.fromkeys([one.id for one in batch])))
         except grpc.aio.AioRpcError as error:  # whose it is shows when each asks alone
             log.debug("batch failed", code=error.code().name, reads=len(batch))
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -173,17 +175,16 @@ class CoalescedReads:
             group.under_way -= 1
             self._send(group)  # before the answers are written: the next one is worked on meanwhile
             for one in batch:
-                row = found.get(one.id)
                 try:
-                    one.told(None if row is None else _encode(row))
+                    one.told(found.get(one.id))
                 except Exception as error:  # its connection's; the others have nothing else that ends their wait
                     log.error("answer failed", exc_info=error)
 
-    async def _rows(self, kind: Kind, ids: list[str]) -> dict[str, dict[str, Any]]:
+    async def _ask(self, kind: Kind, ids: list[str]) -> dict[str, bytes]:
         entity, features = kind
         request = pb.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
         answer: pb.BatchGetFeaturesResponse = await self._many(request, timeout=self._seconds * _SHARE)
         if answer.degraded:
             self._part()
             return {}
-        return rows(answer, bool(features), time.time_ns() // 1_000_000)
+        return singles(answer, bool(features), time.time_ns() // 1_000_000)

@@ -30,6 +30,16 @@ IN_FLIGHT = Gauge(
     "Requests being handled; growing without an end means that the services behind do not answer.",
 )
 
+
+class _InFlight:
+    """Counts them without the lock of a metric, which would cost each twice as much as being recognised."""
+
+    count = 0
+
+
+in_flight = _InFlight()
+IN_FLIGHT.set_function(lambda: in_flight.count)
+
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_KEY = web.RequestKey("request_id", str)
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -97,7 +107,7 @@ class Edge:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         problem: problems.Problem | None = None
         raised: Exception | None = None
-        IN_FLIGHT.inc()
+        in_flight.count += 1
         try:
             if tried is not None and tried.error is not None:
                 raise tried.error
@@ -109,7 +119,7 @@ class Edge:
             raised, problem = error, problems.from_exception(error)
             response = problem.response(request_id)
         finally:
-            IN_FLIGHT.dec()
+            in_flight.count -= 1
         sign(response, request_id)
         if self._draining():
             response.force_close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from windowshop.features.v1 import features_pb2 as pb
 
 from gateway.transcoding.instants import format_instant, format_millis
@@ -14,8 +15,6 @@ _STATUSES = {value.number: value.name for value in pb.FeatureStatus.DESCRIPTOR.v
 TYPES = {value.number: value.name for value in pb.FeatureType.DESCRIPTOR.values}
 # The statuses under which a value is served; under any other one the value is null.
 SERVED = frozenset({pb.PRESENT, pb.STALE, pb.DEFAULT})
-# A single read is an error then, in the service's words.
-_ERRORS = frozenset({pb.NOT_FOUND, pb.UNAVAILABLE})
 COLUMNS = {
     pb.INT: "int_values",
     pb.DOUBLE: "double_values",
@@ -79,7 +78,7 @@ def _column(column: pb.FeatureColumn) -> dict[str, Any]:
     )
     return {
         "type": TYPES[column.type],
-        "values": _values(column, statuses),
+        "values": column_values(column, statuses),
         "statuses": names,
         "computedAt": [format_millis(millis) if millis else None for millis in column.computed_at_ms],
         "refreshSeconds": column.refresh_seconds,
@@ -91,53 +90,20 @@ def status_name(status: int) -> str | int:
     return _STATUSES.get(status, status)
 
 
-def _values(column: pb.FeatureColumn, statuses: list[Any]) -> list[Any]:
+@lru_cache(64)
+def status_text(status: int) -> bytes:
+    """:func:`status_name` as JSON."""
+    return msgspec.json.encode(status_name(status))
+
+
+def column_values(column: pb.FeatureColumn, statuses: Sequence[Any]) -> list[Any]:
+    """What JSON shows of a column; None where there is no value."""
     values: Sequence[Any] = getattr(column, COLUMNS[column.type])
     if column.type not in PLAIN:
         values = [_structured(value) for value in values]
     if SERVED.issuperset(statuses) and len(values) == len(statuses):
         return list(values)
     return [value if status in SERVED else None for value, status in zip(values, statuses, strict=True)]
-
-
-def rows(batch: pb.BatchGetFeaturesResponse, asked: bool, now_ms: int) -> dict[str, dict[str, Any]]:
-    """By id, what :func:`feature_values` says of a single answer given at ``now_ms`` (since 1970).
-
-    Without the ids of which a single read is an error; without columns nobody can tell which these are. ``asked``:
-    features were named, else they are all.
-    """
-    if not batch.columns:
-        return {}
-    wrong: set[int] = set()
-    columns = []
-    for column in batch.columns:
-        statuses = list(column.statuses)
-        if not _ERRORS.isdisjoint(statuses):
-            wrong.update(place for place, status in enumerate(statuses) if status in _ERRORS)
-        refresh = column.refresh_seconds
-        metadata = [
-            {
-                "status": status_name(status),
-                "computedAt": format_millis(millis) if millis else None,
-                "ageSeconds": max(0, now_ms - millis) / 1_000 if millis else None,
-                "refreshSeconds": refresh,
-            }
-            for status, millis in zip(statuses, column.computed_at_ms, strict=True)
-        ]
-        columns.append((column.feature, _values(column, statuses), metadata))
-    if not asked:
-        columns.sort(key=itemgetter(0))
-    entity = batch.entity
-    return {
-        entity_id: {
-            "entity": entity,
-            "id": entity_id,
-            "features": {name: values[place] for name, values, _ in columns},
-            "metadata": {name: metadata[place] for name, _, metadata in columns},
-        }
-        for place, entity_id in enumerate(batch.ids)
-        if place not in wrong
-    }
 
 
 def _value(value: pb.FeatureValue) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from windowshop.features.v1 import features_pb2 as pb
 
-from gateway.transcoding.features import COLUMNS, PLAIN, SERVED, TYPES, shown, status_name
-from gateway.transcoding.instants import format_millis
+from gateway.transcoding.features import COLUMNS, PLAIN, SERVED, TYPES, shown, status_text
+from gateway.transcoding.instants import millis_text
 from services.runtime.generations import Generations
 
 # Bytes that one generation remembers, of two: some 20,000 products with three features.
@@ -95,7 +95,7 @@ def _texts_of(layout: _Layout, row: pb.FeatureRow) -> _Texts:
         value = getattr(row, COLUMNS[kind])[places[kind]]
         places[kind] += 1
         texts.append(_encode(shown(kind, value)) if status in SERVED else b"null")
-        texts += _encode(status_name(status)), _instant(millis)
+        texts += status_text(status), millis_text(millis)
     return tuple(texts)
 
 
@@ -110,8 +110,8 @@ def _of_column(column: pb.FeatureColumn) -> tuple[bytes, bytes, bytes]:
         ]
     return (
         _encode(list(values)),
-        _each(statuses, lambda status: _encode(status_name(status))),
-        _each(list(column.computed_at_ms), _instant),
+        _each(statuses, status_text),
+        _each(list(column.computed_at_ms), millis_text),
     )
 
 
@@ -120,10 +120,6 @@ def _each(things: Sequence[int], write: Callable[[int], bytes]) -> bytes:
     if things.count(things[0]) == len(things):
         return _list([write(things[0])] * len(things))
     return _list(map(write, things))
-
-
-def _instant(millis: int) -> bytes:
-    return b'"%b"' % format_millis(millis).encode() if millis else b"null"
 
 
 def _list(texts: Iterable[bytes]) -> bytes:

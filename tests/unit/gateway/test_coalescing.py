@@ -17,7 +17,8 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from gateway import coalescing
 from gateway.coalescing import LANES, MOST, CoalescedReads
-from gateway.transcoding.features import feature_values, rows
+from gateway.transcoding.features import feature_values
+from gateway.transcoding.singles import singles
 from services.features import transcoding
 from services.features.definitions import load
 from services.features.domain.features import Feature, FeatureType, Reading, Status, Table
@@ -295,17 +296,16 @@ def test_a_row_of_a_batch_is_the_single_answer(kind: FeatureType, value: Any, st
     one, now_ms = declared(kind), 1_700_000_001_000
     two = dataclasses.replace(one, name="a" + one.name)
     answer = Reading(None if status is Status.NULL else value, status, 1_699_999_999_877)
-    singles = [pb.GetFeaturesResponse(entity="User", id=entity_id) for entity_id in ("a", "b")]
-    for single in singles:
+    alone = [pb.GetFeaturesResponse(entity="User", id=entity_id) for entity_id in ("a", "b")]
+    for single in alone:
         for each in (one, two):
             single.features[each.name].CopyFrom(transcoding.feature_value(each, answer, now_ms))
     names = [one.name, two.name] if asked else []
     # A service's columns come in the order of its definitions when none were named.
     whole = pb.BatchGetFeaturesRequest(entity="User", ids=["a", "b"], features=[one.name, two.name])
-    batch = batch_of(whole, singles)
+    batch = batch_of(whole, alone)
     request = pb.GetFeaturesRequest(entity="User", id="b", features=names)
-    row = rows(batch, asked, now_ms)["b"]
-    assert msgspec.json.encode(row) == msgspec.json.encode(feature_values(singles[1], request))
+    assert singles(batch, asked, now_ms)["b"] == msgspec.json.encode(feature_values(alone[1], request))
 
 
 def test_every_type_is_covered() -> None:
