@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.assortment import Assortment, Flags, Floats, Names
+from services.recommender.domain.assortment import Assortment, Flags, Floats, Names, Places
 from services.recommender.domain.prices import percentile
 from services.recommender.domain.signals import Anchor
 from services.recommender.ranking_ports import FactRow
@@ -16,14 +16,21 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Columns:
-    """Of the candidates that are available, an element each; ``kept`` are their positions among all."""
+    """Of the candidates that are available, an element each; ``kept`` are their positions among all, ``places`` theirs
+    in the assortment."""
 
     def __init__(
-        self, assortment: Assortment, ids: Sequence[str], asked: Sequence[str], rows: Sequence[FactRow], now: float
+        self,
+        assortment: Assortment,
+        ids: Sequence[str],
+        places: Places,
+        asked: Sequence[str],
+        rows: Sequence[FactRow],
+        now: float,
     ) -> None:
-        """``rows`` are what the store said of those ``asked``: available ones alone. The others are in memory."""
+        """``places`` are those in the assortment. ``rows`` are what the store said of those ``asked``: available ones
+        alone. The others are in memory."""
         self._assortment = assortment
-        places = assortment.find(ids)
         available = assortment.available(places, now)
         by_id = {row.card.id: row for row in rows}
         if asked:
@@ -31,8 +38,8 @@ class Columns:
             for position, id_ in enumerate(ids):
                 if id_ in among:
                     available[position] = id_ in by_id
-        self.kept = np.flatnonzero(available)
-        self._places = places[self.kept]
+        self.kept = available.nonzero()[0]
+        self.places = places[self.kept]
         own = (
             ((number, by_id.get(ids[position])) for number, position in enumerate(self.kept.tolist())) if by_id else ()
         )
@@ -51,7 +58,7 @@ class Columns:
         return self._numbers(self._assortment.rating, lambda row: row.rating)
 
     def low_stock(self) -> Flags:
-        flags = self._assortment.low_stock(self._places)
+        flags = self._assortment.low_stock(self.places)
         for number, row in self._rows:
             flags[number] = row.low_stock
         return flags
@@ -73,17 +80,17 @@ class Columns:
         if known.any():
             weights = np.array([anchor.weight for anchor in anchors])[known]
             around = self._directions(places[known]) * weights.astype(np.float32)[:, None]
-            with_text = (self._places >= 0) & (self._assortment.lengths[self._places] > 0)
-            result[with_text] = (self._directions(self._places[with_text]) @ around.T).max(axis=1)
+            with_text = (self.places >= 0) & (self._assortment.lengths[self.places] > 0)
+            result[with_text] = (self._directions(self.places[with_text]) @ around.T).max(axis=1)
         for number, row in self._rows:
             result[number] = np.nan if row.similarity is None else row.similarity
         return result
 
     def vectors(self) -> Vectors | None:
         """One row each, zeros where there is none; None when there is none at all."""
-        with_text = (self._places >= 0) & (self._assortment.lengths[self._places] > 0)
+        with_text = (self.places >= 0) & (self._assortment.lengths[self.places] > 0)
         result = np.zeros((len(self.kept), self._assortment.vectors.shape[1]), dtype=np.float32)
-        result[with_text] = self._assortment.vectors[self._places[with_text]]
+        result[with_text] = self._assortment.vectors[self.places[with_text]]
         for number, row in self._rows:
             result[number] = 0.0 if row.vector is None else row.vector
         return result if result.any() else None
@@ -94,7 +101,7 @@ class Columns:
         return directions
 
     def _numbers(self, column: Floats, of: Callable[[FactRow], float | None]) -> Floats:
-        values: Floats = column[self._places]
+        values: Floats = column[self.places]
         for number, row in self._rows:
             value = of(row)
             values[number] = np.nan if value is None else value
@@ -102,7 +109,7 @@ class Columns:
 
     def _names(self, names: Names, codes: npt.NDArray[np.int32], of: Callable[[FactRow], str]) -> list[str]:
         every = names.all
-        values = [every[code] for code in codes[self._places].tolist()]
+        values = [every[code] for code in codes[self.places].tolist()]
         for number, row in self._rows:
             values[number] = of(row)
         return values

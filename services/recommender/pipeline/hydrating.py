@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.assortment import Places
 from services.recommender.domain.candidates import Pool
+from services.recommender.domain.learned import Learned
 from services.recommender.domain.personal import collaborative
 from services.recommender.domain.scoring import Facts, Floats
 from services.recommender.domain.signals import Anchor
+from services.recommender.domain.whereabouts import Whereabouts
 from services.recommender.pipeline.columns import Columns
 from services.recommender.pipeline.context import Context, Degraded
 from services.recommender.pipeline.deadline import Breaker, CircuitOpenError, within
@@ -30,9 +33,10 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Hydrated:
-    """The candidates that are available at this moment, and their facts, aligned."""
+    """The candidates that are available at this moment, their places in the assortment, and their facts, aligned."""
 
     candidates: Pool
+    places: Places
     facts: Facts
 
 
@@ -73,6 +77,8 @@ class Hydrator:
         self._feature_breaker = feature_breaker
         self._timeout = timeout
         self._now = now
+        # Of the version that the last page was made with.
+        self._where: Whereabouts | None = None
 
     async def hydrate(
         self,
@@ -144,7 +150,8 @@ class Hydrator:
         wants: Wants,
     ) -> Hydrated:
         """What the store said of those ``asked``, what is in memory of the others."""
-        columns = Columns(self._mirror.assortment, candidates.ids, asked, rows, self._now())
+        places = self._places(candidates, context.version.learned)
+        columns = Columns(self._mirror.assortment, candidates.ids, places, asked, rows, self._now())
         kept = columns.kept
         person = context.person
         own = candidates.take(kept)
@@ -172,7 +179,16 @@ class Hydrator:
             vectors=None if vectors is None else _directions(vectors),
             places=known,
         )
-        return Hydrated(own, facts)
+        return Hydrated(own, columns.places, facts)
+
+    def _places(self, candidates: Pool, learned: Learned | None) -> Places:
+        """In the assortment."""
+        assortment, where = self._mirror.assortment, self._where
+        if learned is None:
+            return assortment.find(candidates.ids)
+        if where is None or where.learned is not learned or where.assortment is not assortment:
+            where = self._where = Whereabouts(learned, assortment)
+        return where.find(candidates.ids, candidates.places)
 
 
 def _directions(vectors: Vector) -> Vector:

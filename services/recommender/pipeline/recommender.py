@@ -32,7 +32,7 @@ from services.recommender.pipeline.finishing import Finisher, Placed
 from services.recommender.pipeline.gathering import gather
 from services.recommender.pipeline.hydrating import Hydrator
 from services.recommender.pipeline.metrics import ANSWERS, DEGRADED, MERGED, REMEMBERED, timed
-from services.recommender.pipeline.remembering import Basis, Order, RememberedOrders, head
+from services.recommender.pipeline.remembering import Basis, Order, Places, RememberedOrders, head
 from services.recommender.pipeline.seeing import candidates_of, see, trained_for, wants
 from services.recommender.pipeline.shopper import Shoppers
 from services.recommender.pipeline.showcase import Showcase
@@ -222,7 +222,7 @@ class Recommender:
             )
         # What is read of the feature service live is not to be older than its promise.
         if basis is not None and trained is not None and not wanted_facts.features and not degraded.parts:
-            self._remember(basis, choices, hydrated.candidates.ids, context, why)
+            self._remember(basis, choices, hydrated.places, context, why)
         with timed("final_check"):
             wanted = ask.page_size + 1
             placed = await stages.finisher.finish(choices, wanted)
@@ -232,13 +232,13 @@ class Recommender:
         return placed
 
     def _remember(
-        self, basis: Basis, choices: Sequence[Choice], candidates: Sequence[str], context: Context, why: Why
+        self, basis: Basis, choices: Sequence[Choice], candidates: Places, context: Context, why: Why
     ) -> None:
         size = head(basis.ask.page_size)
         if len(choices) < size:
             return
         first = [(choice, why.of(choice, choice.top_category)) for choice in choices[:size]]
-        self._stages.orders.keep(basis, first, candidates, (*context.signals.history(), *context.cards))
+        self._stages.orders.keep(basis, first, candidates, context.signals.history())
 
     def _from_memory(self, page: _Page, context: Context) -> tuple[Result, ...]:
         ask, config, signals, showcase = page.ask, page.config, context.signals, self._stages.showcase

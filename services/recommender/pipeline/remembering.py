@@ -13,7 +13,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -147,16 +146,16 @@ class RememberedOrders:
         self,
         basis: Basis,
         choices: Sequence[tuple[Choice, tuple[str, ...]]],
-        candidates: Sequence[str],
+        candidates: Places,
         own: Sequence[str],
     ) -> None:
-        """Remembers the first ``choices``, with their reasons, that were made of ``candidates`` for somebody with
-        ``own`` products."""
+        """Remembers the first ``choices``, with their reasons, that were made of ``candidates`` (places in the
+        assortment) for somebody with a history of ``own`` products."""
         assortment = self._catalogue.assortment
         calm = basis.since - self._calm_since >= _CALM_SECONDS and assortment.came == self._came
         if not calm or assortment is not self._assortment or self._may_not_remember(basis.ask):
             return
-        places = assortment.find(list(chain(candidates, own)))
+        places = np.concatenate((candidates, assortment.find(own)))
         self._kept[basis.ask] = _Entry(basis, places[places >= 0], Order.of(choices, len(candidates)))
         self._kept.move_to_end(basis.ask)
         while len(self._kept) > _REMEMBERED:

@@ -67,7 +67,7 @@ class World:
         basis = self.orders.basis(ask, CONFIG, "m", SIGNALS)
         meanwhile()
         assert basis is not None
-        self.orders.keep(basis, CHOICES, ["a", "b", "c", "d"], ["seen", "gone"])
+        self.orders.keep(basis, CHOICES, self.catalogue.assortment.find("abcd"), ["seen", "gone"])
 
 
 @pytest.fixture
