@@ -28,8 +28,8 @@ SHARE = 0.5
 """Of the most beside everything else, at which it is asked."""
 _UNDER_WAY_SECONDS = 10.0
 """Until a version is being learned: its rows were read then."""
-_SETTLED = 0.25
-"""The part of the time after which memory is to be flat: until then what is lazy is filled."""
+_SETTLED, _END = 0.25, 0.75
+"""Parts of the time: after the first what is lazy is filled; after the second what remembers something is full, too."""
 OWN = ("loop", "threads")
 """Holders of a loop that are our own doing."""
 
@@ -95,6 +95,7 @@ async def run(plan: Plan, seconds: float, rate: float | None) -> dict[str, Any]:
         "p99_ms": outcome.p99_ms,
         "own_stalls": sum(lag["stalls"].get(holder, 0) for lag in loops.values() for holder in OWN),
         "mb_per_minute": growth(seen.looks),
+        "mb_per_minute_at_the_end": growth(seen.looks, _END),
         "loops": loops,
         "traffic": asdict(outcome),
         **asdict(seen),
@@ -105,9 +106,9 @@ async def run(plan: Plan, seconds: float, rate: float | None) -> dict[str, Any]:
     return result
 
 
-def growth(looks: Sequence[Look]) -> dict[str, float]:
-    """MB a minute of each process's own memory once it had time to settle; what comes and goes is left out."""
-    settled = [look for look in looks if look.second >= looks[-1].second * _SETTLED] if looks else []
+def growth(looks: Sequence[Look], after: float = _SETTLED) -> dict[str, float]:
+    """MB a minute of each process's own memory after this part of the time; what comes and goes is left out."""
+    settled = [look for look in looks if look.second >= looks[-1].second * after] if looks else []
     names = set.intersection(*(set(look.own_mb) for look in settled)) - {"training"} if settled else set[str]()
     return {
         name: round(slope([(look.second / 60, look.own_mb[name]) for look in settled]), 3) for name in sorted(names)
@@ -126,15 +127,24 @@ def _print(result: Mapping[str, Any], seen: Seen) -> None:
         f" orders: {', '.join(seen.orders)}"
     )
     table = Table(title="event loops that came more than 20 ms late, by who had the processor; memory")
-    for heading in ("process", "looks", "loop", "threads", "outside", "greatest, at most ms", "MB", "own MB a minute"):
+    for heading in (
+        "process",
+        "looks",
+        "loop",
+        "threads",
+        "outside",
+        "greatest, at most ms",
+        "MB",
+        "own MB a minute",
+        "at the end",
+    ):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     sizes = seen.looks[-1].memory_mb if seen.looks else {}
     for name in sorted({*result["loops"], *sizes}):
         lag = result["loops"].get(name)
         stalls = [str(lag["stalls"].get(holder, 0)) for holder in (*OWN, "outside")] if lag else [""] * 3
         looks, greatest = (f"{lag['looks']}", f"{lag['greatest_ms_at_most']:g}") if lag else ("", "")
-        grown = result["mb_per_minute"].get(name)
-        table.add_row(
-            name, looks, *stalls, greatest, f"{sizes.get(name, 0.0):.0f}", "" if grown is None else f"{grown:+.2f}"
-        )
+        grown = [result[key].get(name) for key in ("mb_per_minute", "mb_per_minute_at_the_end")]
+        slopes = ["" if one is None else f"{one:+.2f}" for one in grown]
+        table.add_row(name, looks, *stalls, greatest, f"{sizes.get(name, 0.0):.0f}", *slopes)
     console.print(table)

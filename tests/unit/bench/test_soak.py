@@ -40,6 +40,8 @@ def test_growth_is_of_own_memory_by_the_minute_once_it_had_time_to_settle() -> N
     looks = [Look(second, {"gateway": 50.0 + max(second, 150.0) / 60}, {}) for second in (0.0, 150.0, 300.0, 600.0)]
     looks[2].own_mb["training"] = 900.0
     assert growth(looks) == {"gateway": 1.0}
+    looks.insert(3, Look(570.0, {"gateway": 60.0}, {}))
+    assert growth(looks, 0.9) == {"gateway": 0.0}
     assert growth([]) == {}
 
 
