@@ -24,8 +24,8 @@ class Greatest(NamedTuple):
 class Levels(Protocol):
     """The levels of features that are relative to the greatest of all, beside the log. Raises StoreDownError."""
 
-    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
-        """Keeps levels, None: no evidence, unless a later computation's are there."""
+    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> float | None:
+        """Keeps levels, None: no evidence, unless a later computation's are there; returns the greatest of all then."""
 
     async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
         """The greatest level, and the first of the events from transaction ``cursor`` on; None: of none."""

@@ -129,6 +129,16 @@ class LogReader(Protocol):
         """The events whose time is still to come."""
 
 
+class Standing(NamedTuple):
+    """Of some ids those that an event or the catalogue names, and those that are not kept fresh any more.
+
+    None is idle when the entity declares no way to tell.
+    """
+
+    known: set[str]
+    idle: set[str]
+
+
 class FeatureComputer(Protocol):
     """Features from the log, by their declared statements. Raises StoreDownError."""
 
@@ -144,8 +154,8 @@ class FeatureComputer(Protocol):
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
         """The next ids to keep fresh, ascending."""
 
-    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
-        """Those of ``ids`` that are not kept fresh any more; none when the entity declares no way to tell."""
+    async def standing(self, entity: Entity, ids: Sequence[str], now_ms: int) -> Standing:
+        """How ``ids`` stand; cheap beside what is computed of the same ids as of the same instant."""
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """The ids whose values depend on the catalogue data of products; none when the entity declares no way."""
@@ -246,8 +256,8 @@ class Claim(NamedTuple):
     due_ms: int
 
 
-# A mark waits for this long before the worker takes it up, for the entities of which a read computes anyway: a
-# visitor's burst of events costs one refresh.
+# The worker takes up marks at each multiple of this, of the entities of which a read computes anyway: events of one
+# visitor's burst, and those of others at the same time, cost one refresh.
 SETTLE_MS = 500
 
 
@@ -274,8 +284,8 @@ class DueQueue(Protocol):
     async def complete(self, entity: str, done: Sequence[tuple[Claim, int | None]]) -> None:
         """Gives claims back with their next due time, None: out of the queue. One touched meanwhile stays due."""
 
-    async def length(self, entity: str, now_ms: int) -> int:
-        """How many are due."""
+    async def lengths(self, now_ms: int) -> Mapping[str, int]:
+        """How many are due, by entity type."""
 
     async def sign(self) -> str:
         """Leaves a receipt behind all that was queued and marked before, to be lost with it; returns its name."""

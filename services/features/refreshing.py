@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from services.features.domain.features import (
     EMPTY,
@@ -44,7 +45,8 @@ log = get_logger(__name__)
 # Seconds. A stock change is to show within some tens of milliseconds; 40 polls of an empty queue cost 1 % of a core.
 _IDLE = 0.025
 _RETRY = 0.5
-_GAUGE_EVERY = 1.0
+# Entities that are asked for the same features, whatever each of them lacks.
+_FEW = 50
 # Until entities are tried again whose record cannot be reached: at the head of the queue they would keep others out.
 _AWAY_MS = 5_000
 
@@ -71,24 +73,26 @@ class Refresher:
         self._clock_ms = clock_ms
         self._jitter = jitter
         self._rest = 1 / duty - 1
-        self._gauged = 0.0
 
     async def run(self) -> None:
         """For as long as the process lives."""
         while True:
             started = time.monotonic()
+            try:
+                due = await self._due()
+            except StoreDownError:
+                await asyncio.sleep(_RETRY)
+                continue
             done, down = 0, False
-            for entity in self._entities:
+            for entity in due:
                 try:
                     done += await self.refresh(entity)
                 except StoreDownError:  # the other entities may fare better
                     down = True
             if down:
                 await asyncio.sleep(_RETRY)
-                continue
-            with contextlib.suppress(StoreDownError):
-                await self._gauge()
-            await asyncio.sleep((time.monotonic() - started) * self._rest if done else _IDLE)
+            else:
+                await asyncio.sleep((time.monotonic() - started) * self._rest if done else _IDLE)
 
     async def refresh(self, entity: Entity) -> int:
         """One batch; returns how many entities it had."""
@@ -111,45 +115,52 @@ class Refresher:
         self, entity: Entity, claims: Sequence[Claim], claimed_ms: int
     ) -> list[tuple[Claim, int | None]]:
         """The claims to give back, each with its next due time."""
-        records = await self._reached([claim.id for claim in claims], partial(self._online.read, entity.name))
-        ids = list(records)
-        known = await self._computer.known(entity, ids)
-        gone = [i for i in ids if i not in known]
-        missing = [i for i in known if records[i] == EMPTY]
-        if missing:
-            begun = await self._reached(missing, partial(self._online.begin, entity.name))
-            records = {i: record for i, record in records.items() if i not in missing} | begun
-            known &= records.keys()
-        materialized = entity.materialized
+        found = await self._reached([claim.id for claim in claims], partial(self._online.read, entity.name))
+        records, unknown = await self._begun(entity, found)
+        materialized, now_ms = entity.materialized, self._clock_ms()
+        entries: dict[str, dict[int, Entry]] = {i: {KNOWN: Entry(now_ms, NO_TOKEN, True)} for i in records}
+        groups = self._groups(materialized, records, now_ms)
+        # All at the same moment, for they are one statement then.
+        standing, *failed = await _all(
+            self._computer.standing(entity, list(records), now_ms),
+            *(self._failed(features, wanted, records, entries, now_ms) for wanted, features in groups.items()),
+        )
+        # Whose magnitude is not known.
+        held = {i for wanted, some in zip(groups, failed, strict=True) if any(f.relative for f in some) for i in wanted}
+        gone = {*unknown, *(records.keys() - standing.known)}
         if gone:
             for feature in materialized:
                 if feature.relative is not None:
-                    await self._levels.put(feature, dict.fromkeys(gone), self._clock_ms())
-            await self._online.forget(entity.name, gone)
-        entries: dict[str, dict[int, Entry]] = {i: {KNOWN: Entry(self._clock_ms(), NO_TOKEN, True)} for i in known}
-        # Whose magnitude is not known.
-        held = set[str]()
-        for wanted, features in self._groups(materialized, known, records).items():
-            for feature in await self._failed(features, wanted, records, entries):
-                if feature.relative is not None:
-                    held.update(wanted)
+                    await self._levels.put(feature, dict.fromkeys(gone), now_ms)
+            await self._online.forget(entity.name, list(gone))
         every = entity.features.values()
         ttl_ms = max(f.ttl_ms for f in every)
-        written = {i: (records[i], restamped(every, records[i]) | new) for i, new in entries.items()}
+        written = {
+            i: (records[i], restamped(every, records[i]) | new) for i, new in entries.items() if i in standing.known
+        }
         await self._online.write(entity.name, ttl_ms, written)
-        # Those leave the queue: what nobody looks at costs nothing, and a read or an event brings it back.
-        idle = await self._computer.idle(entity, list(known), claimed_ms)
         result: list[tuple[Claim, int | None]] = []
         # Until their lease ends the others count as waiting: readers must not take what is stored for right by now.
         for claim in [claim for claim in claims if claim.id not in held]:
-            if claim.id in idle:
+            if claim.id in gone or claim.id in standing.idle:
+                # They leave the queue: what nobody looks at costs nothing, and a read or an event brings it back.
                 result.append((claim, None))
-            elif claim.id in records:
-                new = entries.get(claim.id)
-                result.append((claim, self._next(materialized, records[claim.id], new, claimed_ms)))
-            else:
+            elif claim.id not in records:
                 result.append((claim, claimed_ms + _AWAY_MS))
+            else:
+                new = merged(records[claim.id].entries, entries[claim.id])
+                result.append((claim, next_due_ms(materialized, new, self._jitter(), claimed_ms)))
         return result
+
+    async def _begun(self, entity: Entity, found: Mapping[str, Record]) -> tuple[dict[str, Record], list[str]]:
+        """With records in the place of those that are missing; and the ids of these that nobody knows, who get none."""
+        records = {i: record for i, record in found.items() if record != EMPTY}
+        missing = [i for i in found if i not in records]
+        if not missing:
+            return records, []
+        known = await self._computer.known(entity, missing)
+        begun = await self._reached([i for i in missing if i in known], partial(self._online.begin, entity.name))
+        return records | begun, [i for i in missing if i not in known]
 
     async def _reached(
         self, ids: Sequence[str], records: Callable[[Sequence[str]], Awaitable[list[Record]]]
@@ -161,14 +172,20 @@ class Refresher:
             found = error.records
         return {i: record for i, record in zip(ids, found, strict=True) if record is not None}
 
+    @staticmethod
     def _groups(
-        self, features: Sequence[Feature], ids: Iterable[str], records: Mapping[str, Record]
+        features: Sequence[Feature], records: Mapping[str, Record], now_ms: int
     ) -> dict[tuple[str, ...], list[Feature]]:
-        """The features that are due, together where they are of the same entities."""
+        """The features that are due, together where they are of the same entities.
+
+        Of a few, what one lacks is computed of all: another statement would cost more.
+        """
         todo: dict[str, list[str]] = {}
-        for entity_id in ids:
-            for feature in due_features(features, records[entity_id], self._clock_ms()):
+        for entity_id, record in records.items():
+            for feature in due_features(features, record, now_ms):
                 todo.setdefault(feature.name, []).append(entity_id)
+        if len(records) <= _FEW:
+            todo = {name: list(records) for name in todo}
         groups: dict[tuple[str, ...], list[Feature]] = {}
         for feature in features:
             if feature.name in todo:
@@ -181,17 +198,11 @@ class Refresher:
         ids: Sequence[str],
         records: Mapping[str, Record],
         entries: Mapping[str, dict[int, Entry]],
+        now_ms: int,
     ) -> list[Feature]:
         """Adds the features' values to ``entries``; returns those that have none."""
-        now_ms = self._clock_ms()
-        # All at the same moment, for they are one statement then.
-        results = await asyncio.gather(
-            *(self._values(feature, ids, records, entries, now_ms) for feature in features), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return [feature for feature, done in zip(features, results, strict=True) if not done]
+        done = await _all(*(self._values(feature, ids, records, entries, now_ms) for feature in features))
+        return [feature for feature, is_done in zip(features, done, strict=True) if not is_done]
 
     async def _values(
         self,
@@ -230,20 +241,21 @@ class Refresher:
         """Keeps the levels of magnitudes; returns them with the greatest beside each."""
         magnitudes = {i: magnitude_of(outcomes.get(i, NO_EVIDENCE)) for i in ids}
         levels = {i: None if x is None else relative.level(x, now_ms) for i, x in magnitudes.items()}
-        await self._levels.put(feature, levels, now_ms)
-        maximum = (await self._levels.greatest(feature, None)).level
+        maximum = await self._levels.put(feature, levels, now_ms)
         return {i: related(relative, outcome, maximum, now_ms) for i, outcome in outcomes.items()}
 
-    def _next(
-        self, features: Sequence[Feature], record: Record, new: Mapping[int, Entry] | None, claimed_ms: int
-    ) -> int | None:
-        if new is None:
-            return None
-        return next_due_ms(features, merged(record.entries, new), self._jitter(), claimed_ms)
+    async def _due(self) -> list[Entity]:
+        """The entity types of which something is due: asked 40 times a second, mostly for nothing."""
+        lengths = await self._queue.lengths(self._clock_ms())
+        for name, length in lengths.items():
+            DUE.labels(name).set(length)
+        return [entity for entity in self._entities if lengths[entity.name]]
 
-    async def _gauge(self) -> None:
-        if time.monotonic() - self._gauged < _GAUGE_EVERY:
-            return
-        self._gauged = time.monotonic()
-        for entity in self._entities:
-            DUE.labels(entity.name).set(await self._queue.length(entity.name, self._clock_ms()))
+
+async def _all(*calls: Awaitable[Any]) -> list[Any]:
+    """All results, once all have ended; raises the first failure."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results

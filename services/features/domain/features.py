@@ -260,6 +260,9 @@ def restamped(features: Iterable[Feature], record: Record) -> dict[int, Entry]:
 # part in ten of jitter, so that what was computed together is not due together.
 _EARLY: Final = 0.9
 _JITTER: Final = 0.1
+# What ages within so long is due at one moment and computed together: a batch costs little more than one. Of short
+# intervals a hundredth.
+_TOGETHER_MS: Final = 500
 # Between two tries of a statement that fails or is too slow.
 _PAUSE_MS: Final = 30_000
 
@@ -284,6 +287,11 @@ def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> li
     return due
 
 
+def _in_company(feature: Feature, due_ms: int) -> int:
+    step_ms = max(1, min(_TOGETHER_MS, feature.refresh_ms // 100))
+    return -(-due_ms // step_ms) * step_ms
+
+
 def next_due_ms(
     features: Sequence[Feature], entries: Mapping[int, Entry], jitter: float, after_ms: int = 0
 ) -> int | None:
@@ -298,7 +306,9 @@ def next_due_ms(
         if entry is None:
             continue
         if entry.value is not None:
-            times.append(entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter)))
+            times.append(
+                _in_company(feature, entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter)))
+            )
         if entry.until_ms is not None:
             times.append(entry.until_ms)
     return min((due if due > after_ms else after_ms + _PAUSE_MS for due in times), default=None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from services.features.domain.features import Entity, Feature, FeatureType, Outcome, Table, Value
-from services.features.stores.asking import FeatureStatements, instant
+from services.features.domain.features import NO_EVIDENCE, Entity, Feature, FeatureType, Outcome, Table, Value
+from services.features.ports import Standing
+from services.features.stores.asking import Question, Statements, instant
 from services.features.stores.postgres import Database, StatementError
 
 # Parameters, each with the types that it may have; columns; columns that may be left out.
@@ -50,7 +54,9 @@ class PostgresComputer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._statements = FeatureStatements(database, _outcomes)
+        self._statements = Statements(database)
+        # Of features by their numbers; who is known, and who is idle, by statement.
+        self._questions: dict[int | str, Question] = {}
 
     async def check(self, entities: Sequence[Entity]) -> None:
         """Prepares every statement, so that a mistake in one is found at start and not by a reader.
@@ -86,7 +92,7 @@ class PostgresComputer:
                 _fit(place, returned, "value", _COLUMN_TYPES[feature.type])
         if UNTIL in returned:
             _fit(place, returned, UNTIL, _INSTANT)
-        self._statements.learn(feature, returned)
+        self._questions[feature.number] = _question(feature, returned)
         if feature.relative is not None:
             place = f"{place}: relative_to_maximum: maximum"
             _fit(place, await self._check(place, feature.relative.maximum, _MAXIMUM), "at", _INSTANT)
@@ -111,7 +117,8 @@ class PostgresComputer:
 
     async def compute(self, feature: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         """See FeatureComputer. What is asked for in one turn of the loop, as of one instant, is one statement."""
-        return await self._statements.ask(feature, ids, now_ms)
+        question = self._questions.get(feature.number) or _question(feature, None)
+        return await self._statements.ask(question, ids, now_ms)
 
     async def maximum(self, feature: Feature, instants: Sequence[int]) -> dict[int, float]:
         """See FeatureComputer."""
@@ -128,11 +135,21 @@ class PostgresComputer:
         """See FeatureComputer."""
         return [row["id"] for row in await self._database.fetch(entity.active, after, instant(now_ms), limit)]
 
-    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
-        """See FeatureComputer."""
-        if entity.idle is None or not ids:
-            return set()
-        return {row["id"] for row in await self._database.fetch_planned(entity.idle, list(ids), instant(now_ms))}
+    async def standing(self, entity: Entity, ids: Sequence[str], now_ms: int) -> Standing:
+        """See FeatureComputer. One statement with whatever else is asked of these ids as of this instant."""
+        if not ids:
+            return Standing(set(), set())
+        asked = [self._of_ids(sql) for sql in (entity.known, entity.idle) if sql is not None]
+        known, *idle = await asyncio.gather(*(self._statements.ask(question, ids, now_ms) for question in asked))
+        return Standing(set(known), set().union(*idle))
+
+    def _of_ids(self, sql: str) -> Question:
+        """A statement that returns some of the ids, as a question; it need not take the instant."""
+        if sql not in self._questions:
+            asked = f"SELECT id FROM (\n{sql}\n) AS ids WHERE $2::timestamptz IS NOT NULL"  # noqa: S608 - declared
+            number = -2 - zlib.crc32(sql.encode())  # no feature's
+            self._questions[sql] = Question(number, asked, _ids, {"id": "text"})
+        return self._questions[sql]
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         """See FeatureComputer."""
@@ -145,6 +162,14 @@ class PostgresComputer:
 def _fit(place: str, returned: dict[str, str], column: str, allowed: set[str]) -> None:
     if returned[column] not in allowed:
         raise ValueError(f"{place}: {column} must be {' or '.join(sorted(allowed))}; it is {returned[column]}")
+
+
+def _ids(rows: Iterable[Any], now_ms: int) -> dict[str, Outcome]:
+    return {row["id"]: NO_EVIDENCE for row in rows}
+
+
+def _question(feature: Feature, columns: Mapping[str, str] | None) -> Question:
+    return Question(feature.number, feature.sql, partial(_outcomes, feature), columns, feature.plan_anew)
 
 
 def _outcomes(feature: Feature, rows: Iterable[Any], now_ms: int) -> dict[str, Outcome]:

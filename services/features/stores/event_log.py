@@ -91,7 +91,7 @@ class PostgresEventLog:
 
     async def transactions(self, first: int, horizon: int, limit: int) -> list[int]:
         """See LogReader."""
-        rows = await self._database.fetch(_TRANSACTIONS, first, horizon, limit)
+        rows = await self._database.fetch_planned(_TRANSACTIONS, first, horizon, limit)
         return [row["transaction"] for row in rows]
 
     async def events_of(self, transaction: int) -> list[LoggedEvent]:

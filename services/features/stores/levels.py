@@ -10,13 +10,22 @@ from services.features.stores.postgres import Database
 
 # In the order of ids: two who put the same wait for each other one way. What differs by less than this is the same sum
 # of doubles, added up in another order.
+# Returns the greatest of all: of those that are put, and of the others as they were before.
 _PUT = """
-INSERT INTO entity_levels AS l (feature, id, level, computed_ms)
-SELECT $1, id, level, $4 FROM unnest($2::text[], $3::float8[]) AS n (id, level) ORDER BY id COLLATE "C"
-ON CONFLICT (feature, id) DO UPDATE SET
-  level = CASE WHEN abs(l.level - excluded.level) < 1e-11 THEN l.level ELSE excluded.level END,
-  computed_ms = excluded.computed_ms
-WHERE excluded.computed_ms >= l.computed_ms
+WITH put AS (
+  INSERT INTO entity_levels AS l (feature, id, level, computed_ms)
+  SELECT $1, id, level, $4 FROM unnest($2::text[], $3::float8[]) AS n (id, level) ORDER BY id COLLATE "C"
+  ON CONFLICT (feature, id) DO UPDATE SET
+    level = CASE WHEN abs(l.level - excluded.level) < 1e-11 THEN l.level ELSE excluded.level END,
+    computed_ms = excluded.computed_ms
+  WHERE excluded.computed_ms >= l.computed_ms
+  RETURNING id, level
+)
+SELECT greatest((SELECT max(level) FROM put), (
+  SELECT level FROM entity_levels l
+  WHERE feature = $1 AND level IS NOT NULL AND NOT EXISTS (SELECT FROM put WHERE put.id = l.id)
+  ORDER BY level DESC LIMIT 1
+))
 """
 # What has no evidence and never had needs no row.
 _WITHOUT = """
@@ -56,18 +65,19 @@ class PostgresLevels:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
+    async def put(self, feature: Feature, levels: Mapping[str, float | None], computed_ms: int) -> float | None:
         """See Levels."""
         known = {i: level for i, level in levels.items() if level is not None}
         gone = [i for i, level in levels.items() if level is None]
-        if known:
-            await self._database.fetch(_PUT, feature.number, list(known), list(known.values()), computed_ms)
         if gone:
             await self._database.fetch(_WITHOUT, feature.number, gone, computed_ms)
+        rows = await self._database.fetch_planned(_PUT, feature.number, list(known), list(known.values()), computed_ms)
+        greatest: float | None = rows[0][0]
+        return greatest
 
     async def greatest(self, feature: Feature, cursor: int | None) -> Greatest:
         """See Levels."""
-        row = (await self._database.fetch(_GREATEST, feature.number, cursor))[0]
+        row = (await self._database.fetch_planned(_GREATEST, feature.number, cursor))[0]
         return Greatest(*row)
 
     async def complete(self, feature: Feature) -> None:

@@ -193,7 +193,7 @@ class RedisOnlineStore:
         ]
         commands = [command("ZADD", LATER, *later)] if later else []
         if ids:
-            due_ms = now_ms + (SETTLE_MS if entity in self._read_through else 0)
+            due_ms = (now_ms // SETTLE_MS + 1) * SETTLE_MS if entity in self._read_through else now_ms
             commands.append(command("ZADD", due_key(entity), "LT", *(word for i in ids for word in (due_ms, i))))
         return commands
 

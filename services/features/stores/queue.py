@@ -80,6 +80,7 @@ class RedisDueQueue:
         """``lease_ms``: for how long a worker that is killed keeps what it had claimed."""
         self._store = store
         self._lease_ms = lease_ms
+        self._entities = tuple(entities)
         self._queues = (LATER, *(key(entity) for entity in entities for key in (due_key, claimed_key)))
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
@@ -107,10 +108,10 @@ class RedisDueQueue:
                 arguments += [claim.id, "" if due is None else due]
             await self._store.call(_COMPLETE.on((due_key(entity), claimed_key(entity)), *arguments))
 
-    async def length(self, entity: str, now_ms: int) -> int:
+    async def lengths(self, now_ms: int) -> dict[str, int]:
         """See DueQueue."""
-        length: int = await self._store.execute("ZCOUNT", due_key(entity), "-inf", now_ms)
-        return length
+        counts = await self._store.pipeline([command("ZCOUNT", due_key(i), "-inf", now_ms) for i in self._entities])
+        return dict(zip(self._entities, counts, strict=True))
 
     async def pending(self, entity: str, now_ms: int) -> Pending:
         """See DueQueue."""

@@ -119,7 +119,8 @@ class TestLevels:
         return (await parts.levels.greatest(feature, None)).level
 
     async def put(self, parts: Parts, feature: Feature, at_ms: int, levels: Mapping[str, float | None]) -> None:
-        await parts.levels.put(feature, levels, at_ms)
+        greatest = await parts.levels.put(feature, levels, at_ms)
+        assert greatest == await self.level(parts, feature)
 
     async def test_the_greatest_of_a_feature(self, parts: Parts, feature: Feature) -> None:
         other = next(f for f in parts.definitions.features if f.name != feature.name)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from services.features.app import MIGRATIONS, Parts, clock_ms, open_parts
-from services.features.domain.features import Entity, Feature, Outcome
+from services.features.domain.features import EMPTY, NO_TOKEN, Entity, Entry, Feature, Outcome
 from services.features.ports import SlowStatementError, StoreDownError
 from services.features.refreshing import Refresher
 from services.features.stores.computing import PostgresComputer
@@ -76,6 +76,44 @@ async def test_until_when_a_value_holds_is_the_next_whole_millisecond(
         assert await parts.computer.compute(feature, ["a"], 1_000) == {"a": Outcome(1, 1_000 + until_ms)}
 
 
+async def counted_computer(parts: Parts) -> tuple[PostgresComputer, list[bool]]:
+    """A computer, and for each statement that it asks whether its plan is kept."""
+    fetched: list[bool] = []
+
+    def counting(planned: bool) -> Callable[..., Awaitable[list[Any]]]:
+        async def fetch(query: str, *arguments: Any) -> list[Any]:
+            fetched.append(planned)
+            return await (parts.database.fetch_planned if planned else parts.database.fetch)(query, *arguments)
+
+        return fetch
+
+    asked = SimpleNamespace(fetch=counting(False), fetch_planned=counting(True), describe=parts.database.describe)
+    counted = PostgresComputer(asked)  # type: ignore[arg-type]
+    await counted.check(parts.entities)
+    return counted, fetched
+
+
+@pytest.mark.parametrize("name", ["User", "Product"])
+async def test_a_refresh_of_a_few_is_one_statement(parts: Parts, name: str) -> None:
+    """Whatever each of them lacks, and whether they are known and to be kept fresh."""
+    await parts.log.append([order(f"u{n}", 5.0, f"p{n}") for n in range(9)])
+    counted, fetched = await counted_computer(parts)
+    entity = parts.definitions.entities[name]
+    ids, old_ms = [f"{name[0].lower()}{n}" for n in range(9)], 5
+    await parts.online.begin(name, [*ids, "nobody"])
+    for place, feature in enumerate(entity.materialized):
+        entries = {feature.number: Entry(old_ms, NO_TOKEN, None)}
+        await parts.online.write(name, 60_000, dict.fromkeys(ids[: place + 3], (EMPTY, entries)))
+    await parts.queue.enqueue(name, dict.fromkeys([*ids, "nobody"], old_ms))
+    refresher = Refresher([entity], parts.online, parts.queue, counted, parts.levels, clock_ms, lambda: 0.0, 1.0)
+    assert await refresher.refresh(entity) == 10
+    assert fetched == [True]
+    *records, nobody = await parts.online.read(name, [*ids, "nobody"])
+    numbers = {feature.number for feature in entity.materialized}
+    assert all(numbers <= {n for n, one in record.entries.items() if one.computed_ms > old_ms} for record in records)
+    assert nobody == EMPTY
+
+
 async def test_what_is_asked_together_is_one_statement_with_the_same_answers(parts: Parts) -> None:
     """Of every bundled feature: of people and products with events, with others, and without.
 
@@ -92,18 +130,7 @@ async def test_what_is_asked_together_is_one_statement_with_the_same_answers(par
             for n in range(120)
         ]
     )
-    fetched = []
-
-    def counting(planned: bool) -> Callable[..., Awaitable[list[Any]]]:
-        async def fetch(query: str, *arguments: Any) -> list[Any]:
-            fetched.append(planned)
-            return await (parts.database.fetch_planned if planned else parts.database.fetch)(query, *arguments)
-
-        return fetch
-
-    asked = SimpleNamespace(fetch=counting(False), fetch_planned=counting(True), describe=parts.database.describe)
-    counted = PostgresComputer(asked)  # type: ignore[arg-type]
-    await counted.check(parts.entities)
+    counted, fetched = await counted_computer(parts)
     for entity, ids, statements in (
         ("User", ["u1", "u2", "nobody", "u3"], [False, True]),
         ("Product", ["p1", "p3", "none"], [True]),

@@ -26,6 +26,7 @@ from services.features.ports import (
     OnlineStore,
     SignalPage,
     SourceDownError,
+    Standing,
     StoreDownError,
     Touched,
 )
@@ -158,8 +159,9 @@ class HookedComputer:
     async def active(self, entity: Entity, after: str, now_ms: int, limit: int) -> list[str]:
         return await self._inner.active(entity, after, now_ms, limit)
 
-    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
-        return await self._inner.idle(entity, ids, now_ms)
+    async def standing(self, entity: Entity, ids: Sequence[str], now_ms: int) -> Standing:
+        await self._hooks.reach("known")
+        return await self._inner.standing(entity, ids, now_ms)
 
     async def of_products(self, entity: Entity, product_ids: Sequence[str], now_ms: int) -> list[str]:
         return await self._inner.of_products(entity, product_ids, now_ms)

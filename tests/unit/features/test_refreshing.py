@@ -15,8 +15,8 @@ from services.features.domain.features import (
     Outcome,
     Record,
 )
-from services.features.domain.relative import Maximum, Relative
-from services.features.ports import EVENT_LOG, Claim, SlowStatementError
+from services.features.domain.relative import Relative
+from services.features.ports import EVENT_LOG, Claim, SlowStatementError, Standing
 from services.features.refreshing import Refresher
 from tests.unit.features.test_values import feature
 
@@ -51,22 +51,16 @@ class Stores:
         self.written.update(entries["p1"][1])
         return set()
 
-    async def known(self, entity: Entity, ids: Sequence[str]) -> set[str]:
-        return set(ids)
-
-    async def idle(self, entity: Entity, ids: Sequence[str], now_ms: int) -> set[str]:
-        return set()
+    async def standing(self, entity: Entity, ids: Sequence[str], now_ms: int) -> Standing:
+        return Standing(set(ids), set())
 
     async def compute(self, wanted: Feature, ids: Sequence[str], now_ms: int) -> dict[str, Outcome]:
         if wanted is self.slow:
             raise SlowStatementError(EVENT_LOG, "a statement took too long")
         return {i: Outcome(2.0) for i in ids}
 
-    async def put(self, wanted: Feature, levels: Mapping[str, float | None], computed_ms: int) -> None:
-        pass
-
-    async def greatest(self, wanted: Feature, cursor: int | None) -> Maximum:
-        return Maximum(None, NOW, True, None)
+    async def put(self, wanted: Feature, levels: Mapping[str, float | None], computed_ms: int) -> float | None:
+        return None
 
 
 async def test_an_old_magnitude_stays_claimed_when_the_statement_fails() -> None:

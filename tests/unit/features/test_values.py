@@ -132,6 +132,17 @@ def test_next_due_is_before_the_first_value_ages(jitter: float, expected: int) -
     assert features[0] in due_features(features, Record(NEW, entries), expected)
 
 
+@pytest.mark.parametrize(
+    ("refresh_ms", "expected"),
+    [(300_000, [1_270_500, 1_270_500, 1_271_000]), (1_000, [1_000_910, 1_001_310, 1_001_410]), (50, None)],
+)
+def test_what_ages_at_about_the_same_time_is_due_together(refresh_ms: int, expected: list[int] | None) -> None:
+    aged = feature(1, refresh_ms=refresh_ms)
+    exact = [at + refresh_ms * 9 // 10 for at in (1_000_001, 1_000_410, 1_000_501)]
+    due = [next_due_ms([aged], {1: Entry(at, NEW, 1)}, 0.0) for at in (1_000_001, 1_000_410, 1_000_501)]
+    assert due == (expected or exact)
+
+
 @pytest.mark.parametrize("on_event", list(OnEvent))
 def test_due_at_the_instant_at_which_a_window_slides(on_event: OnEvent) -> None:
     features = [feature(1, on_event=on_event), feature(2, refresh_ms=9_000)]
