@@ -19,12 +19,12 @@ from services.recommender.text_ports import NearestStore
 from services.runtime.errors import ServiceError
 
 # Read or written at once, and searched for: some milliseconds each.
-_PAGE = 50
+_PAGE = 100
 _SEARCHES = 8
 # Of what each step took, so many times is left to others. Reading spares a page's own reading, and a search, where
 # nobody asked for pages lately, hurts nobody.
 _REST = 20
-_REST_READING = 4
+_REST_READING = 2
 _REST_ALONE = 4
 _ALONE_SECONDS = 5.0
 # When there is nothing to do, or it cannot be done yet; and what is done now and then.
