@@ -96,7 +96,7 @@ async def _import(found: KeptShop, client: Client, seen: Seen) -> None:
             for number, event in enumerate(events):
                 event.event_id = f"soak{stamp}.{run}.{number}"
                 # Not bought again: the newest weeks would teach that everybody buys what they bought, which reciprocal
-                # ranks say as well as a ranker; and pages without one are others, at several times the cost.
+                # ranks say as well as a ranker; and pages without one are others: live features, and never remembered.
                 event.event_type = _VIEW
                 event.event_time.FromDatetime(now)
             await client.import_events(events[place : place + 500] for place in range(0, _IMPORTED, 500))
