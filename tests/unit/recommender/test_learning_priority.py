@@ -17,6 +17,6 @@ def test_a_process_that_stands_back_goes_last_among_processes_and_among_sessions
     said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
 
     niceness, leads, *session = said.split()
-    assert (int(niceness), leads) == (19, "True")
-    assert session[-2:] in (["nice", "19"], [])  # nothing: a system that shares among processes alone
-    assert os.getpriority(os.PRIO_PROCESS, 0) < 19  # of that process alone
+    assert (int(niceness), leads) == (10, "True")
+    assert session[-2:] in (["nice", "10"], [])  # nothing: a system that shares among processes alone
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 10  # of that process alone
