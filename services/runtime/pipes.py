@@ -216,9 +216,11 @@ async def reach(
     try:
         await loop.sock_connect(connecting, _address(name))
         _, pipe = await loop.create_unix_connection(lambda: Pipe(heard, lost), sock=connecting)
-    except OSError:
+    except BaseException as error:
         connecting.close()
-        return None
+        if isinstance(error, OSError):
+            return None
+        raise
     pipe.send(key.encode())
     return pipe
 
