@@ -262,10 +262,12 @@ def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
     negative = -scores
     order = negative.argsort(kind="stable")
     rows: list[int] = order.tolist()
-    falls = negative[order]
-    if not (falls[1:] > falls[:-1]).all():
-        # In order but for ties, for which this takes one pass.
-        rows.sort(key=list(zip(negative.tolist(), ids, strict=True)).__getitem__)
+    rising = negative[order]
+    end = 0
+    for start in (rising[1:] == rising[:-1]).nonzero()[0].tolist():
+        if start >= end:  # else it is among those that were put in order just now
+            end = int(rising.searchsorted(rising[start], "right"))
+            rows[start:end] = sorted(rows[start:end], key=ids.__getitem__)
     return rows
 
 

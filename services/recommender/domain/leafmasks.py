@@ -43,7 +43,7 @@ class LeafMasks:
         scores = np.empty(len(matrix))
         for start in range(0, len(matrix), _ROWS):
             part = np.ascontiguousarray(matrix[start : start + _ROWS].T)
-            right = part[self.features] > self.thresholds[:, None]
+            right = part.take(self.features, axis=0) > self.thresholds[:, None]
             ruled_out = np.zeros((len(self.starts), part.shape[1]), dtype=self.masks.dtype)
             for split, mask in zip(self.splits, self.masks, strict=True):
                 ruled_out |= right[split] * mask[:, None]

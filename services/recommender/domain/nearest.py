@@ -58,7 +58,7 @@ class Nearest:
                 found = self.vectors[start:end] @ vector
                 kept = (found >= least).nonzero()[0]
                 near, inner = self.places[start:end][kept], found[kept].astype(np.float64)
-            places, scores = best(np.append(places, near), np.append(scores, inner), limit, allowed)
+            places, scores = best(np.concatenate((places, near)), np.concatenate((scores, inner)), limit, allowed)
             if len(scores) == limit:
                 least = float(scores[-1])
             start, size = end, 2 * size

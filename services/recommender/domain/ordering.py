@@ -20,11 +20,11 @@ def best(places: Places, scores: Floats, limit: int, allowed: Allowed | None = N
     wanted = scores > 0
     if allowed is not None:
         wanted &= allowed[places]
-    kept = np.flatnonzero(wanted)
+    kept = wanted.nonzero()[0]
     places, scores = places[kept], scores[kept]
     if len(scores) > limit:
         # Those that tie with the last one as well: which of them partition would keep is an accident.
-        kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit])
+        kept = (scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]).nonzero()[0]
         places, scores = places[kept], scores[kept]
     order = np.lexsort((places, -scores))[:limit]
     return places[order], scores[order]
@@ -50,7 +50,7 @@ class Order:
             return self.places[:limit], self.scores[:limit]
         end = 2 * limit
         while True:
-            kept = np.flatnonzero(allowed[self.places[:end]])[:limit]
+            kept = allowed[self.places[:end]].nonzero()[0][:limit]
             if len(kept) == limit or end >= len(self.places):
                 return self.places[kept], self.scores[kept]
             end *= 4
