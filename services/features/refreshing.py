@@ -39,6 +39,7 @@ from services.features.ports import (
     StoreDownError,
 )
 from services.runtime.logs import get_logger
+from services.runtime.turns import mapped
 
 log = get_logger(__name__)
 
@@ -135,9 +136,9 @@ class Refresher:
             await self._online.forget(entity.name, list(gone))
         every = entity.features.values()
         ttl_ms = max(f.ttl_ms for f in every)
-        written = {
-            i: (records[i], restamped(every, records[i]) | new) for i, new in entries.items() if i in standing.known
-        }
+        kept = [i for i in entries if i in standing.known]
+        stamped = await mapped(lambda i: (records[i], restamped(every, records[i]) | entries[i]), kept)
+        written = dict(zip(kept, stamped, strict=True))
         await self._online.write(entity.name, ttl_ms, written)
         result: list[tuple[Claim, int | None]] = []
         # Until their lease ends the others count as waiting: readers must not take what is stored for right by now.

@@ -22,6 +22,7 @@ from services.features.stores.keys import BUCKETS, CONFIRMED, LATER, buckets, du
 from services.features.stores.marks import TOKEN_TTL_MS, TokenMarks, jittered, token_marks
 from services.features.stores.packing import TOKEN_LENGTH, pack, unpack
 from services.features.stores.redis import Command, RedisStore, Script, command
+from services.runtime.turns import mapped, pieces
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
 # 0: the body changed meanwhile. -1: the record is gone.
@@ -89,27 +90,29 @@ class RedisOnlineStore:
         """See OnlineStore. Gives up on a record that others keep changing: a value that is not there is computed."""
         tight = entity in self._read_through
         pending, erased = dict(entries), set[str]()
-        # What was read is what is there, as a rule.
-        raws: dict[str, bytes | StoreDownError | None] = {
-            i: NO_TOKEN + (pack(read.entries, tight) if read.entries else b"") for i, (read, _) in pending.items()
-        }
+
+        def there(entry: tuple[Record, Mapping[int, Entry]]) -> bytes | StoreDownError | None:
+            """What was read, as a rule."""
+            return NO_TOKEN + (pack(entry[0].entries, tight) if entry[0].entries else b"")
+
+        raws = dict(zip(pending, await mapped(there, list(pending.values())), strict=True))
         down: StoreDownError | None = None
         for _ in range(_WRITE_ATTEMPTS):
             scripts: dict[str, Command] = {}
-            for entity_id, raw in raws.items():
-                if raw is None:
-                    continue
-                if isinstance(raw, StoreDownError):
-                    down = raw
-                    continue
-                read, new = pending[entity_id]
-                record = unpack(raw)
-                if same_life(record, read):
-                    packed = pack(merged(record.entries, new), tight)
-                    body = raw[TOKEN_LENGTH:]
-                    scripts[entity_id] = _REPLACE_BODY.on(record_key(entity, entity_id), body, packed, jittered(ttl_ms))
-                else:
-                    erased.add(entity_id)
+            async for piece in pieces(list(raws.items())):
+                for entity_id, raw in piece:
+                    if raw is None:
+                        continue
+                    if isinstance(raw, StoreDownError):
+                        down = raw
+                        continue
+                    read, new = pending[entity_id]
+                    record = unpack(raw)
+                    if same_life(record, read):
+                        packed, key = pack(merged(record.entries, new), tight), record_key(entity, entity_id)
+                        scripts[entity_id] = _REPLACE_BODY.on(key, raw[TOKEN_LENGTH:], packed, jittered(ttl_ms))
+                    else:
+                        erased.add(entity_id)
             written = await self._store.send(list(scripts.values()), _extra(len(scripts)))
             down = next(iter(_failures(written)), down)
             pending = {i: pending[i] for i, done in zip(scripts, written, strict=True) if done == 0}
