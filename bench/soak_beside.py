@@ -86,10 +86,10 @@ async def _import(found: KeptShop, client: Client, seen: Seen) -> None:
         run += 1
         with _noted(seen, seen.imports):
             start = (run * _IMPORTED) % max(1, world.products - _IMPORTED)
-            products = synthetic_messages.products(world, start, start + _IMPORTED)
+            products = synthetic_messages.products(world, start, min(start + _IMPORTED, world.products))
             for product in products:
                 product.price = round(product.price * (1 + run % 7 / 100), 2)
-            await client.import_products(products[first : first + 500] for first in range(0, _IMPORTED, 500))
+            await client.import_products(products[first : first + 500] for first in range(0, len(products), 500))
             first = (run * _IMPORTED) % max(1, len(history) - _IMPORTED)
             now = datetime.now(UTC)
             events = list(synthetic_messages.events(world, history, now, first, first + _IMPORTED))
