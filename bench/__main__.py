@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bench import (
+    appending,
     computing,
     deciding,
     demo,
@@ -58,6 +59,7 @@ def main(context: click.Context) -> None:
 
 
 _ALONE = {
+    "appending": appending.command,
     "computing": computing.command,
     "deciding": deciding.command,
     "hop": hop.command,
