@@ -87,10 +87,13 @@ async def test_facts_are_the_same_from_memory(database: Database, texts: int) ->
     anchors = (Anchor("p-05", 1.0, "view"), Anchor("p-08", 0.8, "view"), Anchor("p-00", 1.0, "view"))
     asked = [*ids[::-1], "nobody"]
     rows = await retrieval.facts(asked, anchors, vectors=True)
-    stored = Columns(Assortment(1, 1), asked, asked, rows, 0.0)
+    nothing = Assortment(1, 1)
+    stored = Columns(nothing, asked, nothing.find(asked), asked, rows, 0.0)
     lacking = [id_ for id_ in asked if mirror.assortment.lacks_vector[mirror.assortment.find([id_])[0]]]
     near = [] if texts == 100 else lacking
-    memory = Columns(mirror.assortment, asked, near, [row for row in rows if row.card.id in near], NOW.timestamp())
+    places = mirror.assortment.find(asked)
+    told = [row for row in rows if row.card.id in near]
+    memory = Columns(mirror.assortment, asked, places, near, told, NOW.timestamp())
 
     assert memory.kept.tolist() == stored.kept.tolist()
     assert len(memory.kept) == 34, "available ones only"
