@@ -279,11 +279,12 @@ async def test_each_body_means_the_same_both_ways(gateways: tuple[Gateway, Gatew
 
 
 def told(events: Sequence[MutableMapping[str, Any]]) -> list[dict[str, Any]]:
-    """Log events of requests, but for good reads: those are told of when they are slow."""
+    """Log events of requests, but for good reads, which are told of when they are slow, and bytes that are none, which
+    are sent again when their sender did not get to see the refusal."""
     return [
         {name: value for name, value in event.items() if name not in ("seconds", "request_id", "exc_info")}
         for event in events
-        if event["event"] == "http" and (event.get("method") != "GET" or event["status"] >= 400)
+        if event["event"] == "http" and "method" in event and (event["method"] != "GET" or event["status"] >= 400)
     ]
 
 
