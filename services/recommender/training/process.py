@@ -19,6 +19,7 @@ import msgspec
 
 from services.recommender.training.learning import log as logs
 from services.recommender.training.learning.log import Catalogue, Log
+from services.recommender.training.learning.task import Task
 
 _MODULE = "services.recommender.training.learning"
 
@@ -58,16 +59,17 @@ async def learn(
     active: Mapping[str, bytes],
     progress: Progress,
     seen_until: float = 0.0,
+    awaited: bool = False,
 ) -> Learnt:
     """A version as of ``now``, in seconds since 1970; ``active`` are the rankers that serve, encoded, by objective,
-    trained on labels until ``seen_until``.
+    trained on labels until ``seen_until``. While no version serves, this one is ``awaited``; else others go first.
 
     ``progress`` is told from 0 to 1. Cancelling ends the process. Raises TrainingError.
     """
     with tempfile.TemporaryDirectory(prefix="windowshop-learning-") as name:
         folder = Path(name)
         await asyncio.to_thread(_write, folder, log, catalogue, active)
-        (folder / "task.json").write_bytes(msgspec.json.encode({"now": now, "seen_until": seen_until}))
+        Task(now, seen_until, awaited).write(folder)
         await _run(folder, progress)
         return await asyncio.to_thread(_read, folder)
 

@@ -40,7 +40,7 @@ _PAGE = 1_000
 # Among so many versions there is the newest that was trained to its end: the store keeps fewer failed ones.
 _RECENT = 30
 
-Learn = Callable[[Log, Catalogue, float, Mapping[str, bytes], Progress, float], Awaitable[Learnt]]
+Learn = Callable[[Log, Catalogue, float, Mapping[str, bytes], Progress, float, bool], Awaitable[Learnt]]
 
 
 class Trainer:
@@ -160,8 +160,10 @@ class Trainer:
                 log.debug("progress_not_reported", model=model.id, error=str(error))
 
         await progress(0.0)
-        rankers, seen_until = await self._active_rankers()
-        return await self._learn(events, catalogue, self._clock().timestamp(), rankers, progress, seen_until)
+        active = await self._store.active()
+        rankers, seen_until = ({}, 0.0) if active is None else await self._rankers(active)
+        now, awaited = self._clock().timestamp(), active is None
+        return await self._learn(events, catalogue, now, rankers, progress, seen_until, awaited)
 
     async def _end(self, model: ModelVersion, interactions: Interactions, made: Learnt, started: float) -> None:
         """Stores what was made, and lets it serve unless it is worse."""
@@ -186,11 +188,8 @@ class Trainer:
         log.info("trained", model=model.id, **metrics)
         await self._serve(model)
 
-    async def _active_rankers(self) -> tuple[dict[str, bytes], float]:
+    async def _rankers(self, active: ModelVersion) -> tuple[dict[str, bytes], float]:
         """By objective, and when the labels end that they were trained on."""
-        active = await self._store.active()
-        if active is None:
-            return {}, 0.0
         artifacts = await self._store.artifacts(active.id)
         rankers = {name: artifacts[f"ranker_{name}"] for name in OBJECTIVES if f"ranker_{name}" in artifacts}
         return rankers, active.metrics.get("labels_until", 0.0)

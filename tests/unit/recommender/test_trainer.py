@@ -33,6 +33,7 @@ class Store:
         self.rejected: list[str] = []
         self.failed: list[str] = []
         self.refuse = False
+        self.version: ModelVersion | None = ModelVersion("v-0", "ACTIVE", NOW, NOW, 1.0, {"labels_until": 5.0}, "")
 
     async def recover(self) -> None:
         """Nothing is left over."""
@@ -41,7 +42,7 @@ class Store:
         return []
 
     async def active(self) -> ModelVersion | None:
-        return ModelVersion("v-0", "ACTIVE", NOW, NOW, 1.0, {"labels_until": 5.0}, "")
+        return self.version
 
     async def artifacts(self, model_id: str) -> dict[str, bytes]:
         return {"ranker_new": b"ranker"}
@@ -90,10 +91,16 @@ class Shelf:
 
 
 async def worse(
-    log: Log, catalogue: Catalogue, now: float, active: Mapping[str, bytes], progress: Progress, seen_until: float
+    log: Log,
+    catalogue: Catalogue,
+    now: float,
+    active: Mapping[str, bytes],
+    progress: Progress,
+    seen_until: float,
+    awaited: bool,
 ) -> Learnt:
     await progress(0.5)
-    assert (active, seen_until) == ({"new": b"ranker"}, 5.0)
+    assert (active, seen_until, awaited) in (({"new": b"ranker"}, 5.0, False), ({}, 0.0, True))
     return Learnt({learned.ARTIFACT: learned.encode(small(["a"]))}, rejected="for the test")
 
 
@@ -132,8 +139,11 @@ async def test_the_first_run_waits_for_a_load_but_not_for_silence(
     assert store.begun.is_set() == begins
 
 
-async def test_a_run_goes_on_when_its_progress_cannot_be_told() -> None:
+@pytest.mark.parametrize("first", [False, True], ids=["beside a version that serves", "awaited"])
+async def test_a_run_goes_on_when_its_progress_cannot_be_told(first: bool) -> None:
     store = Store()
+    if first:
+        store.version = None
     training = made(store, Features(lambda look: 3))
     await training.start()
     async with asyncio.timeout(10):

@@ -22,6 +22,7 @@ from services.recommender.domain.retrieving import OBJECTIVES
 from services.recommender.training.learning import log as logs
 from services.recommender.training.learning.job import finite, run
 from services.recommender.training.learning.priority import stand_back
+from services.recommender.training.learning.task import Task
 
 
 def _end_with_parent() -> None:
@@ -46,9 +47,11 @@ def serving(folder: Path) -> dict[str, Logistic | Forest]:
 
 def main(folder: Path) -> None:
     """One run."""
+    task = Task.read(folder)
+    if not task.awaited:
+        stand_back()  # pages go first on a busy machine
     log, catalogue = logs.read(folder)
-    task = msgspec.json.decode((folder / "task.json").read_bytes(), type=dict[str, float])
-    outcome = run(log, catalogue, task["now"], serving(folder), _report, task["seen_until"])
+    outcome = run(log, catalogue, task.now, serving(folder), _report, task.seen_until)
     for name, content in outcome.artifacts.items():
         (folder / f"{name}.artifact").write_bytes(content)
     said = {"metrics": finite(outcome.metrics), "lineage": outcome.lineage, "rejected": outcome.rejected}
@@ -57,7 +60,6 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    stand_back()  # serving goes first on a busy machine
     code = 0
     try:
         main(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""Learning is work that nobody waits for: on a busy machine it gets what others leave."""
+"""Learning while a version serves is work that nobody waits for: on a busy machine it gets what others leave."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-# Where all processors are busy, a tenth of what others get: not less, or a shop at its limit would never have a first
+# Where all processors are busy, a tenth of what others get: not less, or a shop at its limit would never have a newer
 # version.
 _NICENESS = 10
 
