@@ -246,11 +246,14 @@ class Refresher:
         return {i: related(relative, outcome, maximum, now_ms) for i, outcome in outcomes.items()}
 
     async def _due(self) -> list[Entity]:
-        """The entity types of which something is due: asked 40 times a second, mostly for nothing."""
+        """The entity types of which something is due: asked 40 times a second, mostly for nothing.
+
+        Of one that cannot be reached something may be: ``refresh`` says that it is down, when the others are done.
+        """
         lengths = await self._queue.lengths(self._clock_ms())
         for name, length in lengths.items():
             DUE.labels(name).set(length)
-        return [entity for entity in self._entities if lengths[entity.name]]
+        return [entity for entity in self._entities if lengths.get(entity.name, 1)]
 
 
 async def _all(*calls: Awaitable[Any]) -> list[Any]:

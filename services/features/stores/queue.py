@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 
-from services.features.ports import Arrival, Claim, Pending
+from services.features.ports import Arrival, Claim, Pending, StoreDownError
 from services.features.stores.keys import CONFIRMED, LATER, MARKS, claimed_key, due_key
 from services.features.stores.redis import RedisStore, Script, command
 
@@ -110,8 +110,12 @@ class RedisDueQueue:
 
     async def lengths(self, now_ms: int) -> dict[str, int]:
         """See DueQueue."""
-        counts = await self._store.pipeline([command("ZCOUNT", due_key(i), "-inf", now_ms) for i in self._entities])
-        return dict(zip(self._entities, counts, strict=True))
+        counts = await self._store.send([command("ZCOUNT", due_key(i), "-inf", now_ms) for i in self._entities])
+        down = [count for count in counts if isinstance(count, StoreDownError)]
+        if down and len(down) == len(counts):
+            raise down[0]
+        found = zip(self._entities, counts, strict=True)
+        return {entity: count for entity, count in found if not isinstance(count, StoreDownError)}
 
     async def pending(self, entity: str, now_ms: int) -> Pending:
         """See DueQueue."""

@@ -1,8 +1,13 @@
-"""What becomes of claims when a statement fails."""
+"""What becomes of claims when a statement fails, and of the others when a part of the store is down."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
 
 from services.features.domain.features import (
     KNOWN,
@@ -16,8 +21,12 @@ from services.features.domain.features import (
     Record,
 )
 from services.features.domain.relative import Relative
-from services.features.ports import EVENT_LOG, Claim, SlowStatementError, Standing
+from services.features.ports import EVENT_LOG, ONLINE_STORE, Claim, SlowStatementError, Standing, StoreDownError
 from services.features.refreshing import Refresher
+from services.features.stores.keys import due_key
+from services.features.stores.queue import RedisDueQueue
+from services.features.stores.redis import Command, RedisStore
+from tests.support.waiting import eventually
 from tests.unit.features.test_values import feature
 
 NOW = 1_000_000
@@ -75,3 +84,46 @@ async def test_a_statement_that_fails_costs_its_own_feature() -> None:
     await stores.refresher.refresh(PRODUCT)
     assert [claim for claim, due in stores.completed if due] == [CLAIM]
     assert set(stores.written) == {KNOWN, FAME.number}
+
+
+class HalfDown(RedisStore):
+    """Counts one entity that is due of each type; but the server that has the users' queue is down."""
+
+    ordered = False
+
+    def __init__(self, *down: str) -> None:
+        self.down = {due_key(entity) for entity in down}
+
+    def slot(self, key: str) -> int:
+        return 0
+
+    async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+        return [StoreDownError(ONLINE_STORE, "cut") if one.key in self.down else 1 for one in commands]
+
+
+async def test_a_queue_that_is_down_keeps_no_other_from_being_refreshed() -> None:
+    stores = Stores(slow=FAME)
+    queue = RedisDueQueue(HalfDown("User"), ["User", "Product"])
+    user = Entity("User", 10, {}, "", "", None)
+
+    async def claim(entity: str, now_ms: int, limit: int) -> list[Claim]:
+        if entity == "User":
+            raise StoreDownError(ONLINE_STORE, "cut")
+        return [CLAIM]
+
+    stores.claim = claim  # type: ignore[method-assign]  # a queue of which a part is down
+    stores.lengths = queue.lengths  # type: ignore[attr-defined]  # asked by the loop only
+    refresher = Refresher([user, PRODUCT], stores, stores, stores, stores, lambda: NOW, lambda: 0.0, 1.0)  # type: ignore[arg-type]  # what it needs of them
+    running = asyncio.create_task(refresher.run())
+    try:
+        await eventually(lambda: PLAIN.number in stores.written)
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_without_any_queue_nobody_knows_what_is_due() -> None:
+    queue = RedisDueQueue(HalfDown("User", "Product"), ["User", "Product"])
+    with pytest.raises(StoreDownError):
+        await queue.lengths(NOW)
