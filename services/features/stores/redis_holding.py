@@ -20,20 +20,21 @@ from services.runtime.generations import Generations
 
 # Bytes that one generation holds, of two: some 30,000 products; what an entry costs beside its value; seconds.
 _ROOM, _ENTRY, _LIFE = 16_000_000, 250, 60.0
-_TRACKING = ("CLIENT", "TRACKING", "ON")
+_HELLO, _TRACKING = ("HELLO", "3"), ("CLIENT", "TRACKING", "ON")
 _PING = Command(("PING",), "")
 
 
 class HoldingLink(Link):
     """A connection that holds what was read on it. What it holds goes with it."""
 
-    greeting = (("HELLO", "3"), _TRACKING)
+    greeting = (_HELLO, _TRACKING)
 
     def __init__(self) -> None:
         super().__init__()
         self._asked: deque[Sequence[tuple[Any, ...]]] = deque()
         self._held: Generations[None, str, bytes] = Generations(_ROOM, _LIFE)
-        # Whether the server tells what changes; how many times it has.
+        # Whether the server can say what it was not asked; whether it tells what changes; how many times it has.
+        self._speaks = False
         self._told = False
         self.changes = 0
 
@@ -64,8 +65,11 @@ class HoldingLink(Link):
         # Here, not where it is awaited: what the server says next may be that one of them changed.
         self._held.young(None, time.monotonic())
         for words, answer in zip(self._asked.popleft(), question.answers, strict=True):
-            if words == _TRACKING:
-                self._told = not isinstance(answer, RefusedError)
+            if words == _HELLO:
+                self._speaks = isinstance(answer, dict) and answer.get(b"proto") == 3
+            elif words == _TRACKING:
+                # Without RESP3 it is taken, too, and then nothing is ever told.
+                self._told = self._speaks and not isinstance(answer, RefusedError)
             elif self._told and words[0] == "MGET" and isinstance(answer, list):
                 for key, value in zip(words[1:], answer, strict=True):
                     self._keep(key, value or b"")
@@ -92,10 +96,13 @@ class HoldingServer(RedisServer):
             return await self._read(keys, extra)
         held, changes = link.held(keys), link.changes
         missing = [key for key, value in zip(keys, held, strict=True) if value is None]
-        (answer,) = await self.send((command("MGET", *missing) if missing else _PING,), extra)
+        read: dict[str, bytes | None] = {}
+        if missing:
+            read.update(zip(missing, await self._read(missing, extra), strict=True))
+        else:
+            await self.send((_PING,), extra)
         if link is not self._link:
             return await self._read(keys, extra)
-        read = dict(zip(missing, answer, strict=True)) if missing else {}
         if link.changes != changes:
             now = link.held(keys)
             changed = [key for key, value in zip(keys, now, strict=True) if value is None and key not in read]
@@ -105,6 +112,8 @@ class HoldingServer(RedisServer):
         return [read[key] if value is None else value for key, value in zip(keys, held, strict=True)] if read else held
 
     async def _read(self, keys: Sequence[str], extra: float) -> list[bytes | None]:
-        answer: list[bytes | None]
+        answer: list[bytes | None] | RefusedError
         (answer,) = await self.send((command("MGET", *keys),), extra)
+        if isinstance(answer, RefusedError):
+            raise answer  # of a cluster, but not declared as one
         return answer

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from deploy.local.valkey import Valkey
 from services.features.ports import StoreDownError
 from services.features.stores import redis_cluster, redis_holding
 from services.features.stores.redis import RedisStore
+from services.features.stores.redis_link import RefusedError
 from tests.support.proxy import running_proxy
-from tests.support.stack import ValkeyServer
+from tests.support.stack import ValkeyServer, free_port, temporary_folder
 from tests.support.waiting import eventually
 
 KEYS = [f"held:{n}" for n in range(20)]
@@ -132,6 +134,36 @@ async def test_nothing_is_held_where_the_server_does_not_tell(valkey: ValkeyServ
         before = await reads_of(other)
         await store.often(KEYS[:1])
         assert await reads_of(other) == before + 1
+
+
+async def test_nothing_is_held_where_the_server_takes_the_order_and_cannot_tell() -> None:
+    """One of which HELLO was renamed: without RESP3 it takes CLIENT TRACKING, and says nothing of changes."""
+    async with temporary_folder() as folder:
+        server = Valkey(folder, free_port(), log=folder / "log", options=["--rename-command", "HELLO", ""])
+        await server.start()
+        try:
+            async with Redis.from_url(server.url, protocol=2) as other, redis_cluster.connect(server.url, 5.0) as store:
+                for n in range(3):
+                    await other.set(KEYS[0], n)
+                    assert await store.often(KEYS[:1]) == [b"%d" % n]
+        finally:
+            await server.stop()
+
+
+async def test_a_server_that_has_the_key_elsewhere_says_so(valkey: ValkeyServer) -> None:
+    """A cluster's server that was not declared as one."""
+    async with opened(valkey) as (store, _):
+        await store.often(KEYS[:1])
+        link: Any = store._holding.__self__._link  # type: ignore[attr-defined]
+        link.ask = refused
+        with pytest.raises(RefusedError, match="MOVED"):
+            await store.often(KEYS)
+
+
+def refused(*_: Any) -> asyncio.Future[list[Any]]:
+    asked: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    asked.set_result([RefusedError("MOVED 1 127.0.0.1:1")])
+    return asked
 
 
 async def test_little_is_held(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> None:
