@@ -78,7 +78,8 @@ class Assortment:
         # after the last one of something that could not be found before.
         self.generation = 0
         self.changed = np.zeros(capacity, dtype=np.int64)
-        # What ``generation`` was when the product of a place came to it, whose place it may not always have been.
+        # What ``generation`` was when another product came to a place, or the one that had it left: whoever remembers
+        # the place from before looks for the product again, which may be back in another one.
         self.taken = np.zeros(capacity, dtype=np.int64)
         self.came = 0
         # Rise with copied scores, and with prices and their categories.
@@ -159,6 +160,7 @@ class Assortment:
         place = self.places.pop(product_id, None)
         if place is not None:
             self._touch(place)
+            self.taken[place] = self.generation
             self.priced += 1
             self._free.append(place)
             self._ids[place] = self._titles[place] = ""
