@@ -50,6 +50,8 @@ class Pipe(asyncio.Protocol):
         # What came of messages that are not complete, and how many bytes there must be to look again.
         self._parts: list[bytes] = []
         self._missing = _HEAD
+        # Whether the other end does not fetch what is sent.
+        self.full = False
         self.gone = asyncio.Event()
 
     def send(self, message: bytes) -> None:
@@ -61,6 +63,11 @@ class Pipe(asyncio.Protocol):
         """When what was sent is written."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """At once: whatever is not written is nobody's any more."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -93,8 +100,15 @@ class Pipe(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         """What came is not what the other end sends."""
         log.error("pipe failed", exc_info=error)
-        if self._transport is not None:
-            self._transport.abort()
+        self.abort()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.full = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -111,7 +125,6 @@ class Intake(Pipe):
         self._welcome = welcome
         self._take: Take | None = None
         self._waiting: deque[bytes] = deque()
-        self._full = False
         self._waiting_for_key = asyncio.get_running_loop().call_later(_PATIENCE, self.close)
 
     def _hear(self, message: bytes) -> None:
@@ -120,7 +133,8 @@ class Intake(Pipe):
             self._take = self._welcome(self, message)
             if self._take is None:
                 self.close()
-        elif self._full or self._waiting or not self._taken(message):
+        elif self.full or self._waiting or not self._taken(message):
+            # Who does not fetch answers gets no more.
             self._wait(message)
 
     def _taken(self, message: bytes) -> bool:
@@ -137,20 +151,16 @@ class Intake(Pipe):
 
     def go_on(self) -> None:
         """There may be room again."""
-        if not self._waiting or self._full:
+        if not self._waiting or self.full:
             return
         while self._waiting and self._taken(self._waiting[0]):
             self._waiting.popleft()
         if not self._waiting and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def pause_writing(self) -> None:
-        """See asyncio.Protocol: who does not fetch answers gets no more."""
-        self._full = True
-
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._full = False
+        super().resume_writing()
         self.go_on()
 
     def _end(self) -> None:

@@ -160,10 +160,10 @@ class _Lane:
         request_id = current_request_id() or ""
         message = wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id)
         future = self.waiting[number] = loop.create_future()
-        if self._pipe is not None:
+        if self._pipe is not None and not self._pipe.full:
             self._asks()
             self._pipe.send(message.SerializeToString())
-        else:
+        else:  # in the queue it ends with its caller's time
             self._queue.append(message)
             self._wake.set()
         try:
@@ -182,7 +182,7 @@ class _Lane:
             self.waiting.pop(number, None)
 
     def _say_left(self, message: Any) -> None:
-        if self._pipe is not None:
+        if self._pipe is not None and not self._pipe.full:
             self._pipe.send(message.SerializeToString())
         else:
             self._left.append(message)
@@ -224,7 +224,9 @@ class _Lane:
             metadata = await call.initial_metadata()  # the server has taken it
             if self._parse is not None:
                 parse = self._parse
-                self._pipe = await reach(metadata, lambda message: self._hear(parse(message)), self._lost)
+                self._pipe = await reach(
+                    metadata, lambda message: self._hear(parse(message)), partial(self._lost, call)
+                )
             self.open = not call.done()
             writing = asyncio.create_task(self._write(call))
             while (response := await call.read()) is not grpc.aio.EOF:
@@ -236,7 +238,7 @@ class _Lane:
             if writing is not None:
                 writing.cancel()
             if self._pipe is not None:
-                self._pipe.close()
+                self._pipe.abort()
                 self._pipe = None
             call.cancel()
             self._queue.clear()
@@ -251,10 +253,11 @@ class _Lane:
         if future is not None and not future.done():
             future.set_result(response)
 
-    def _lost(self) -> None:
+    def _lost(self, call: Any) -> None:
         """The server closed the pipe: the stream's end follows, or else something is wrong."""
-        self._retire()
-        asyncio.get_running_loop().call_later(_MOMENT, self._call.cancel)
+        if call is self._call:  # else told late, and its stream is gone
+            self._retire()
+            asyncio.get_running_loop().call_later(_MOMENT, call.cancel)
 
     async def _hear_out(self) -> None:
         """The server has answered all that it took; what of it came beside the stream may be read later."""

@@ -9,11 +9,12 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 from windowshop.features.v1 import features_pb2 as pb
 from windowshop.features.v1 import features_pb2_grpc as rpc
 
-from services.runtime import exchanges, pipes
+from services.runtime import exchanges, pipes, streams
 from services.runtime.client import channel
 from services.runtime.pipes import Intake, Listener, Pipe, reach
 from tests.integration.runtime.test_streams import ask, calling, echo, new, serving
@@ -266,3 +267,39 @@ async def test_what_a_killed_client_asked_for_ends() -> None:
         await eventually(lambda: "slow" in entered, timeout=30)
         child.kill()
         await eventually(lambda: ended == ["slow"])
+
+
+async def test_what_nobody_waits_for_any_more_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without room does not fetch; when it has some, it finds what is asked then."""
+    monkeypatch.setattr(exchanges, "MOST", 1)
+    monkeypatch.setattr(streams, "_SILENCE", 60.0)
+    gate = asyncio.Event()
+
+    async def answering(text: str) -> str:
+        await gate.wait()
+        return text[:5]
+
+    gate.set()
+    servicer = new(answering)
+    async with serving(servicer) as (_, port), calling(port, count=1) as calls:
+        gate.clear()
+        before, lane = servicer.streamed, calls._lanes[0]
+        pipe, text = lane._pipe, "x" * 50_000
+        given_up = await asyncio.gather(*(ask(calls, text, 0.3) for _ in range(200)), return_exceptions=True)
+        assert {type(error) for error in given_up} == {grpc.aio.AioRpcError}
+        gate.set()
+        assert await ask(calls, "alive") == "alive"
+        assert lane._pipe is pipe
+        assert servicer.streamed - before < 100
+        await eventually(lambda: pipe is not None and not pipe.full)
+
+
+async def test_an_end_that_is_told_late_ends_no_other_stream() -> None:
+    async with serving(new(echo)) as (_, port), calling(port, count=1) as calls:
+        lane = calls._lanes[0]
+        before, call = lane._pipe, lane._call
+        lane._retire()
+        await eventually(lambda: lane.open and lane._call is not call)
+        assert before is not None
+        before.connection_lost(None)
+        assert lane.open
