@@ -243,6 +243,17 @@ class Assortment:
         began = (self._begins[:size] > since) & (self._begins[:size] <= now) & (self._quantity[:size] > 0)
         return [id_ for place in np.flatnonzero(began).tolist() if (id_ := self._ids[place])]
 
+    def begun_last(self, since: float, now: float, limit: int) -> tuple[list[str], float]:
+        """As :meth:`begun`, but those whose time came last, up to ``limit``, and since when these are all."""
+        size = len(self._titles)
+        begins = self._begins[:size]
+        places = ((begins > since) & (begins <= now) & (self._quantity[:size] > 0)).nonzero()[0]
+        if len(places) > limit:
+            times = begins[places]
+            since = float(np.partition(times, -limit - 1)[-limit - 1])
+            places = places[times > since]
+        return self.names(places), since
+
     def low_stock(self, places: Places) -> Flags:
         flags: Flags = self._quantity[places] <= self._threshold[places]
         return flags

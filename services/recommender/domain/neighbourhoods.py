@@ -61,6 +61,8 @@ class Neighbourhoods:
         # When it was asked for last, in a count of all askings.
         self._used = np.zeros(room, dtype=np.int64)
         self._uses = 0
+        # What the store holds from before this moment, in seconds since 1970, lacks what the news do not tell.
+        self.stored_since = 0.0
         # Of those whose texts are not in the assortment for want of room.
         self._vectors: dict[str, Halves] = {}
 
@@ -88,6 +90,8 @@ class Neighbourhoods:
         assortment = self.assortment
         if version < self.news.version - self.news.room or self.news.last(product_id) >= version:
             return  # its own text may be another one by now
+        if stored and nearest.found_at < self.stored_since:
+            return
         self.drop(product_id)
         row = self._take(product_id)
         place = assortment.places.get(product_id, -1)
@@ -136,14 +140,15 @@ class Neighbourhoods:
             self._catch_up(rows, self.assortment.find(ids), vectors)
         return lost
 
-    def outdated(self, news: int, found_before: float) -> tuple[list[str], list[str]]:
+    def outdated(self, news: int, found_before: float, limit: int) -> tuple[list[str], list[str]]:
         """The products whose neighbours were not stored yet, or know of so many more ``news`` since; and those that
-        were found longer ago than that."""
+        were found longer ago than that. Up to ``limit`` of each."""
         size = len(self._ids)
         found_at, stored = self._found_at[:size], self._stored[:size]
         unlike = (found_at > 0) & ((stored < 0) | (self.news.version - stored > news))
         old = (found_at > 0) & (found_at < found_before)
-        return [self._ids[row] for row in np.flatnonzero(unlike)], [self._ids[row] for row in np.flatnonzero(old)]
+        unlike_rows, old_rows = (np.flatnonzero(which)[:limit].tolist() for which in (unlike, old))
+        return [self._ids[row] for row in unlike_rows], [self._ids[row] for row in old_rows]
 
     def current(self, ids: Sequence[str]) -> list[tuple[str, Nearest]]:
         """Those of these products that are known, as of the version of this moment."""
@@ -177,19 +182,21 @@ class Neighbourhoods:
         own, known = self._directions(rows)
         cosines: Vectors = own @ vectors.T
         last = self._cosines[rows, np.maximum(self._sizes[rows] - 1, 0)]
-        least = np.where(self._whole[rows] | (self._sizes[rows] == 0), np.float32(-1.0), last)
+        # Where all of them left, nothing says any more how near is near enough: it is searched for again.
+        least = np.where(self._sizes[rows] == 0, np.float32(np.inf), last)
+        least[self._whole[rows]] = -1.0
         closer = cosines >= least[:, None]
         near = self._near[rows]
-        touched = np.isin(near, places) & self._valid(rows, near)
-        for number in np.flatnonzero(known & (closer.any(axis=1) | touched.any(axis=1))).tolist():
-            self._insert(int(rows[number]), places, cosines[number], closer[number])
+        valid, told = self._valid(rows, near), np.isin(near, places)
+        stay = valid & ~told
+        for number in np.flatnonzero(known & (closer.any(axis=1) | (valid & told).any(axis=1))).tolist():
+            new = closer[number]
+            self._insert(int(rows[number]), stay[number], places[new], cosines[number, new])
 
-    def _insert(self, row: int, places: Rows, cosines: Vectors, closer: npt.NDArray[np.bool_]) -> None:
-        """Puts the ``closer`` ones of the news in place of what was here of them."""
-        near = self._near[row]
-        stay = self._valid(np.array([row]), near[None])[0] & ~np.isin(near, places)
-        all_places = np.concatenate((near[stay], places[closer]))
-        all_cosines = np.concatenate((self._cosines[row][stay], cosines[closer]))
+    def _insert(self, row: int, stay: npt.NDArray[np.bool_], places: Rows, cosines: Vectors) -> None:
+        """Puts others in among those that ``stay``."""
+        all_places = np.concatenate((self._near[row, stay], places))
+        all_cosines = np.concatenate((self._cosines[row, stay], cosines))
         names = self.assortment.names(all_places)
         keys = list(zip((-all_cosines).tolist(), names, strict=True))
         order = sorted(range(len(keys)), key=keys.__getitem__)

@@ -33,7 +33,7 @@ class TextNews:
 
     def add(self, product_id: str, vector: Halves) -> None:
         """A product that can be found from now on."""
-        self._write(self.version, product_id, vector)
+        self._write(self.version, product_id, directions(vector[None])[0])
         self.version += 1
 
     def before(self, found: Sequence[tuple[str, int, Halves]], whole: bool) -> None:
@@ -41,9 +41,11 @@ class TextNews:
         there was nothing else, ever. News that came meanwhile may be among them, and keep their places."""
         found, whole = found[-self.room :], whole and len(found) <= self.room
         first = self.room - len(found)
-        for version, (id_, _, vector) in enumerate(found, first):
+        # All at once: one by one, so many would hold the event loop.
+        pointing = directions(np.array([vector for _, _, vector in found])) if found else ()
+        for version, ((id_, _, _), direction) in enumerate(zip(found, pointing, strict=True), first):
             if version >= self.version - self.room:
-                self._write(version, id_, vector)
+                self._write(version, id_, direction)
         self._changes = [change for _, change, _ in found]
         self._versions = list(range(first + 1, self.room + 1))
         if whole:
@@ -76,13 +78,13 @@ class TextNews:
         ]
         return [self._ids[slot] for slot in slots], self._directions[slots]
 
-    def _write(self, version: int, product_id: str, vector: Halves) -> None:
+    def _write(self, version: int, product_id: str, direction: Vectors) -> None:
         slot = version % self.room
         if self._last.get(self._ids[slot]) == version - self.room:
             del self._last[self._ids[slot]]
         self._ids[slot] = product_id
         self._last[product_id] = max(version, self.last(product_id))
-        self._directions[slot] = directions(vector[None])[0]
+        self._directions[slot] = direction
 
 
 def directions(vectors: npt.NDArray[np.generic]) -> Vectors:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.recommender.domain.assortment import Floats, Places
+from services.recommender.domain.assortment import Floats, Places, ProductRow
 from services.recommender.domain.neighbourhoods import Neighbourhoods
 from services.recommender.pipeline.neighbours import NEWS, REMEMBERED, TextNeighbours
 from services.recommender.ranking_ports import AssortmentStore
@@ -21,6 +21,11 @@ from services.runtime.errors import ServiceError
 # Read or written at once, and searched for: some milliseconds each.
 _PAGE = 100
 _SEARCHES = 8
+# Looked at once: a few milliseconds of the event loop, and more than is done until the next look.
+_LOOKED_AT = 5_000
+# Rows of products, some milliseconds of the event loop too.
+_ROWS = 500
+_NEWS_AT_ONCE = 250
 # Of what each step took, so many times is left to others. Reading spares a page's own reading, and a search, where
 # nobody asked for pages lately, hurts nobody.
 _REST = 20
@@ -111,12 +116,19 @@ class NeighboursAhead:
         found = await self._store.found_lately(NEWS)
         # By the clock, which numbers nothing.
         now = self._clock()
-        begun = await self._rows.rows(kept.assortment.begun(now - _WEEK, now)[:NEWS])
+        begun, since = kept.assortment.begun_last(now - _WEEK, now, _BEHIND)
+        rows: list[ProductRow] = []
+        for start in range(0, len(begun), _ROWS):
+            rows += await self._rows.rows(begun[start : start + _ROWS])
         if kept is not self._texts.kept:
             return
+        if since > now - _WEEK:  # more began than is told here
+            kept.stored_since = since
         known = [(one.id, one.found_seq, one.vector) for one in found if one.vector is not None]
         kept.news.before(known, whole=len(found) < NEWS)
-        for row in begun:
+        for number, row in enumerate(rows):
+            if number % _NEWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if row.vector is not None:
                 kept.heard(row.id, row.vector)
         self._kept, self._popular, self._unknown, self._unlike = kept, _NONE, [], []
@@ -125,7 +137,8 @@ class NeighboursAhead:
     async def _look(self, kept: Neighbourhoods) -> None:
         """What there is to do, and begins another pass over the popular products if it is time."""
         now = time.monotonic()
-        self._unlike, old = kept.outdated(_BEHIND, self._clock() - _WEEK)
+        self._look_at = now + _LOOK_SECONDS
+        self._unlike, old = kept.outdated(_BEHIND, self._clock() - _WEEK, _LOOKED_AT)
         if now >= self._pass_at and not len(self._popular) and not self._unknown:
             self._popular = await asyncio.to_thread(
                 _by_popularity, kept.assortment.popularity[: kept.assortment.reach].copy()
@@ -133,9 +146,9 @@ class NeighboursAhead:
             self._unknown = old
             self._pass_at = now + _PASS_SECONDS
         if now >= self._forget_at:
-            await self._store.forget_deleted()
+            # Where it fails, the next one is as good.
             self._forget_at = now + _FORGET_SECONDS
-        self._look_at = now + _LOOK_SECONDS
+            await self._store.forget_deleted()
 
     async def _read(self, kept: Neighbourhoods) -> None:
         """The next of the popular products, as far as there is room: from the store; what is not there is searched."""

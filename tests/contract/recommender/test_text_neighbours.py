@@ -28,6 +28,7 @@ from services.recommender.stores.neighbours import PostgresNeighbours
 from services.recommender.stores.postgres import Database
 from services.recommender.stores.retrieval import PostgresRetrieval
 from services.recommender.stores.signals import PostgresChangeLog
+from services.runtime.errors import unavailable
 from tests.support.catalogue import open_database
 from tests.support.stack import PostgresServer
 from tests.support.waiting import eventually
@@ -190,3 +191,33 @@ async def test_what_nobody_can_make_up_for_is_searched_for_again(
         await until_stored(database, *IDS[:59])
         await second.same_as_searched(IDS[:59])
         assert sorted(second.retrieval.searched) == IDS[:59]
+
+
+async def test_where_more_began_than_can_be_told_what_was_found_before_is_searched_for_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "NEWS", 8)
+    monkeypatch.setattr(ahead, "NEWS", 8)
+    monkeypatch.setattr(ahead, "_BEHIND", 4)
+    shop, ids = Shop(database), [*IDS[:30], *(f"begins{number}" for number in range(12))]
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    await shop.put(*(product(id_) for id_ in IDS[:30]))
+    await shop.put(*(replace(product(id_), available_time=soon) for id_ in ids[30:]))
+    async with running(database):
+        await until_stored(database, *ids)
+    await eventually(lambda: datetime.now(UTC) > soon)
+    async with running(database) as second:
+        await eventually(lambda: len(second.texts.kept or ()) == len(ids))
+        await second.same_as_searched(ids)
+
+
+async def test_what_cannot_be_swept_up_keeps_nothing_from_being_stored(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: PostgresNeighbours) -> None:
+        raise unavailable("DATABASE_UNAVAILABLE", "too slow for that")
+
+    monkeypatch.setattr(PostgresNeighbours, "forget_deleted", away)
+    await Shop(database).put(*(product(id_) for id_ in IDS[:5]))
+    async with running(database):
+        await until_stored(database, *IDS[:5])

@@ -213,6 +213,7 @@ def test_a_free_place_has_no_time() -> None:
     assortment.put([row("d", available_time=5.0)])
     assert assortment.begun(4.0, 6.0) == ["a", "d", "c"]
     assert assortment.begun(5.0, 6.0) == []
+    assert assortment.begun_last(4.0, 6.0, 3) == (["a", "d", "c"], 4.0)
 
 
 async def test_a_text_that_is_not_embedded_yet_keeps_its_product_unsettled() -> None:

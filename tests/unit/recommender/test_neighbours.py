@@ -212,6 +212,23 @@ async def test_a_product_in_the_place_of_another_is_no_neighbour_for_that() -> N
     assert [hit.id for hit in shop.texts.at_once(anchors("p0"), 19) or ()] == near[1:]
 
 
+async def test_where_all_neighbours_left_not_anything_new_is_one() -> None:
+    shop = Shop()
+    shop.store("p0")
+    for number in range(60):
+        shop.store(f"near{number}", like="p0")
+        shop.store(f"far{number}")
+    await shop.texts.fetch(anchors("p0"), 20)
+    for number in range(60):
+        shop.store(f"near{number}")
+    assert shop.texts.at_once(anchors("p0"), 20) is not None, "found just now"
+    for number in range(60):
+        shop.store(f"other{number}")
+    shop.now += 3.0
+    assert shop.texts.at_once(anchors("p0"), 20) is None
+    assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
+
+
 async def test_unknown_products_have_no_neighbours_until_they_are_known() -> None:
     shop = Shop()
     for number in range(3):
