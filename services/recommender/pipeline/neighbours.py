@@ -119,7 +119,7 @@ def _nearest(found: Neighbourhood | None, now: float) -> Nearest:
     """``found`` is None where the product is unknown, or not embedded."""
     if found is None:
         return Nearest((), (), whole=True, found_at=now)
-    # A text that says nothing has no direction, and so no neighbours.
+    # A text that says nothing has no direction, and so no neighbours; those stand last, so before them all are here.
     near = [pair for pair in zip(found.ids, found.cosines, strict=True) if pair[1] == pair[1]]
     near.sort(key=lambda pair: (-pair[1], pair[0]))
-    return Nearest([id_ for id_, _ in near], [cosine for _, cosine in near], len(found.ids) < DEPTH, now)
+    return Nearest([id_ for id_, _ in near], [cosine for _, cosine in near], len(near) < DEPTH, now)

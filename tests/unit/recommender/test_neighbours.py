@@ -229,6 +229,20 @@ async def test_where_all_neighbours_left_not_anything_new_is_one() -> None:
     assert same(await shop.texts.fetch(anchors("p0"), 20), await shop.semantic(anchors("p0"), 20))
 
 
+async def test_a_text_that_says_nothing_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop()
+    for number in range(60):
+        shop.store(f"p{number}")
+    nothing = shop.products["p0"]._replace(text_digest=b"", vector=np.zeros(256, dtype=np.float16))
+    shop.products["p0"] = nothing
+    shop.assortment.put([nothing])
+    shop.news("p0", nothing.vector)
+    monkeypatch.setattr(shop, "_near", lambda *_: [(f"p{number}", float("nan")) for number in range(1, 60)])
+    assert await shop.texts.fetch(anchors("p0"), 20) == []
+    shop.now += 3.0
+    assert shop.texts.at_once(anchors("p0"), 20) == []
+
+
 async def test_unknown_products_have_no_neighbours_until_they_are_known() -> None:
     shop = Shop()
     for number in range(3):
