@@ -66,11 +66,13 @@ class PostgresComputer:
         for entity in entities:
             place = f"entities.{entity.name}"
             await self._check(f"{place}: known", entity.known, _KNOWN)
+            await self._check(f"{place}: known", self._of_ids(entity.known).sql, _IDLE)
             await self._check(f"{place}: active", entity.active, _ACTIVE)
             if entity.of_products is not None:
                 await self._check(f"{place}: of_products", entity.of_products, _OF_PRODUCTS)
             if entity.idle is not None:
                 await self._check(f"{place}: idle", entity.idle, _IDLE)
+                await self._check(f"{place}: idle", self._of_ids(entity.idle).sql, _IDLE)
             for feature in entity.features.values():
                 await self._check_feature(feature)
 
@@ -146,7 +148,8 @@ class PostgresComputer:
     def _of_ids(self, sql: str) -> Question:
         """A statement that returns some of the ids, as a question; it need not take the instant."""
         if sql not in self._questions:
-            asked = f"SELECT id FROM (\n{sql}\n) AS ids WHERE $2::timestamptz IS NOT NULL"  # noqa: S608 - declared
+            declared = sql.rstrip().removesuffix(";")  # which a statement may end with, but not within another
+            asked = f"SELECT id FROM (\n{declared}\n) AS ids WHERE $2::timestamptz IS NOT NULL"  # noqa: S608 - declared
             number = -2 - zlib.crc32(sql.encode())  # no feature's
             self._questions[sql] = Question(number, asked, _ids, {"id": "text"})
         return self._questions[sql]

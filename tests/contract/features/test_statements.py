@@ -59,6 +59,16 @@ async def test_mistakes_in_statements_are_found_at_start(parts: Parts, sql: str,
     await parts.computer.check(parts.entities)
 
 
+async def test_statements_of_who_is_known_may_end_as_statements_do(parts: Parts) -> None:
+    user = parts.definitions.entities["User"]
+    await parts.log.append([order("u1", 5.0, "p1")])
+    ended = dataclasses.replace(user, known=f"{user.known.rstrip()};\n")
+    await parts.computer.check([ended])
+    assert (await parts.computer.standing(ended, ["u1", "u2"], clock_ms())).known == {"u1"}
+    with pytest.raises(ValueError, match=r"entities\.User: known: its statement is refused"):
+        await parts.computer.check([dataclasses.replace(user, known=f"{user.known.rstrip()}; -- all\n")])
+
+
 @pytest.mark.parametrize(
     ("after", "until_ms"),
     [("1 millisecond", 1), ("1 microsecond", 1), ("1001 microseconds", 2), ("0", None), ("-1 microsecond", None)],
