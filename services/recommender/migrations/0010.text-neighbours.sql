@@ -3,7 +3,6 @@
 -- The change that made a product so is numbered, as every change is. What a price or a count changes is no such change.
 
 ALTER TABLE products ADD COLUMN found_seq bigint NOT NULL DEFAULT 0;
-CREATE INDEX products_found_seq ON products (found_seq) WHERE found_seq > 0;
 
 CREATE OR REPLACE FUNCTION number_product_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
