@@ -4,27 +4,21 @@ A log of its own, made durable as in production. On a busy machine processor tim
 ways take turns, compare them.
 """
 
-import asyncio
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import click
 import uvloop
 
+from bench.own_log import own_log
 from bench.processes import cpu_seconds
 from bench.results import FOLDER, circumstances, publish
-from deploy.local.postgres import Postgres
-from services.features.app import MIGRATIONS
 from services.features.domain.events import DETAIL_PAGE_VIEW, Event, Line
-from services.features.stores import appending, postgres
+from services.features.stores import appending
 from services.features.stores.event_log import PostgresEventLog
-from services.runtime.migrations import migrate
-from tests.support.stack import free_port
 
 SIZES = (1, 10, 50)
 """Events of a write."""
@@ -45,17 +39,8 @@ def command(rounds: int, output: Path) -> None:
 
 async def measured(rounds: int) -> dict[str, dict[str, float]]:
     """Microseconds of a write by size and way: processor time of PostgreSQL and of the writer, and until it is done."""
-    with TemporaryDirectory() as folder:
-        os.chmod(folder, 0o711)  # PostgreSQL's own user, where we are root, must be able to go through
-        server = Postgres(Path(folder) / "data", free_port(), log=Path(folder) / "log", databases=["features"])
-        await server.start()
-        try:
-            dsn = server.dsn("features")
-            await asyncio.to_thread(migrate, dsn, MIGRATIONS)
-            async with postgres.connect(dsn, 12, 30.0) as database:
-                return await _in_turns(PostgresEventLog(database), rounds, server.child.pid)
-        finally:
-            await server.stop()
+    async with own_log() as (database, server):
+        return await _in_turns(PostgresEventLog(database), rounds, server)
 
 
 async def _in_turns(log: PostgresEventLog, rounds: int, server: int) -> dict[str, dict[str, float]]:

@@ -6,25 +6,23 @@ ways take turns, compare them.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 import uvloop
 
 from bench import synthetic_messages
+from bench.own_log import own_log
 from bench.processes import cpu_seconds
 from bench.results import FOLDER, circumstances, publish
 from bench.synthetic import World, user_id
-from deploy.local.postgres import Postgres
 from services.features import definitions, transcoding
-from services.features.app import MIGRATIONS, clock_ms
+from services.features.app import clock_ms
 from services.features.domain.events import Event, accept
 from services.features.domain.features import Feature
 from services.features.ports import Signal, SignalPage
@@ -34,8 +32,6 @@ from services.features.stores.computing import PostgresComputer
 from services.features.stores.event_log import PostgresEventLog
 from services.features.stores.signals import PostgresSignals
 from services.recommender.clients import USER_FEATURES
-from services.runtime.migrations import migrate
-from tests.support.stack import free_port
 
 _BATCH = 2_000
 _TURN = 100
@@ -57,19 +53,10 @@ def command(products: int, users: int, rounds: int, output: Path) -> None:
 
 async def measured(world: World, rounds: int) -> dict[str, dict[str, float]]:
     """Microseconds of processor time for each person, by way: of PostgreSQL, and of the process that asks."""
-    with TemporaryDirectory() as folder:
-        os.chmod(folder, 0o711)  # PostgreSQL's own user, where we are root, must be able to go through
-        server = Postgres(Path(folder) / "data", free_port(), log=Path(folder) / "log", databases=["features"])
-        await server.start()
-        try:
-            dsn = server.dsn("features")
-            await asyncio.to_thread(migrate, dsn, MIGRATIONS)
-            async with postgres.connect(dsn, 12, 30.0) as database:
-                await fill(database, world)
-                ways = await asked(database)
-                return await in_turns(ways, world, rounds, server.child.pid)
-        finally:
-            await server.stop()
+    async with own_log() as (database, server):
+        await fill(database, world)
+        ways = await asked(database)
+        return await in_turns(ways, world, rounds, server)
 
 
 async def fill(database: postgres.Database, world: World) -> None:
