@@ -49,17 +49,10 @@ class HoldingLink(Link):
         young = self._held.young(None, time.monotonic())
         found = [young.get(key) for key in keys]
         if None in found:
-            found = [self._old(key) if value is None else value for key, value in zip(keys, found, strict=True)]
+            # Not young again: what a server does not tell, of a SWAPDB for one, is not held for ever.
+            old = self._held.old
+            found = [old(None, key) if value is None else value for key, value in zip(keys, found, strict=True)]
         return found
-
-    def _old(self, key: str) -> bytes | None:
-        value = self._held.old(None, key)
-        if value is not None:
-            self._keep(key, value)
-        return value
-
-    def _keep(self, key: str, value: bytes) -> None:
-        self._held.keep(None, key, value, len(value) + _ENTRY)
 
     def _answered(self, question: Question) -> None:
         # Here, not where it is awaited: what the server says next may be that one of them changed.
@@ -72,7 +65,8 @@ class HoldingLink(Link):
                 self._told = self._speaks and not isinstance(answer, RefusedError)
             elif self._told and words[0] == "MGET" and isinstance(answer, list):
                 for key, value in zip(words[1:], answer, strict=True):
-                    self._keep(key, value or b"")
+                    held = value or b""
+                    self._held.keep(None, key, held, len(held) + _ENTRY)
         super()._answered(question)
 
     def _pushed(self, said: Sequence[Any]) -> None:

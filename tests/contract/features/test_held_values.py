@@ -150,6 +150,23 @@ async def test_nothing_is_held_where_the_server_takes_the_order_and_cannot_tell(
             await server.stop()
 
 
+async def test_what_a_server_does_not_tell_is_not_held_for_ever(
+    valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_holding, "_LIFE", 0.2)
+    async with opened(valkey) as (store, other):
+        await other.set(KEYS[0], "old")
+        assert await store.often(KEYS[:1]) == [b"old"]
+        link: Any = store._holding.__self__._link  # type: ignore[attr-defined]
+        link._pushed = lambda _: None
+        await other.set(KEYS[0], "new")
+
+        async def read() -> bool:
+            return await store.often(KEYS[:1]) == [b"new"]
+
+        await eventually(read)
+
+
 async def test_a_server_that_has_the_key_elsewhere_says_so(valkey: ValkeyServer) -> None:
     """A cluster's server that was not declared as one."""
     async with opened(valkey) as (store, _):
