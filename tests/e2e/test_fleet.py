@@ -184,17 +184,15 @@ async def test_nobody_sees_a_restart(world: World) -> None:
     """Rest and gRPC clients write and read through it all; one call that fails, or misses an event, fails the test."""
     shoppers = [Shopper(number, PRODUCTS) for number in range(4)]
     async with Rest(world.fleet.base_url) as rest, asyncio.TaskGroup() as shopping:
-        tasks = [
+        for number, shopper in enumerate(shoppers):
             shopping.create_task(
                 shopper.by_rest(rest, world.servers)
                 if number % 2
                 else shopper.by_grpc(world.fleet.address, world.servers)
             )
-            for number, shopper in enumerate(shoppers)
-        ]
         await restart_all(world, shoppers)
-        for task in tasks:
-            task.cancel()
+        for shopper in shoppers:
+            shopper.leave()
 
     for shopper in shoppers:
         world.events += shopper.events

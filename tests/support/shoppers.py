@@ -68,6 +68,11 @@ class Shopper:
         self.orders = 0
         self.events: list[RawEvent] = []
         self._products = products
+        self._goes_on = True
+
+    def leave(self) -> None:
+        """After the turn under way: of a call that is cancelled nobody knows whether it was stored."""
+        self._goes_on = False
 
     def next_events(self) -> list[RawEvent]:
         """A view and an order of one product, just now; remembered."""
@@ -83,8 +88,8 @@ class Shopper:
         return new
 
     async def by_rest(self, rest: Rest, servers: Servers) -> None:
-        """For ever."""
-        while True:
+        """Until told to leave."""
+        while self._goes_on:
             new = self.next_events()
             body = {"events": [self._json(event) for event in new]}
             answer = await rest.post("/v1/events:write", body)
@@ -94,10 +99,10 @@ class Shopper:
             await self._look(servers)
 
     async def by_grpc(self, address: str, servers: Servers) -> None:
-        """For ever, through a channel to all servers."""
+        """Until told to leave, through a channel to all servers."""
         async with channel(address) as connection:
             stub = rpc.FeatureServiceStub(connection)
-            while True:
+            while self._goes_on:
                 new = [message(event, self._id(event)) for event in self.next_events()]
                 written = await stub.WriteEvents(pb.WriteEventsRequest(events=new), timeout=_TIMEOUT)
                 assert written.accepted + written.duplicates == len(new), written
