@@ -1,0 +1,49 @@
+"""A server and a client in a process of their own, where requests are refused and nothing is collected.
+
+``python -m tests.integration.runtime.refusing beside|over`` fails when the requests stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import sys
+
+import grpc
+import pytest
+from windowshop.features.v1 import features_pb2 as pb
+
+from services.runtime import errors, streams
+from tests.integration.runtime.test_streams import ask, calling, new, serving
+from tests.support.waiting import eventually
+
+
+async def refuse(text: str) -> str:
+    raise errors.invalid_field("ids[0]", "is bad")
+
+
+def kept() -> int:
+    """Requests that are still there."""
+    kinds = pb.ReadFeaturesRequest, pb.BatchGetFeaturesRequest
+    return sum(type(one) in kinds for one in gc.get_objects())
+
+
+async def main(way: str) -> None:
+    if way == "over":
+
+        async def out_of_reach(*_: object) -> None:
+            return None
+
+        pytest.MonkeyPatch().setattr(streams, "reach", out_of_reach)  # as between two machines
+    async with serving(new(refuse)) as (_, port), calling(port, count=1) as calls:
+        gc.collect()
+        gc.disable()
+        for _ in range(20):
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await ask(calls, "bad")
+        await eventually(lambda: kept() < 8)  # the last ones written and read
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
