@@ -33,16 +33,15 @@ log = get_logger(__name__)
 
 
 class _Protocol(web.RequestHandler):
-    __slots__ = ("_answered", "_answering", "_asked", "_fast", "_head_timer", "_held", "_raw", "_tried", "_whole")
+    __slots__ = ("_answered", "_answering", "_asked", "_fast", "_head_timer", "_held", "_tried", "_whole")
     _head_timer: asyncio.TimerHandle | None
 
     def __init__(self, manager: web.Server, fast: FastWay | None, **options: Any) -> None:
         super().__init__(manager, **options)
         self._fast = fast
-        # What goes the fast way at the moment, its bytes, and what came after them.
+        # What goes the fast way at the moment, and what came after it.
         self._asked: Asked | None = None
         self._answering: asyncio.Task[None] | None = None
-        self._raw = b""
         self._held = b""
         # Whether aiohttp's parser stands between two requests whenever it has nothing to do: it does as long as what it
         # got was whole requests.
@@ -66,7 +65,7 @@ class _Protocol(web.RequestHandler):
         if idle and self._whole and self._fast is not None and not (self._paused or self._close or self._force_close):
             asked = self._fast.recognise(data)
             if asked is not None:
-                self._begin(self._fast, asked, data)
+                self._begin(self._fast, asked)
                 return
         self._take(data, idle)
 
@@ -80,10 +79,10 @@ class _Protocol(web.RequestHandler):
         elif idle and self._head_timer is None:  # a later request begins; else it is a part of a body
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self.force_close)
 
-    def _begin(self, fast: FastWay, asked: Asked, data: bytes) -> None:
+    def _begin(self, fast: FastWay, asked: Asked) -> None:
         self._stop_head_timer()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._asked, self._raw = asked, data
+        self._asked = asked
         self._answering = fast.begin(asked, self._told)
 
     def _hold(self, data: bytes) -> None:
@@ -98,7 +97,6 @@ class _Protocol(web.RequestHandler):
         if asked is None or fast is None or transport is None:
             return  # the client left
         self._asked = self._answering = None
-        raw, self._raw = self._raw, b""
         held, self._held = self._held, b""
         if held:
             transport.resume_reading()  # before aiohttp may pause it for reasons of its own
@@ -107,7 +105,7 @@ class _Protocol(web.RequestHandler):
             self._tried = edge.Tried(asked.started, asked.request_id, error)
             # Told to close meanwhile, aiohttp would not take it.
             closing, self._close = self._close, False
-            self._take(raw, True)
+            self._take(asked.data, True)
             self._close = closing
         else:
             close = self._close or fast.draining()

@@ -28,7 +28,7 @@ CANDIDATES = 150
 
 _NOWHERE: Places = np.zeros(0, dtype=np.int64)
 _NOTHING: Floats = np.zeros(0)
-_ONE_NOT = np.zeros(1, dtype=np.bool_)
+_BEFORE_ALL = np.zeros(1, dtype=np.bool_)
 
 # The source that finds what nobody has taken yet.
 BY_TEXT = "semantic"
@@ -192,7 +192,7 @@ def merge(
         hidden = np.array(excluded.among(names.of(distinct)), dtype=np.bool_)
     shown = ~hidden[owners]
     # Of those that are not excluded, how many of the same source stand before it.
-    passed = np.concatenate((_ONE_NOT, shown)).cumsum()
+    passed = np.concatenate((_BEFORE_ALL, shown)).cumsum()
     ranks = passed[1:] - passed[list(accumulate(counts, initial=0))[:-1]].repeat(counts)
     ceiling = sum(weights.get(name, 1.0) for name in found) / (RANK_CONSTANT + 1) or 1.0
     worth = np.array([weights.get(name, 1.0) / ceiling for name in found])

@@ -96,7 +96,8 @@ def arrange(field: Field, page_size: int, diversity: Diversity, vectors: Vectors
     _take(range(len(order)), page_size, page, caps, pick)
     _take(range(len(order)), page_size, page, None, pick)
     chosen = set(page)
-    page = _in_order(page, pick)
+    # Those of a reserved share are not ahead of the others.
+    page = pick.in_order(page)
     return [order[place] for place in page] + [row for place, row in enumerate(order) if place not in chosen]
 
 
@@ -133,8 +134,8 @@ class _Ranked:
     def chose(self, place: int) -> None:
         """Nothing depends on it."""
 
-    def afresh(self) -> _Ranked:
-        return self
+    def in_order(self, page: list[int]) -> list[int]:
+        return sorted(page)
 
 
 class _Marginal:
@@ -161,9 +162,16 @@ class _Marginal:
         cosines = self._vectors @ self._vectors[place]
         self._likeness = np.maximum(self._likeness, np.clip(cosines, 0.0, 1.0))
 
-    def afresh(self) -> _Marginal:
+    def in_order(self, page: list[int]) -> list[int]:
+        """Picked once more among themselves."""
         self._likeness = np.zeros(len(self._likeness))
-        return self
+        left, ordered = sorted(page), list[int]()
+        while left:
+            place = self.best(left)
+            left.remove(place)
+            ordered.append(place)
+            self.chose(place)
+        return ordered
 
 
 _Pick = _Ranked | _Marginal
@@ -198,17 +206,3 @@ def _take_newcomers(newness: Floats, wanted: int, page: list[int], caps: _Caps |
             page.append(place)
             pick.chose(place)
             wanted -= 1
-
-
-def _in_order(page: list[int], pick: _Pick) -> list[int]:
-    """The chosen ones as they are to be shown: those of a reserved share are not ahead of the others."""
-    if isinstance(pick, _Ranked):
-        return sorted(page)
-    pick = pick.afresh()
-    left, ordered = sorted(page), list[int]()
-    while left:
-        place = pick.best(left)
-        left.remove(place)
-        ordered.append(place)
-        pick.chose(place)
-    return ordered
