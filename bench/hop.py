@@ -6,7 +6,6 @@ read, so all of it is the way. In turns; processor time of both ends, and the ti
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -20,12 +19,14 @@ import uvloop
 from windowshop.features.v1 import features_pb2 as pb
 from windowshop.features.v1 import features_pb2_grpc as rpc
 
+from bench.processes import cpu_seconds
 from bench.results import FOLDER, circumstances, publish
 from bench.scenarios import BATCH, PRODUCT_FEATURES
 from services.runtime import exchanges, logs, streams
 from services.runtime.client import channel
 from services.runtime.server import Server
 from services.runtime.streams import StreamedCalls
+from tests.support.machines import out_of_reach
 from tests.support.stack import free_port
 from tests.support.waiting import eventually
 
@@ -91,9 +92,6 @@ async def measured(rounds: int, seconds: float) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def calling(port: int, beside: bool) -> AsyncIterator[StreamedCalls[Any, Any]]:
-    async def out_of_reach(*_: object) -> None:
-        return None
-
     with contextlib.nullcontext() if beside else patch.object(streams, "reach", out_of_reach):
         async with channel(f"127.0.0.1:{port}") as connected:
             stub = rpc.FeatureServiceStub(connected)
@@ -119,16 +117,10 @@ async def closed_loop(calls: StreamedCalls[Any, Any], server: int, many: int, se
             await calls(_ASKED, timeout=5.0, rows=True)
             took.append(time.perf_counter() - started)
 
-    before = _cpu_ns(os.getpid()), _cpu_ns(server)
+    ours, theirs = time.process_time(), cpu_seconds(server)
     await asyncio.gather(*(ask() for _ in range(many)))
-    after = _cpu_ns(os.getpid()), _cpu_ns(server)
-    client, other = ((b - a) / len(took) / 1e3 for a, b in zip(before, after, strict=True))
+    client, other = (spent / len(took) * 1e6 for spent in (time.process_time() - ours, cpu_seconds(server) - theirs))
     return {"p50_us": median(took) * 1e6, "client_cpu_us": client, "server_cpu_us": other}
-
-
-def _cpu_ns(pid: int) -> int:
-    """Processor time of all threads that are alive."""
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 async def serve(port: int) -> None:

@@ -16,6 +16,7 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from services.runtime import errors, streams
 from tests.integration.runtime.test_streams import ask, calling, new, serving
+from tests.support.machines import out_of_reach
 from tests.support.waiting import eventually
 
 
@@ -31,11 +32,7 @@ def kept() -> int:
 
 async def main(way: str) -> None:
     if way == "over":
-
-        async def out_of_reach(*_: object) -> None:
-            return None
-
-        pytest.MonkeyPatch().setattr(streams, "reach", out_of_reach)  # as between two machines
+        pytest.MonkeyPatch().setattr(streams, "reach", out_of_reach)
     async with serving(new(refuse)) as (_, port), calling(port, count=1) as calls:
         gc.collect()
         gc.disable()
