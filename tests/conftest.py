@@ -30,10 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-async def postgres() -> AsyncIterator[PostgresServer]:
-    """The session's server; take a fresh database of it by `await postgres.create_database()`."""
+async def _postgres_of_the_session() -> AsyncIterator[PostgresServer]:
     async with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+async def postgres(_postgres_of_the_session: PostgresServer) -> AsyncIterator[PostgresServer]:
+    """The session's server; `await postgres.create_database()`: a fresh one, gone with the last test of the file."""
+    yield _postgres_of_the_session
+    await _postgres_of_the_session.drop_databases()
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from deploy.local.postgres import Postgres
 from deploy.local.valkey import Valkey
 from services.runtime.migrations import migrate_beside
 
-# The servers of a test live for minutes and no test cuts the power of the machine.
-_TEST_SETTINGS = {"fsync": "off", "shared_buffers": "128MB"}
+# The servers of a test live for minutes and no test cuts the power of the machine; a gigabyte of write-ahead log each
+# would be most of what the tests need of a disk.
+_TEST_SETTINGS = {"fsync": "off", "shared_buffers": "128MB", "min_wal_size": "32MB", "max_wal_size": "128MB"}
 
 
 def _migrations(service: str) -> Path:
@@ -40,6 +41,7 @@ class PostgresServer:
     def __init__(self, server: Postgres) -> None:
         self._server = server
         self._numbers = itertools.count(1)
+        self._databases: list[str] = []
         self._templates: dict[str, str] = {}
         self._making = asyncio.Lock()
 
@@ -59,6 +61,7 @@ class PostgresServer:
         the time.
         """
         name = f"test_{next(self._numbers)}"
+        self._databases.append(name)
         if of is None:
             return await self._server.ensure_database(name, role="tester")
         async with self._making:  # a template has no other connections while it is copied
@@ -66,12 +69,15 @@ class PostgresServer:
                 template = f"template_{of}"
                 await migrate_beside(await self._server.ensure_database(template, role="tester"), _migrations(of))
                 self._templates[of] = template
-            admin = await asyncpg.connect(self.admin_dsn)
-            try:
+            async with self._admin() as admin:
                 await admin.execute(f"CREATE DATABASE {name} OWNER tester TEMPLATE {self._templates[of]}")
-            finally:
-                await admin.close()
         return self.dsn(name)
+
+    async def drop_databases(self) -> None:
+        """Without all that `create_database` made so far: hundreds of them fill a disk."""
+        async with self._admin() as admin:
+            while self._databases:
+                await admin.execute(f"DROP DATABASE IF EXISTS {self._databases.pop()} WITH (FORCE)")
 
     async def start(self) -> None:
         """Start again after `kill` or `stop`; data and port stay."""
@@ -84,6 +90,14 @@ class PostgresServer:
     async def kill(self) -> None:
         """End like a power cut."""
         await self._server.kill()
+
+    @asynccontextmanager
+    async def _admin(self) -> AsyncIterator[asyncpg.Connection]:
+        admin = await asyncpg.connect(self.admin_dsn)
+        try:
+            yield admin
+        finally:
+            await admin.close()
 
 
 class ValkeyServer:
