@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.runtime import lag
-from services.runtime.lag import Moment, holder
+from services.runtime.lag import INTERVAL, REST_INTERVAL, Moment, holder, next_interval
 from services.runtime.lifecycle import background
 from tests.support.waiting import eventually
 
@@ -30,7 +30,35 @@ def test_a_stall_is_ascribed_to_who_had_the_processor(
 ) -> None:
     before = Moment(100.0, 7.0, 9.0, 3.0)
 
-    assert holder(before, Moment(100.0 + wall, 7.0 + loop, 9.0 + process, 3.0 + waited)) == expected
+    assert holder(before, Moment(100.0 + wall, 7.0 + loop, 9.0 + process, 3.0 + waited), INTERVAL) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "wall", "loop", "waited"),
+    [
+        ("loop", 0.180, 0.082, 0.0),  # held for all that it is late
+        ("outside", 0.180, 0.070, 0.0),  # less than that
+        ("loop", 0.400, 0.125, 0.0),  # more than fits before the look
+        ("outside", 0.400, 0.115, 0.0),
+        ("outside", 0.180, 0.082, 0.065),
+    ],
+)
+def test_a_look_after_a_rest_tells_whose_doing_it_was(expected: str, wall: float, loop: float, waited: float) -> None:
+    assert holder(Moment(0, 0, 0, 0), Moment(wall, loop, loop, waited), REST_INTERVAL) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "wall", "process"),
+    [
+        (REST_INTERVAL, 0.02, 0.0002),  # nothing but the looks themselves
+        (REST_INTERVAL, 0.1, 0.0015),  # and a poll
+        (INTERVAL, 0.02, 0.001),
+        (INTERVAL, 0.1, 0.003),
+        (INTERVAL, 0.1, 0.2),  # several threads
+    ],
+)
+def test_who_rests_is_looked_at_less(expected: float, wall: float, process: float) -> None:
+    assert next_interval(Moment(5, 1, 2), Moment(5 + wall, 1, 2 + process)) == expected
 
 
 @pytest.mark.parametrize("told", [True, False])
