@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.change import ProductChange, Stored
 from services.recommender.domain.product import Product
 
 # Gives the present moment, with time zone.
@@ -27,11 +27,12 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UpsertOutcome:
-    """How many products of a batch were new, different, or stored like that already."""
+    """How many products of a batch were new, different, or stored like that already; and what became of each."""
 
     created: int
     updated: int
     unchanged: int
+    stored: Mapping[str, Stored] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

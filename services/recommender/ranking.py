@@ -94,7 +94,7 @@ async def assemble(
     newcomers = Newcomers(mirror)
     nearest = PostgresNeighbours(database)
     texts = TextNeighbours(retrieval, nearest, mirror)
-    lists = SharedLists(retrieval, mirror.signs)
+    lists = SharedLists(retrieval, mirror.sign)
     stages = _stages(retrieval, mirror, texts, lists, newcomers, catalog, shelf, features, erasures, clock)
     sources, showcase, stock = stages.sources, stages.showcase, stages.stock
     # The mirror first: what others derive from it is not to be older than what they are told.

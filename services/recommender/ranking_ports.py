@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.learned import Learned
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import Anchor, Card, UserSignals
 

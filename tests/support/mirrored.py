@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.product import Product
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.pipeline.mirror import Mirror
 from services.runtime.errors import unavailable
 

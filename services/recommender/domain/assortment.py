@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.product_row import Digests, ProductRow
 from services.recommender.domain.signals import Card
 
 Floats = npt.NDArray[np.float64]
@@ -19,34 +19,8 @@ Flags = npt.NDArray[np.bool_]
 # Of a text's embedding.
 DIMENSIONS = 256
 
-
 # Of 100. Everything decays all the time: one product of twenty would move by a hundredth from one copy to the next.
 _POPULARITY_STEP = 0.05
-
-
-class ProductRow(NamedTuple):
-    """A product as the store of record has it; times are seconds since 1970. A tuple: the catalogue is read by
-    thousands."""
-
-    id: str
-    title: str
-    top_category: str
-    brand: str
-    price: float | None
-    available_quantity: int
-    low_stock_threshold: int
-    available_time: float | None
-    expire_time: float | None
-    popularity: float | None
-    # None as well where the copy is not what would be written: of another category than the product's.
-    trend: float | None
-    rating: float | None
-    # Changes when, and only when, the text's embedding does.
-    text_digest: bytes
-    # Of length 1 or all zeros; None where the text is not embedded yet.
-    vector: npt.NDArray[np.float16] | None
-    # Of the change that made it what it is.
-    change_seq: int = 0
 
 
 class Names:
@@ -73,18 +47,20 @@ class Assortment:
     """
 
     def __init__(self, capacity: int, texts: int) -> None:
-        # Rises with every change of what is here: a row that comes, becomes another one or leaves, a product that comes
-        # into stock or is sold out. ``changed`` is what it was after the last change of a place, ``came`` what it was
-        # after the last one of something that could not be found before.
+        # Rises with every change of what is here but for prices: a row that comes, becomes another one or leaves, a
+        # product that comes into stock or is sold out. ``changed`` is what it was after the last change of a place,
+        # ``came`` what it was after the last one of something that could not be found before.
         self.generation = 0
         self.changed = np.zeros(capacity, dtype=np.int64)
         # What ``generation`` was when another product came to a place, or the one that had it left: whoever remembers
         # the place from before looks for the product again, which may be back in another one.
         self.taken = np.zeros(capacity, dtype=np.int64)
         self.came = 0
-        # Rise with copied scores, and with prices and their categories.
+        # Rise with copied scores, and with prices and their categories; ``repriced`` is what the latter was after the
+        # last change of a place.
         self.scored = 0
         self.priced = 0
+        self.repriced = np.zeros(capacity, dtype=np.int64)
         self.places: dict[str, int] = {}
         self.categories = Names()
         self.brands = Names()
@@ -107,7 +83,7 @@ class Assortment:
         self._begins = np.zeros(capacity)
         self._ends = np.zeros(capacity)
         self._versions = np.full(capacity, -1, dtype=np.int64)
-        # Digests of what a row said of a product, of its times, and of its price and category.
+        # The digests of the last row.
         self._told = np.zeros(capacity, dtype=np.int64)
         self._times = np.zeros(capacity, dtype=np.int64)
         self._priced = np.zeros(capacity, dtype=np.int64)
@@ -154,6 +130,33 @@ class Assortment:
             if row.vector is not None:
                 new_texts.append(row)
         return new_texts
+
+    def agree(self, row: ProductRow) -> bool:
+        """Makes what is here agree with a row whose scores and vector are left out, if a price and a stock are all that
+        this takes, and says whether it does now. A ``change_seq`` of 0: the product was stored like that before."""
+        place = self.places.get(row.id)
+        if place is None or not self._has_text[place] or self._digests[place] != row.text_digest:
+            return False
+        if self._versions[place] >= row.change_seq > 0:
+            return True  # it is newer
+        told, times, priced = Digests.of(row)
+        if told != self._told[place] or times != self._times[place]:
+            return False
+        if (row.available_quantity > 0) != (self._quantity[place] > 0):
+            return False
+        if row.change_seq == 0:
+            return bool(priced == self._priced[place])
+        self._reprice(place, priced)
+        self._cards[place] = None
+        self.price[place] = math.nan if row.price is None else row.price
+        self._quantity[place] = row.available_quantity
+        self._versions[place] = row.change_seq
+        return True
+
+    def version(self, product_id: str) -> int:
+        """The ``change_seq`` of a product's row; -1 where it is not here."""
+        place = self.places.get(product_id)
+        return -1 if place is None else int(self._versions[place])
 
     def drop(self, product_id: str) -> None:
         """Forgets a product; its place is free."""
@@ -310,16 +313,19 @@ class Assortment:
 
     def _notice(self, place: int, row: ProductRow) -> None:
         """Counts what a row changes: the same one, read again, changes nothing."""
-        priced = hash((row.top_category, row.price))
-        told = hash((priced, row.title, row.brand, row.low_stock_threshold))
-        times = hash((row.available_time, row.expire_time))
+        told, times, priced = Digests.of(row)
         was, is_ = self._quantity[place] > 0, row.available_quantity > 0
         came = bool(is_ and (not was or times != self._times[place]))
         if was != is_ or told != self._told[place] or times != self._times[place]:
             self._touch(place, came)
+        self._reprice(place, priced)
+        self._told[place], self._times[place] = told, times
+
+    def _reprice(self, place: int, priced: int) -> None:
         if priced != self._priced[place]:
             self.priced += 1
-        self._told[place], self._times[place], self._priced[place] = told, times, priced
+            self.repriced[place] = self.priced
+            self._priced[place] = priced
 
     def _touch(self, place: int, came: bool = False) -> None:
         self.generation += 1

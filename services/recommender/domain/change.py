@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _CURSOR = re.compile(r"([0-9a-f]{32})\.([0-9]{1,18})")
 
@@ -25,6 +26,14 @@ class ProductChange:
     rating_average: float | None = None
     rating_count: int = 0
     brand: str = ""
+
+
+class Stored(NamedTuple):
+    """What a write came to: the change that it made, 0 where the product was stored like that already, and the stock,
+    which may be that of a newer count than was sent."""
+
+    change_seq: int
+    available_quantity: int
 
 
 @dataclass(frozen=True, slots=True)

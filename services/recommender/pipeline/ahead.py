@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.recommender.domain.assortment import Floats, Places, ProductRow
+from services.recommender.domain.assortment import Floats, Places
 from services.recommender.domain.neighbourhoods import Neighbourhoods
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.pipeline.neighbours import NEWS, REMEMBERED, TextNeighbours
 from services.recommender.ranking_ports import AssortmentStore
 from services.recommender.text_ports import NearestStore

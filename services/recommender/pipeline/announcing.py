@@ -10,6 +10,7 @@ from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ports import CatalogStore, CurrentProduct, StockOutcome, UpsertOutcome
 from services.recommender.ranking_ports import ProductScores, ScoreStore
+from services.runtime.turns import pieces
 
 
 class AnnouncingCatalog:
@@ -37,8 +38,9 @@ class AnnouncingCatalog:
 
     async def upsert(self, products: Sequence[Product], now: datetime, counted: datetime) -> UpsertOutcome:
         outcome = await self._store.upsert(products, now, counted)
-        for product in products:
-            self._follower.changed(product)
+        async for piece in pieces(products):
+            for product in piece:
+                self._follower.changed(product, outcome.stored.get(product.id))
         return outcome
 
     async def change(

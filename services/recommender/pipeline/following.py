@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from services.recommender.domain.change import Cursor, ProductChange
+from services.recommender.domain.change import Cursor, ProductChange, Stored
 from services.recommender.domain.product import Product
 from services.recommender.ports import ChangeLog
 from services.runtime.errors import ServiceError
@@ -25,8 +25,9 @@ class Follower:
     """Keeps something of the catalogue in memory. Nothing here waits or raises; what does not matter to a follower is
     not overridden."""
 
-    def changed(self, product: Product) -> None:
-        """Committed through this process; its stock is what was sent for it, perhaps more than a newer count left."""
+    def changed(self, product: Product, stored: Stored | None = None) -> None:
+        """Committed through this process; its stock is what was sent for it, perhaps more than a newer count left.
+        ``stored`` is what the store made of it; None: who knows."""
 
     def counted(self, product_id: str, quantity: int) -> None:
         """A product's stock, committed through this process."""
@@ -52,9 +53,9 @@ class Followers(Follower):
     def __init__(self, followers: Sequence[Follower]) -> None:
         self._followers = followers
 
-    def changed(self, product: Product) -> None:
+    def changed(self, product: Product, stored: Stored | None = None) -> None:
         for follower in self._followers:
-            follower.changed(product)
+            follower.changed(product, stored)
 
     def counted(self, product_id: str, quantity: int) -> None:
         for follower in self._followers:

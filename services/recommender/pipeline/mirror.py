@@ -1,8 +1,8 @@
 """Keeps the assortment in memory as the store of record has it: reads all of it once, then what is announced.
 
-A change made through this process is known from its acknowledgement on: until the product is read again, ``ask`` says
-that the store has to be asked. Changes by others follow within milliseconds. What a page shows is checked at its end
-anyway.
+A change made through this process is known from its acknowledgement on. Another price or stock, which most changes are,
+is put in at once; of everything else ``ask`` says that the store has to be asked, until the product is read again.
+Changes by others follow within milliseconds. What a page shows is checked at its end anyway.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.assortment import Assortment, ProductRow
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.assortment import Assortment
+from services.recommender.domain.change import ProductChange, Stored
 from services.recommender.domain.product import Product
+from services.recommender.domain.product_row import ProductRow, row_of
 from services.recommender.domain.signals import Card
 from services.recommender.pipeline.following import Follower
 from services.recommender.ranking_ports import AssortmentStore, ProductScores
@@ -107,15 +108,26 @@ class Mirror(Follower):
         """That of a product, as old as it may be."""
         return self.assortment.card(product_id)
 
+    def sign(self) -> Hashable | None:
+        """Of products with their scores, whatever they cost: an equal one at two times says that nothing changed
+        between them. None: there is more than what is here."""
+        signs = self.signs()
+        return None if signs is None else signs[0]
+
     def signs(self) -> tuple[Hashable, Hashable] | None:
-        """Of products with their scores, and of prices: equal ones at two times say that nothing changed between them.
-        None: there is more than what is here."""
+        """That, and another one of prices."""
         here = self.assortment
         return ((id(here), here.generation, here.scored), (id(here), here.priced)) if self.complete else None
 
-    def changed(self, product: Product) -> None:
-        self._outdated.add(product.id)
-        self._announce(product.id)
+    def changed(self, product: Product, stored: Stored | None = None) -> None:
+        if stored is None or not self.read or not self.assortment.agree(row_of(product, *stored)):
+            self._outdated.add(product.id)
+            self._announce(product.id)
+            return
+        self._newest = max(self._newest, stored.change_seq)
+        if product.id in self._due:
+            # It may be being read, as it was before.
+            self._announce(product.id)
 
     def deleted(self, product_id: str) -> None:
         self.assortment.drop(product_id)
@@ -131,6 +143,8 @@ class Mirror(Follower):
             self.assortment.count(product_id, quantity)
 
     def followed(self, change: ProductChange) -> None:
+        if self.assortment.version(change.product_id) >= change.change_seq:
+            return  # read since, or known from whoever wrote it
         if not self.assortment.sold_out(change.product_id):
             self.assortment.count(change.product_id, change.available_quantity)
         self._announce(change.product_id)

@@ -222,7 +222,7 @@ class Recommender:
             )
         # What is read of the feature service live is not to be older than its promise.
         if basis is not None and trained is not None and not wanted_facts.features and not degraded.parts:
-            self._remember(basis, choices, hydrated.places, context, why)
+            self._remember(basis, choices, hydrated.places, wanted_facts.prices, context, why)
         with timed("final_check"):
             wanted = ask.page_size + 1
             placed = await stages.finisher.finish(choices, wanted)
@@ -232,13 +232,13 @@ class Recommender:
         return placed
 
     def _remember(
-        self, basis: Basis, choices: Sequence[Choice], candidates: Places, context: Context, why: Why
+        self, basis: Basis, choices: Sequence[Choice], candidates: Places, prices: bool, context: Context, why: Why
     ) -> None:
         size = head(basis.ask.page_size)
         if len(choices) < size:
             return
         first = [(choice, why.of(choice, choice.top_category)) for choice in choices[:size]]
-        self._stages.orders.keep(basis, first, candidates, context.signals.history())
+        self._stages.orders.keep(basis, first, candidates, context.signals.history(), prices)
 
     def _from_memory(self, page: _Page, context: Context) -> tuple[Result, ...]:
         ask, config, signals, showcase = page.ask, page.config, context.signals, self._stages.showcase

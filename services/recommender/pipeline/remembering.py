@@ -78,13 +78,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an order is of, and when its making began: ``generation`` is the assortment's."""
+    """What an order is of, and when its making began: ``generation`` and ``priced`` are the assortment's."""
 
     ask: Ask
     config: ServingConfig
     model: str
     signals: UserSignals
     generation: int
+    priced: int
     since: float
 
 
@@ -93,6 +94,8 @@ class _Entry:
     basis: Basis
     # In the assortment: the candidates and the shopper's own products.
     places: Places
+    # Whether their prices count.
+    prices: bool
     order: Order
 
 
@@ -129,7 +132,7 @@ class RememberedOrders:
             self._kept.clear()
         if assortment.came != self._came:
             self._came, self._calm_since = assortment.came, now
-        return Basis(ask, config, model, signals, assortment.generation, now)
+        return Basis(ask, config, model, signals, assortment.generation, assortment.priced, now)
 
     def find(self, basis: Basis) -> Order | None:
         """What was worked out on the same basis."""
@@ -148,15 +151,16 @@ class RememberedOrders:
         choices: Sequence[tuple[Choice, tuple[str, ...]]],
         candidates: Places,
         own: Sequence[str],
+        prices: bool,
     ) -> None:
         """Remembers the first ``choices``, with their reasons, that were made of ``candidates`` (places in the
-        assortment) for somebody with a history of ``own`` products."""
+        assortment), and their ``prices``, for somebody with a history of ``own`` products."""
         assortment = self._catalogue.assortment
         calm = basis.since - self._calm_since >= _CALM_SECONDS and assortment.came == self._came
         if not calm or assortment is not self._assortment or self._may_not_remember(basis.ask):
             return
         places = np.concatenate((candidates, assortment.find(own)))
-        self._kept[basis.ask] = _Entry(basis, places[places >= 0], Order.of(choices, len(candidates)))
+        self._kept[basis.ask] = _Entry(basis, places[places >= 0], prices, Order.of(choices, len(candidates)))
         self._kept.move_to_end(basis.ask)
         while len(self._kept) > _REMEMBERED:
             self._kept.popitem(last=False)
@@ -175,6 +179,8 @@ class RememberedOrders:
         if basis.model != before.model or not _alike(basis.config, before.config):
             return False
         if not _same(basis.signals, before.signals):
+            return False
+        if entry.prices and self._assortment.repriced[entry.places].max(initial=0) > before.priced:
             return False
         return bool(self._assortment.changed[entry.places].max(initial=0) <= before.generation)
 

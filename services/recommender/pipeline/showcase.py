@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from services.recommender.domain.change import Stored
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.metrics import SHOWCASE
@@ -67,7 +68,7 @@ class Showcase(Follower):
     def deleted(self, product_id: str) -> None:
         self.counted(product_id, 0)
 
-    def changed(self, product: Product) -> None:
+    def changed(self, product: Product, stored: Stored | None = None) -> None:
         """Brings nothing back: what came into stock is in the change log."""
         kept = self._products.get(product.id)
         if not _usable(product, self._clock()):

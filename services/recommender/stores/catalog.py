@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from services.recommender.domain.change import Stored
 from services.recommender.domain.product import Product
 from services.recommender.domain.text import text_digest
 from services.recommender.ports import CurrentProduct, StockOutcome, UpsertOutcome
@@ -63,7 +64,7 @@ WHERE ({", ".join(f"p.{name}" for name in _CONTENT)})
         IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _CONTENT)})
     OR (p.available_quantity <> excluded.available_quantity
         AND excluded.inventory_set_time >= p.inventory_set_time)
-RETURNING xmax = 0 AS created
+RETURNING xmax = 0, id, change_seq, available_quantity
 """  # noqa: S608 - built from the constants above
 
 # Equal products counted anew: the count is newer, and what is older than it must lose from now on. In the transaction
@@ -135,8 +136,10 @@ class PostgresCatalog:
         rows = await mapped(partial(_row, counted=counted), products)  # before anybody waits for the catalogue's lock
         async with self._database.transaction() as connection:
             written = await _write(connection, rows, counted, now)
-        created = sum(written)
-        return UpsertOutcome(created, len(written) - created, len(products) - len(written))
+        created = sum(new for new, *_ in written)
+        stored = {product.id: Stored(0, product.available_quantity) for product in products}
+        stored |= {id_: Stored(change_seq, quantity) for _, id_, change_seq, quantity in written}
+        return UpsertOutcome(created, len(written) - created, len(products) - len(written), stored)
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
@@ -198,10 +201,10 @@ class PostgresCatalog:
 
 async def _write(
     connection: Connection, rows: Sequence[Mapping[str, Any]], counted: datetime, now: datetime
-) -> list[bool]:
-    """Upserts products counted at ``counted``; for each one that was not equal already, whether it is new."""
+) -> list[Any]:
+    """Upserts products counted at ``counted``; what _UPSERT says of each one that was not equal already."""
     document = msgspec.json.encode(rows).decode()
-    written = [row["created"] for row in await connection.fetch(_UPSERT, document, now)]
+    written: list[Any] = await connection.fetch(_UPSERT, document, now)
     if len(written) < len(rows):
         await connection.execute(_CONFIRM, [row["id"] for row in rows], counted)
     return written

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.assortment import ProductRow
 from services.recommender.domain.candidates import Hit
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.signals import Anchor, Card
 from services.recommender.ranking_ports import FactRow, Neighbourhood
 from services.recommender.stores.postgres import Database

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,6 +15,7 @@ from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.product import Product
 from services.recommender.domain.signals import Anchor
 from services.recommender.domain.text import text_digest
+from services.recommender.pipeline.announcing import AnnouncingCatalog
 from services.recommender.pipeline.columns import Columns
 from services.recommender.pipeline.mirror import Mirror
 from services.recommender.ports import TextEmbedding
@@ -62,6 +65,20 @@ TIMES = (
 )
 
 
+@asynccontextmanager
+async def followed(retrieval: PostgresRetrieval, texts: int) -> AsyncIterator[Mirror]:
+    """A mirror that read everything, and follows."""
+    mirror = Mirror(retrieval, Assortment(1_000, texts))
+    mirror.restarted()
+    following = asyncio.create_task(mirror.follow())
+    try:
+        await eventually(lambda: mirror.complete)
+        yield mirror
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+
+
 @pytest.mark.parametrize("texts", [100, 20, 0], ids=["all texts fit", "some texts fit", "no text fits"])
 async def test_facts_are_the_same_from_memory(database: Database, texts: int) -> None:
     products = some_products()
@@ -77,12 +94,8 @@ async def test_facts_are_the_same_from_memory(database: Database, texts: int) ->
     await PostgresScores(database).write(scored)
 
     retrieval = PostgresRetrieval(database)
-    mirror = Mirror(retrieval, Assortment(1_000, texts))
-    mirror.restarted()
-    following = asyncio.create_task(mirror.follow())
-    await eventually(lambda: mirror.complete)
-    following.cancel()
-    await asyncio.wait({following})
+    async with followed(retrieval, texts) as mirror:
+        pass
 
     anchors = (Anchor("p-05", 1.0, "view"), Anchor("p-08", 0.8, "view"), Anchor("p-00", 1.0, "view"))
     asked = [*ids[::-1], "nobody"]
@@ -106,3 +119,22 @@ async def test_facts_are_the_same_from_memory(database: Database, texts: int) ->
     if texts == 100:
         np.testing.assert_allclose(memory.similarity(anchors), stored.similarity(anchors), atol=1e-6)
         np.testing.assert_array_equal(memory.vectors(), stored.vectors())
+
+
+async def test_an_import_of_other_prices_leaves_nothing_to_be_read(database: Database) -> None:
+    """What is made of the products agrees with what is read of them."""
+    products = some_products()
+    store = PostgresCatalog(database)
+    await store.upsert(products, NOW, NOW)
+    vectors = np.ones((len(products), 256), dtype=np.float32) / 16
+    await PostgresEmbeddings(database).put(
+        [TextEmbedding(text_digest(product), vector) for product, vector in zip(products, vectors, strict=True)]
+    )
+    retrieval = PostgresRetrieval(database)
+    async with followed(retrieval, 100) as mirror:
+        dearer = [replace(product, price=1.0 + (product.price or 0.0)) for product in products[10:]]
+        await AnnouncingCatalog(store, mirror).upsert([*products[:10], *dearer], NOW, NOW)
+        assert mirror.settled
+        assert mirror.assortment.differing(*await retrieval.versions_after("", 100)) == []
+        places = mirror.assortment.find([product.id for product in dearer])
+        assert mirror.assortment.price[places].tolist() == [product.price for product in dearer]

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.change import ProductChange, Stored
 from services.recommender.domain.product import Product, merge
 from services.recommender.domain.text import text_digest
 from services.recommender.pipeline.shelf import Shelf
@@ -103,6 +103,22 @@ async def test_upsert_tells_new_from_different_from_equal(store: PostgresCatalog
     assert (await log.position())[1] == head, "an equal product is not a change"
     assert await put(store, replace(RICH, price=1.0), *plain("p2", "p3"), now=LATER) == UpsertOutcome(1, 1, 1)
     assert await store.get("p1") == replace(RICH, price=1.0, create_time=NOW, update_time=LATER)
+
+
+async def test_upsert_tells_what_became_of_each(store: PostgresCatalog, log: PostgresChangeLog) -> None:
+    await put(store, *plain("equal", "other", "counted", quantity=7))
+    await store.set_inventory("counted", 3, counted=LATER, now=LATER)
+    _, head = await log.position()
+    other, counted = (replace(product, price=1.0) for product in plain("other", "counted", quantity=7))
+
+    outcome = await put(store, *plain("equal", quantity=7), other, counted, *plain("new"), now=LATER, counted=NOW)
+
+    assert outcome.stored["equal"] == Stored(0, 7)
+    changes = {change.product_id: change for change in await log.changes(head, 10)}
+    told = {id_: Stored(change.change_seq, change.available_quantity) for id_, change in changes.items()}
+    assert told.keys() == {"other", "counted", "new"}
+    assert told["counted"].available_quantity == 3
+    assert outcome.stored == told | {"equal": Stored(0, 7)}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.change import ProductChange, Stored
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.following import Follower, Followers, follow_catalogue
 from services.runtime.errors import unavailable
@@ -56,7 +56,7 @@ class Diary(Follower):
     def __init__(self, told: list[str]) -> None:
         self.told = told
 
-    def changed(self, product: Product) -> None:
+    def changed(self, product: Product, stored: Stored | None = None) -> None:
         self.told.append(f"changed {product.id}")
 
     def counted(self, product_id: str, quantity: int) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.personal import personal
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec
 from services.recommender.domain.signals import Anchor, UserSignals
 from services.recommender.domain.version import Version

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from services.recommender.domain.assortment import Assortment, ProductRow
-from services.recommender.domain.change import ProductChange
+from services.recommender.domain.assortment import Assortment
+from services.recommender.domain.change import ProductChange, Stored
+from services.recommender.domain.product import Product
+from services.recommender.domain.product_row import ProductRow
+from services.recommender.domain.text import text_digest
 from services.recommender.pipeline import mirror as mirror_module
 from services.recommender.pipeline.mirror import Mirror
 from tests.support.mirrored import Catalogue, mirrored, product, row
@@ -41,6 +46,79 @@ async def test_a_change_through_this_process_is_asked_of_the_store_until_it_was_
         card = mirror.card("a")
         assert card is not None
         assert card.title == "Renamed"
+
+
+def priced(row: ProductRow, price: float, **other: Any) -> Product:
+    """The product of a row, with another price; its text is the row's."""
+    made = Product(row.id, row.title, "", ("Audio",), row.brand, price, available_quantity=7)
+    return replace(made, **other)
+
+
+async def test_another_price_is_known_at_once_and_not_read() -> None:
+    a, b = (row(id_, text_digest(priced(row(id_), 9.5)), change_seq=1) for id_ in "ab")
+    catalogue = Catalogue(a, b)
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        asked: list[bool] = []
+        catalogue.meanwhile = lambda: asked.append(True)
+        mirror.changed(priced(a, 3.0), Stored(5, 4))
+        mirror.changed(priced(b, 9.5), Stored(0, 7))
+        mirror.followed(ProductChange(5, "a", deleted=False, available_quantity=4))
+        assert mirror.settled
+        assert not mirror.unsure(["a", "b"])
+        place = mirror.assortment.find(["a"])
+        assert mirror.assortment.price[place].tolist() == [3.0]
+        assert mirror.assortment.low_stock(place).tolist() == [True]
+        assert mirror.card("a") == ("a", "Title a", "Audio", "Ada", 3.0)
+        # An older one, told later, is not taken.
+        mirror.changed(priced(a, 2.0), Stored(4, 7))
+        assert mirror.card("a") == ("a", "Title a", "Audio", "Ada", 3.0)
+        await asyncio.sleep(0.1)  # some steps
+        assert not asked
+
+
+async def test_what_is_being_read_when_its_price_changes_is_read_again() -> None:
+    """It may be as it was before."""
+    a = row("a", text_digest(priced(row("a"), 9.5)), change_seq=1)
+    catalogue = Catalogue(a)
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id["a"] = a._replace(change_seq=8)
+
+        def change() -> None:
+            catalogue.rows_by_id["a"] = a._replace(price=4.0, change_seq=9)
+            mirror.changed(priced(a, 4.0), Stored(9, 7))
+
+        catalogue.meanwhile = change
+        mirror.followed(ProductChange(8, "a", deleted=False, available_quantity=7))
+        await eventually(lambda: not mirror._due)
+        assert mirror.assortment.version("a") == 9
+        assert mirror.card("a") == ("a", "Title a", "Audio", "Ada", 4.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "stored"),
+    [
+        ({"title": "Another"}, Stored(5, 7)),
+        ({"brand": "Bob"}, Stored(5, 7)),
+        ({"categories": ("Garden",)}, Stored(5, 7)),
+        ({"low_stock_threshold": 9}, Stored(5, 7)),
+        ({"expire_time": datetime(2100, 1, 1, tzinfo=UTC)}, Stored(5, 7)),
+        ({}, Stored(5, 0)),
+        ({}, Stored(0, 7)),
+        ({}, None),
+    ],
+)
+async def test_what_is_more_than_another_price_is_read(other: dict[str, Any], stored: Stored | None) -> None:
+    """Nor was it like that already, where the price is another one than is known here."""
+    catalogue = Catalogue(row("a", text_digest(priced(row("a"), 9.5)), change_seq=1))
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        catalogue.rows_by_id["a"] = row("a", b"another", price=1.0, change_seq=5)
+        mirror.changed(priced(row("a"), 3.0, **other), stored)
+        assert mirror.ask("a")
+        await eventually(lambda: mirror.settled)
+        assert mirror.card("a") == ("a", "Title a", "Audio", "Ada", 1.0)
 
 
 async def test_an_answer_from_before_a_change_is_not_taken() -> None:

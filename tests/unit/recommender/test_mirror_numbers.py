@@ -78,7 +78,7 @@ async def test_a_number_tells_whether_anything_changed() -> None:
         assert await told(lambda: mirror.counted("a", 3)) == "changed came"
         assert await told(becomes(available_quantity=3, title="Another")) == "changed"
         assert await told(becomes(text_digest=b"another")) == "changed came"
-        assert await told(becomes(price=None)) == "changed priced"
+        assert await told(becomes(price=None)) == "priced"
         assert await told(becomes(expire_time=1e12)) == "changed came"
         del catalogue.rows_by_id["b"]
         assert await told(lambda: mirror.deleted("b")) == "other priced"

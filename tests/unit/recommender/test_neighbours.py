@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Hit
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline import neighbours
 from services.recommender.pipeline.neighbours import TextNeighbours

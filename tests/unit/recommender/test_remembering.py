@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Candidate, Trace
 from services.recommender.domain.deciding import Choice
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.domain.shoppers import Shopper
 from services.recommender.domain.signals import UserSignals
@@ -63,11 +64,11 @@ class World:
         basis = self.orders.basis(ask, config, model, signals)
         return None if basis is None else self.orders.find(basis)
 
-    def keep(self, ask: Ask = ASK, meanwhile: Callable[[], object] = lambda: None) -> None:
+    def keep(self, ask: Ask = ASK, meanwhile: Callable[[], object] = lambda: None, prices: bool = False) -> None:
         basis = self.orders.basis(ask, CONFIG, "m", SIGNALS)
         meanwhile()
         assert basis is not None
-        self.orders.keep(basis, CHOICES, self.catalogue.assortment.find("abcd"), ["seen", "gone"])
+        self.orders.keep(basis, CHOICES, self.catalogue.assortment.find("abcd"), ["seen", "gone"], prices)
 
 
 @pytest.fixture
@@ -132,12 +133,13 @@ def test_another_model_or_an_edited_config_makes_another_order(world: World) -> 
     [
         (lambda a: a.count("b", 0), False),
         (lambda a: a.drop("d"), False),
-        (lambda a: a.put([row("c", price=1.0)]), False),
+        (lambda a: a.put([row("c", brand="Bob")]), False),
         (lambda a: a.put([row("seen", title="new")]), False),
         (lambda a: a.put([row("new")]), False),
         (lambda a: a.put([row("other", text_digest=b"another")]), False),
         (lambda a: a.count("other", 0), True),
-        (lambda a: a.put([row("other", price=1.0)]), True),
+        (lambda a: a.put([row("other", brand="Bob")]), True),
+        (lambda a: a.put([row("c", price=1.0)]), True),
         (lambda a: a.count("b", 6), True),
         (lambda a: a.put([row("b")]), True),
     ],
@@ -146,6 +148,13 @@ def test_what_changes_in_the_catalogue_counts_where_it_was_looked_at(
     world: World, change: Callable[[Assortment], object], holds: bool
 ) -> None:
     change(world.catalogue.assortment)
+    assert (world.find() is not None) is holds
+
+
+@pytest.mark.parametrize(("name", "holds"), [("c", False), ("other", True)])
+def test_prices_count_where_they_were_read(world: World, name: str, holds: bool) -> None:
+    world.keep(prices=True)
+    world.catalogue.assortment.put([row(name, price=1.0)])
     assert (world.find() is not None) is holds
 
 

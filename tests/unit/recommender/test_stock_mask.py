@@ -7,8 +7,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.change import ProductChange
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.pipeline import stock as stock_module
 from services.recommender.pipeline.mirror import News
 from services.recommender.pipeline.stock import Stock

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.recommender.domain.assortment import Assortment, ProductRow
+from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Hit
 from services.recommender.domain.change import ProductChange
 from services.recommender.domain.learned import Learned
 from services.recommender.domain.product import Product
+from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.signals import Anchor
 from services.recommender.pipeline import newcomers as newcomers_module
 from services.recommender.pipeline.mirror import Mirror
