@@ -81,8 +81,9 @@ class CatalogStore(Protocol):
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
-    ) -> Product:
-        """Stores what ``decide`` makes of the stored product, with no other write in between.
+    ) -> tuple[Product, int]:
+        """Stores what ``decide`` makes of the stored product, with no other write in between; returns it, and the
+        ``change_seq`` that it has now.
 
         ``decide`` returns the product and whether its stock was counted anew; what it raises is passed on.
         """

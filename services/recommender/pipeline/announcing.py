@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+from services.recommender.domain.change import Stored
 from services.recommender.domain.product import Product
 from services.recommender.pipeline.following import Follower
 from services.recommender.pipeline.mirror import Mirror
@@ -45,10 +46,10 @@ class AnnouncingCatalog:
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
-    ) -> Product:
-        product = await self._store.change(product_id, decide, now)
-        self._follower.changed(product)
-        return product
+    ) -> tuple[Product, int]:
+        product, change_seq = await self._store.change(product_id, decide, now)
+        self._follower.changed(product, Stored(change_seq, product.available_quantity))
+        return product, change_seq
 
     async def delete(self, product_id: str) -> bool:
         deleted = await self._store.delete(product_id)

@@ -99,7 +99,7 @@ class CatalogServicer(catalog_pb2_grpc.CatalogServiceServicer):
             refuse([*unreadable, *problems(merged)])
             return merged, "available_quantity" in fields
 
-        product = await self._store.change(request.product.id, decide, self._clock())
+        product, _ = await self._store.change(request.product.id, decide, self._clock())
         await self._indexer.index([product.id])
         return write_product(product)
 

@@ -143,9 +143,10 @@ class PostgresCatalog:
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
-    ) -> Product:
-        """Stores what ``decide`` makes of the stored product, with no other write in between."""
-        query = f"SELECT {PRODUCT_COLUMNS}, p.inventory_set_time FROM products p WHERE p.id = $1"  # noqa: S608
+    ) -> tuple[Product, int]:
+        """Stores what ``decide`` makes of the stored product, with no other write in between; returns it, and the
+        ``change_seq`` that it has now."""
+        query = f"SELECT {PRODUCT_COLUMNS}, p.inventory_set_time, p.change_seq FROM products p WHERE p.id = $1"  # noqa: S608
         async with self._database.transaction() as connection:
             await connection.execute("SELECT lock_catalogue()")
             row = await connection.fetchrow(query, product_id)
@@ -153,7 +154,8 @@ class PostgresCatalog:
             last_count = row["inventory_set_time"] if row else now
             counted_at = max(now, last_count) if counted else last_count
             await _write(connection, [_row(product, counted_at)], counted_at, now)
-            return product_of(await connection.fetchrow(query, product_id))
+            row = await connection.fetchrow(query, product_id)
+            return product_of(row), row["change_seq"]
 
     async def delete(self, product_id: str) -> bool:
         """Whether it was there."""

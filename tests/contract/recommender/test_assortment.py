@@ -133,7 +133,10 @@ async def test_an_import_of_other_prices_leaves_nothing_to_be_read(database: Dat
     retrieval = PostgresRetrieval(database)
     async with followed(retrieval, 100) as mirror:
         dearer = [replace(product, price=1.0 + (product.price or 0.0)) for product in products[10:]]
-        await AnnouncingCatalog(store, mirror).upsert([*products[:10], *dearer], NOW, NOW)
+        announcing = AnnouncingCatalog(store, mirror)
+        await announcing.upsert([*products[:10], *dearer], NOW, NOW)
+        dearer[0] = replace(dearer[0], price=99.0)
+        await announcing.change(dearer[0].id, lambda _: (dearer[0], False), NOW)
         assert mirror.settled
         assert mirror.assortment.differing(*await retrieval.versions_after("", 100)) == []
         places = mirror.assortment.find([product.id for product in dearer])

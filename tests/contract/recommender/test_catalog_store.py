@@ -246,13 +246,17 @@ async def test_details_are_told_once_and_availability_always(store: PostgresCata
     assert (await shelf.available(["p1"]))["p1"].title == "Another"
 
 
-async def test_change_merges_under_the_lock(store: PostgresCatalog) -> None:
+async def test_change_merges_under_the_lock(store: PostgresCatalog, log: PostgresChangeLog) -> None:
     await put(store, RICH)
     sent = Product(id="p1", title="New")
 
-    changed = await store.change("p1", lambda stored: (merge(stored or sent, sent, {"title"}), False), LATER)
+    changed, change_seq = await store.change(
+        "p1", lambda stored: (merge(stored or sent, sent, {"title"}), False), LATER
+    )
+    assert change_seq == (await log.position())[1]
     assert changed == replace(RICH, title="New", create_time=NOW, update_time=LATER)
-    created = await store.change("p2", lambda stored: (stored or replace(sent, id="p2"), True), LATER)
+    created, change_seq = await store.change("p2", lambda stored: (stored or replace(sent, id="p2"), True), LATER)
+    assert change_seq == (await log.position())[1]
     assert created == replace(sent, id="p2", create_time=LATER, update_time=LATER)
 
 

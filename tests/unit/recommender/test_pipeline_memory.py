@@ -54,9 +54,9 @@ class Store:
 
     async def change(
         self, product_id: str, decide: Callable[[Product | None], tuple[Product, bool]], now: datetime
-    ) -> Product:
+    ) -> tuple[Product, int]:
         self.products[product_id], _ = decide(self.products.get(product_id))
-        return self.products[product_id]
+        return self.products[product_id], 1
 
     async def delete(self, product_id: str) -> bool:
         return self.products.pop(product_id, None) is not None
