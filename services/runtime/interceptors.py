@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 import time
 import traceback
 import uuid
@@ -19,6 +20,8 @@ from services.runtime.logs import get_logger
 from services.runtime.pipes import Listener
 
 REQUEST_ID_HEADER = "x-request-id"
+# By this a stream that stays open tells its client which of several servers has it.
+SERVER_HEADER = "x-server"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Health checks and reflection answer even when the service sheds load.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
@@ -43,6 +46,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, max_in_flight: int, pipes: Listener) -> None:
         self._max_in_flight = max_in_flight
         self._pipes = pipes
+        self._name = secrets.token_hex(8)
         self._in_flight = 0
         self._connections: set[Connection] = set()
         self._leaving = False
@@ -101,7 +105,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 connection.leaving.set()
             try:
                 with self._pipes.offered(connection.reached) as metadata:
-                    await context.send_initial_metadata(metadata)  # tells the client that the stream is there
+                    # Tells the client that the stream is there.
+                    await context.send_initial_metadata(((SERVER_HEADER, self._name), *metadata))
                     async for response in behaviour(requests, context):
                         yield response
             finally:

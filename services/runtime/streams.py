@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import hashlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from services.runtime import errors
-from services.runtime.interceptors import current_request_id
+from services.runtime.interceptors import SERVER_HEADER, current_request_id
 from services.runtime.logs import get_logger
 from services.runtime.pipes import Pipe, reach
 
@@ -44,6 +45,9 @@ _MOMENT = 0.1
 # Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves
 # it: its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
 _SILENCE = 0.05
+# Requests with the same affinity go to the same server, unless it has so many more to answer than the one with the
+# least: beyond, what it remembers is worth less than waiting for it costs.
+_AHEAD = 4
 _DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -57,6 +61,8 @@ Wrap = Callable[..., Any]
 Leave = Callable[[int], Any]
 # The bytes of the server's message to it.
 Parse = Callable[[bytes], Any]
+# A request to what it has in common with others that one server had best answer all; empty: nothing.
+Affinity = Callable[[Any], str]
 
 
 class StreamedCalls(Generic[Q, A]):
@@ -71,11 +77,14 @@ class StreamedCalls(Generic[Q, A]):
         streams: int = STREAMS,
         leave: Leave | None = None,
         parse: Parse | None = None,
+        affinity: Affinity | None = None,
     ) -> None:
         """``stream`` and ``unary``: the callables of the two methods. Nothing is opened before the first call. With
         ``leave`` the server learns of callers that give up: for answers that cost it much. With ``parse`` messages go
-        beside the stream where its server is on this machine."""
+        beside the stream where its server is on this machine. ``affinity``: for servers that remember what they
+        answered."""
         self._unary = unary
+        self._affinity = affinity
         self._wrap = wrap
         self._unwrap = unwrap
         self._lanes = [_Lane(stream, leave, parse) for _ in range(streams)]
@@ -87,7 +96,7 @@ class StreamedCalls(Generic[Q, A]):
         """The answer within ``timeout`` seconds. ``fields``: what else the message on a stream is to say."""
         if not self._running and not self._closed:
             self._start()
-        lane = self._next()
+        lane = self._next(self._affinity(request) if self._affinity is not None else "")
         if lane is None:
             return await self._unary(request, timeout=timeout)
         loop = asyncio.get_running_loop()
@@ -111,15 +120,14 @@ class StreamedCalls(Generic[Q, A]):
             for place, lane in enumerate(self._lanes)
         ]
 
-    def _next(self) -> _Lane | None:
-        """The open stream with the least to do; of equals, each in its turn."""
+    def _next(self, affinity: str) -> _Lane | None:
+        """The open stream with the least to do, of those to the server of ``affinity``; of equals, each in its turn."""
         self._turn += 1
-        best: _Lane | None = None
-        for place in range(len(self._lanes)):
-            lane = self._lanes[(self._turn + place) % len(self._lanes)]
-            if lane.open and (best is None or len(lane.waiting) < len(best.waiting)):
-                best = lane
-        return best
+        at = self._turn % len(self._lanes)
+        lanes = [lane for lane in (*self._lanes[at:], *self._lanes[:at]) if lane.open]
+        if affinity:
+            lanes = _of_one_server(lanes, affinity)
+        return min(lanes, key=_Lane.under_way, default=None)
 
     async def close(self) -> None:
         """Ends the streams; what is still asked then goes by unary calls."""
@@ -130,6 +138,20 @@ class StreamedCalls(Generic[Q, A]):
         for task in running:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def _of_one_server(lanes: list[_Lane], affinity: str) -> list[_Lane]:
+    """Those to the server that is the first one for ``affinity``, whoever asks: by rendezvous hashing (Thaler and
+    Ravishankar 1998), so that a server that comes or goes takes its own share along and no other."""
+    under_way: dict[str, int] = {}
+    for lane in lanes:
+        under_way[lane.server] = under_way.get(lane.server, 0) + lane.under_way()
+    if len(under_way) < 2:
+        return lanes
+    chosen = max(under_way, key=lambda server: hashlib.blake2b(f"{server} {affinity}".encode(), digest_size=8).digest())
+    if under_way[chosen] > min(under_way.values()) + _AHEAD:
+        chosen = min(under_way, key=under_way.__getitem__)
+    return [lane for lane in lanes if lane.server == chosen]
 
 
 class _Lane:
@@ -148,10 +170,15 @@ class _Lane:
         # Messages that say that somebody left.
         self._left: deque[Any] = deque()
         self._wake = asyncio.Event()
-        # Whether it takes requests.
+        # Whether it takes requests, and whose they are then: a server's name for itself, which an older one has not.
         self.open = False
+        self.server = ""
         # By number, the answers that are awaited; None: there will be none.
         self.waiting: dict[int, asyncio.Future[Any]] = {}
+
+    def under_way(self) -> int:
+        """How many answers are awaited."""
+        return len(self.waiting)
 
     async def ask(self, wrap: Wrap, request: Any, timeout: float) -> Any | None:
         """The response, or None when the stream broke; raises DEADLINE_EXCEEDED as a call does."""
@@ -222,6 +249,7 @@ class _Lane:
         writing: asyncio.Task[None] | None = None
         try:
             metadata = await call.initial_metadata()  # the server has taken it
+            self.server = str(next((value for name, value in metadata or () if name == SERVER_HEADER), ""))
             if self._parse is not None:
                 parse = self._parse
                 self._pipe = await reach(
