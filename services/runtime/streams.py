@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import hashlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 
 from services.runtime import errors
+from services.runtime.affinity import server_for
 from services.runtime.interceptors import SERVER_HEADER, current_request_id
 from services.runtime.logs import get_logger
 from services.runtime.pipes import Pipe, reach
@@ -45,9 +45,6 @@ _MOMENT = 0.1
 # Seconds without a word on a stream, since something was asked, after which one that gets no answer in its time leaves
 # it: its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
 _SILENCE = 0.05
-# Requests with the same affinity go to the same server, unless it has so many more to answer than the one with the
-# least: beyond, what it remembers is worth less than waiting for it costs.
-_AHEAD = 4
 _DICE = random.Random()  # noqa: S311  # no secret
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
@@ -126,7 +123,11 @@ class StreamedCalls(Generic[Q, A]):
         at = self._turn % len(self._lanes)
         lanes = [lane for lane in (*self._lanes[at:], *self._lanes[:at]) if lane.open]
         if affinity:
-            lanes = _of_one_server(lanes, affinity)
+            under_way = dict.fromkeys([lane.server for lane in lanes], 0)
+            for lane in lanes:
+                under_way[lane.server] += lane.under_way()
+            server = server_for(affinity, under_way)
+            lanes = [lane for lane in lanes if lane.server == server]
         return min(lanes, key=_Lane.under_way, default=None)
 
     async def close(self) -> None:
@@ -138,20 +139,6 @@ class StreamedCalls(Generic[Q, A]):
         for task in running:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-
-def _of_one_server(lanes: list[_Lane], affinity: str) -> list[_Lane]:
-    """Those to the server that is the first one for ``affinity``, whoever asks: by rendezvous hashing (Thaler and
-    Ravishankar 1998), so that a server that comes or goes takes its own share along and no other."""
-    under_way: dict[str, int] = {}
-    for lane in lanes:
-        under_way[lane.server] = under_way.get(lane.server, 0) + lane.under_way()
-    if len(under_way) < 2:
-        return lanes
-    chosen = max(under_way, key=lambda server: hashlib.blake2b(f"{server} {affinity}".encode(), digest_size=8).digest())
-    if under_way[chosen] > min(under_way.values()) + _AHEAD:
-        chosen = min(under_way, key=under_way.__getitem__)
-    return [lane for lane in lanes if lane.server == chosen]
 
 
 class _Lane:

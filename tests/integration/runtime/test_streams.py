@@ -322,63 +322,6 @@ async def test_servers_share_the_streams_and_a_drain_loses_nothing(monkeypatch: 
     assert set(answered) == {"b"}
 
 
-def first_letter(request: pb.BatchGetFeaturesRequest) -> str:
-    return request.ids[0][:1]
-
-
-async def test_what_belongs_together_goes_to_one_server_and_elsewhere_when_that_leaves(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Whatever the client: each of them chooses the same."""
-    monkeypatch.setattr(streams, "RENEW_FIRST", 60.0)
-    one, asked = new(echo), dict[str, list[bool]]()
-
-    async def all_letters(calls: Calls) -> None:
-        for letter in "abcdefghijklmnop":
-            before = one.streamed
-            assert await ask(calls, f"{letter}1") == f"{letter}1"
-            asked.setdefault(letter, []).append(one.streamed > before)
-
-    async with contextlib.AsyncExitStack() as staying, contextlib.AsyncExitStack() as leaving:
-        _, other_port = await staying.enter_async_context(serving(new(echo)))
-        _, port = await leaving.enter_async_context(serving(one))
-        for _ in range(2):
-            calls = await staying.enter_async_context(calling(port, other_port, count=8, affinity=first_letter))
-            assert len({lane.server for lane in calls._lanes}) == 2
-            await all_letters(calls)
-            await all_letters(calls)
-        assert {len(set(places)) for places in asked.values()} == {1}
-        assert {places[0] for places in asked.values()} == {True, False}, "one server has all"
-        await leaving.aclose()
-        asked.clear()
-        await all_letters(calls)
-        assert {place for places in asked.values() for place in places} == {False}
-
-
-async def test_who_has_much_to_do_is_spared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "RENEW_FIRST", 60.0)
-    gate = asyncio.Event()
-
-    async def answering(text: str) -> str:
-        await gate.wait()
-        return text
-
-    one, other = new(answering), new(answering)
-    async with serving(one) as (_, port), serving(other) as (_, other_port):
-        gate.set()
-        async with calling(port, other_port, count=8, affinity=first_letter) as calls:
-            assert len({lane.server for lane in calls._lanes}) == 2
-            one.streamed = other.streamed = 0
-            gate.clear()
-            asked = [asyncio.create_task(ask(calls, f"a{number}")) for number in range(20)]
-            await eventually(lambda: one.streamed + other.streamed == 20)
-            # It is ahead by what waiting is worth, and no more.
-            assert abs(one.streamed - other.streamed) <= streams._AHEAD + 1
-            assert min(one.streamed, other.streamed) > 0
-            gate.set()
-            assert await asyncio.gather(*asked) == [f"a{number}" for number in range(20)]
-
-
 async def test_a_server_that_dies_is_replaced_by_calls() -> None:
     """Its streams break with requests under way: unary calls ask these again, of the server that is there."""
     entered = asyncio.Event()
