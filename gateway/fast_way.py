@@ -15,13 +15,12 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
 from aiohttp.helpers import rfc822_formatted_time
-from google.protobuf.message import Message
 from windowshop.recommender.v1 import recommendation_pb2
 
 from gateway import edge, plain
@@ -30,8 +29,9 @@ from gateway.clients import RPCS, Clients, Rpc
 from gateway.coalescing import Kind
 from gateway.routes import ROUTES, Route, variables
 from gateway.transcoding.pages import PagesEncoder
-from gateway.transcoding.rows import RowsEncoder
+from gateway.transcoding.rows import Batch, RowsEncoder
 from services.runtime.errors import ServiceError
+from services.runtime.generations import Repeated
 from services.runtime.logs import get_logger
 
 # Rows of the table that are one call, and go this way beside reads of single entities.
@@ -53,6 +53,10 @@ _OK = (
     b"Content-Length: %d\r\nDate: %b\r\n%b\r\n%b"
 )
 _CLOSE = b"Connection: close\r\n"
+
+# Bytes of batches' requests that one generation remembers, of two; what each costs, and how many times its body is kept
+# in one form or another; seconds.
+_ROOM, _REQUEST, _COPIES, _LIFE = 8_000_000, 1_000, 4, 60.0
 
 # Of its own: whoever seeds the common one would have requests share their ids. No secret.
 _DICE = random.Random()  # noqa: S311
@@ -113,7 +117,8 @@ class Asked(NamedTuple):
     started: float
     kind: Kind = ("", ())
     id: str = ""
-    message: Message | None = None
+    # As its row has it.
+    message: Any = None
 
     def path(self) -> str:
         """Without the query."""
@@ -122,15 +127,27 @@ class Asked(NamedTuple):
 
 
 class _Rows(OneCall):
-    """Batches, whose answers may come in rows."""
+    """Batches, whose answers may come in rows; a request that comes again is read once."""
 
     def __init__(self, route: Route, rpc: Rpc, clients: Clients) -> None:
-        super().__init__(route, rpc, clients.in_rows())
+        ask = clients.in_rows()
+        super().__init__(route, rpc, lambda batch, timeout: ask(batch.message, timeout=timeout))
         self._rows = RowsEncoder()
+        self._read, self.bind = self.bind, self._read_once
+        self._known: Repeated[tuple[str, bytes], Batch] = Repeated(_ROOM, _LIFE)
+
+    def _read_once(self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes) -> Any:
+        key, now = (path["entity"], body), time.monotonic()
+        batch = self._known.get(key, now)
+        if batch is None or query:
+            message: Any = self._read(path, query, body)
+            batch = Batch.of(message)
+            self._known.keep(key, batch, _REQUEST + _COPIES * len(body), now)
+        return batch
 
     def write(self, answer: Any, message: Any) -> bytes:
         # Else it came by a call, or of a server that knows columns only.
-        return self._rows.encode(answer, message) if answer.rows else super().write(answer, message)
+        return self._rows.encode(answer, message) if answer.rows else super().write(answer, message.message)
 
 
 class _Pages(OneCall):

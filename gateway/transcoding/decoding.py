@@ -109,9 +109,10 @@ def _repeated_scalar_setter(field: FieldDescriptor) -> Setter:
     if convert is _string:  # ids by the hundred
 
         def set_texts(message: Message, value: Json, path: str) -> None:
-            for index, item in enumerate(_list(value, path)):
-                if type(item) is not str:
-                    raise invalid_value(f"{path}[{index}]", _NO_TEXT)
+            kinds = list(map(type, _list(value, path)))
+            if kinds.count(str) != len(kinds):
+                wrong = next(index for index, kind in enumerate(kinds) if kind is not str)
+                raise invalid_value(f"{path}[{wrong}]", _NO_TEXT)
             getattr(message, name).extend(value)
 
         return set_texts

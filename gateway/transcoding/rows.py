@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from windowshop.features.v1 import features_pb2 as pb
 
 from gateway.transcoding.features import COLUMNS, PLAIN, SERVED, TYPES, shown, status_text
 from gateway.transcoding.instants import millis_text
-from services.runtime.generations import Generations
+from services.runtime.generations import Generations, Repeated
 
 # Bytes that one generation remembers, of two: some 20,000 products with three features.
 _ROOM = 16_000_000
 # What a row costs beside its bytes and its JSON, and each of its texts.
 _ROW, _TEXT = 300, 40
+# What rows that came together cost beside their bytes and their lists, and each of them.
+_SHEET, _PLACE = 500, 50
 # Seconds after which what nobody reads any more is forgotten, twice at most; a person's values too.
 _GENERATION = 60.0
 
@@ -33,23 +35,37 @@ _Texts = tuple[bytes, ...]
 _Layout = tuple["pb.FeatureType.ValueType", ...]
 
 
+class Batch(NamedTuple):
+    """A request, and what the answer repeats of it, as JSON."""
+
+    message: pb.BatchGetFeaturesRequest
+    entity: bytes
+    ids: bytes
+
+    @classmethod
+    def of(cls, message: pb.BatchGetFeaturesRequest) -> Batch:
+        """The names once, for all answers."""
+        return cls(message, _encode(message.entity), _encode(list(message.ids)))
+
+
 class RowsEncoder:
-    """Writes batches that came in rows."""
+    """Writes batches that came in rows; lists of the same rows once while they come again."""
 
     def __init__(self, room: int = _ROOM, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock``: in seconds."""
         self._clock = clock
         self._known: Generations[_Layout, bytes, _Texts] = Generations(room, _GENERATION)
+        self._sheets: Repeated[tuple[_Layout, tuple[bytes, ...]], list[bytes]] = Repeated(room, _GENERATION)
 
-    def encode(self, answer: pb.BatchGetFeaturesResponse, asked: pb.BatchGetFeaturesRequest) -> bytes:
-        """The JSON of the answer to ``asked``."""
-        texts = self._texts(tuple([c.type for c in answer.columns if not c.statuses]), list(answer.rows))
-        place, columns = 0, []
+    def encode(self, answer: pb.BatchGetFeaturesResponse, asked: Batch) -> bytes:
+        """The JSON of the answer to what was asked."""
+        layout = tuple([column.type for column in answer.columns if not column.statuses])
+        lists, place, columns = self._lists(layout, tuple(answer.rows)), 0, []
         for column in answer.columns:
             if column.statuses:
                 values, statuses, instants = _of_column(column)
             else:
-                values, statuses, instants = map(_list, texts[place : place + 3])
+                values, statuses, instants = lists[place : place + 3]
                 place += 3
             columns.append(
                 b'%b:{"type":%b,"values":%b,"statuses":%b,"computedAt":%b,"refreshSeconds":%d}'
@@ -64,19 +80,27 @@ class RowsEncoder:
             )
         missing = list(answer.degraded)
         return b'{"entity":%b,"ids":%b,"columns":{%b}%b}' % (
-            _encode(asked.entity),
-            _encode(list(asked.ids)),
+            asked.entity,
+            asked.ids,
             b",".join(columns),
             b',"degraded":' + _encode(missing) if missing else b"",
         )
 
-    def _texts(self, layout: _Layout, rows: Sequence[bytes]) -> list[tuple[bytes, ...]]:
-        """Three lists for each feature in the rows."""
-        young = self._known.young(layout, self._clock())
-        known = [young.get(row) for row in rows]
-        if None in known:
-            known = [self._learnt(layout, row) if one is None else one for one, row in zip(known, rows, strict=True)]
-        return list(zip(*known, strict=True))
+    def _lists(self, layout: _Layout, rows: tuple[bytes, ...]) -> list[bytes]:
+        """Three for each feature in the rows."""
+        key, now = (layout, rows), self._clock()
+        lists = self._sheets.get(key, now)
+        if lists is None:
+            young = self._known.young(layout, now)
+            texts = list(map(young.get, rows))
+            if None in texts:
+                texts = [
+                    self._learnt(layout, row) if one is None else one for one, row in zip(texts, rows, strict=True)
+                ]
+            lists = list(map(_list, zip(*texts, strict=True)))
+            cost = _SHEET + sum(map(len, lists)) + sum(map(len, rows)) + _PLACE * len(rows)
+            self._sheets.keep(key, lists, cost, now)
+        return lists
 
     def _learnt(self, layout: _Layout, row: bytes) -> _Texts:
         """A row that the young do not know."""
@@ -118,7 +142,8 @@ def _of_column(column: pb.FeatureColumn) -> tuple[bytes, bytes, bytes]:
 def _each(things: Sequence[int], write: Callable[[int], bytes]) -> bytes:
     """A list; mostly of all the same."""
     if things.count(things[0]) == len(things):
-        return _list([write(things[0])] * len(things))
+        text = write(things[0])
+        return b"[%b%b]" % ((text + b",") * (len(things) - 1), text)
     return _list(map(write, things))
 
 

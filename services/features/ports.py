@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from services.features.domain.features import Entity, Entry, Feature, Outcome, R
 
 ONLINE_STORE = "online-store"
 EVENT_LOG = "event-log"
+Meanwhile = Callable[[Sequence[bytes | None]], object]  # takes records as they most likely are
 
 
 class StoreDownError(Exception):
@@ -207,8 +208,9 @@ class OnlineStore(Protocol):
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """The record of each id; an empty one where there is none. RecordsMissedError when only some can be had."""
 
-    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
-        """The same as they are stored, empty where there is none; None: the server that has it does not answer."""
+    async def packed(self, entity: str, ids: Sequence[str], meanwhile: Meanwhile | None = None) -> list[bytes | None]:
+        """The same as they are stored, empty where there is none; None: the server that has it does not answer. While
+        the store is asked, ``meanwhile`` gets what is at hand, if all is: the very list that is returned if it is right."""
 
     def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
         """A record from what is stored; with ``only``, of its entries at least those of these numbers."""

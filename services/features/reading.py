@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -13,12 +14,15 @@ from prometheus_client import Counter
 from services.features.completing import Completer, Missing
 from services.features.domain.features import Entity, Feature, Status
 from services.features.domain.relative import Maximum
-from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Unfolded, columns, unfolded
+from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Sheet, Unfolded, columns, unfolded
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.metrics import READINGS
-from services.features.ports import ONLINE_STORE, DueQueue, FeatureComputer, OnlineStore, StoreDownError
-from services.features.remembering import SettledRows
+from services.features.ports import ONLINE_STORE, DueQueue, FeatureComputer, Meanwhile, OnlineStore, StoreDownError
+from services.features.remembering import SettledRows, SettledSheets
+
+# Takes what relative values are of and, while the store is asked about them, records.
+_Meanwhile = Callable[[Mapping[str, Maximum], Sequence[bytes | None]], object]
 
 
 class Answer(NamedTuple):
@@ -43,6 +47,24 @@ class _Found(NamedTuple):
     degraded: Sequence[str]
 
 
+class _Look(NamedTuple):
+    """The records of the ids as they are stored, None where they could not be read; the ids that are owed a mark; what
+    relative values are of; the stores that were missed."""
+
+    packed: Sequence[bytes | None]
+    owed: set[str]
+    maxima: Mapping[str, Maximum]
+    degraded: set[str]
+
+
+class _Guess(NamedTuple):
+    """What is the answer if the store still has the records that were held, before ``until_ms``."""
+
+    held: Sequence[bytes | None]
+    until_ms: int
+    found: Unfolded
+
+
 class Reader:
     """Serves features from the online store, and from the log what is not there."""
 
@@ -64,6 +86,7 @@ class Reader:
         self._clock_ms = clock_ms
         self._rows = SettledRows(online.unpack)
         self._folded = SettledRows(online.unpack, fold=fold)
+        self._sheets = SettledSheets(self._folded)
         self._completer = Completer(online, queue, computer, maxima, marker, clock_ms, jitter)
 
     async def read(
@@ -78,7 +101,9 @@ class Reader:
 
         After ``patience`` seconds a log that has not answered is taken for missing.
         """
-        found = await self._found(entity, ids, features, self._rows, fresh, patience)
+        until = _until(patience)
+        look = await self._look(entity, ids, features)
+        found = await self._found(entity, ids, features, self._rows, look, until, fresh)
         answer = dict(zip([f.name for f in features], columns(features, found.rows, found.maxima), strict=True))
         _report(answer)
         return Answer(answer, found.degraded)
@@ -87,10 +112,31 @@ class Reader:
         self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], patience: float | None = None
     ) -> RowAnswer:
         """The same readings in rows; see read."""
-        rows, maxima, degraded = await self._found(entity, ids, features, self._folded, False, patience)
-        found = unfolded(features, rows, maxima)
-        _report_rows(features, found.statuses)
-        return RowAnswer(found, degraded)
+        until = _until(patience)
+        guess: _Guess | None = None
+
+        def meanwhile(maxima: Mapping[str, Maximum], held: Sequence[bytes | None]) -> None:
+            nonlocal guess
+            sheet = self._sheets.of(features, held, self._clock_ms())
+            if sheet is not None:
+                guess = _Guess(held, sheet.until_ms, unfolded(features, sheet, maxima))
+
+        look = await self._look(entity, ids, features, meanwhile)
+        if guess is not None and self._is_right(guess, look):
+            answer = RowAnswer(guess.found, ())
+        else:
+            rows, maxima, degraded = await self._found(entity, ids, features, self._folded, look, until)
+            answer = RowAnswer(unfolded(features, Sheet.of(rows), maxima), degraded)
+        _report_rows(features, answer.found.statuses)
+        return answer
+
+    async def _look(
+        self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], meanwhile: _Meanwhile | None = None
+    ) -> _Look:
+        maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
+        owed = self._owed(entity, ids)  # also those that are marked while their records are on their way
+        packed, degraded = await self._packed(entity, ids, meanwhile and partial(meanwhile, maxima))
+        return _Look(packed, owed | self._owed(entity, ids), maxima, degraded)
 
     async def _found(
         self,
@@ -98,41 +144,44 @@ class Reader:
         ids: Sequence[str],
         features: Sequence[Feature],
         remembered: SettledRows,
-        fresh: bool,
-        patience: float | None,
+        look: _Look,
+        until: float | None,
+        fresh: bool = False,
     ) -> _Found:
-        until = None if patience is None else asyncio.get_running_loop().time() + patience
-        unique = list(dict.fromkeys(ids))
-        maxima = await self._maxima.of(entity, features)  # before the records: these are right at its instant
-        owed = self._owed(entity, unique)  # also those that are marked while their records are on their way
-        packed, degraded = await self._packed(entity, unique)
-        owed |= self._owed(entity, unique)
-        rows = self._settled(remembered, unique, features, packed, owed, maxima, fresh)
+        packed, owed, maxima, degraded = look
+        rows = self._settled(remembered, ids, features, look, fresh)
         unsettled = [place for place, row in enumerate(rows) if row is UNSETTLED]
         if unsettled:
             missing = Missing(
-                {unique[place]: self._online.unpack(packed[place]) for place in unsettled},
-                {unique[place] for place in unsettled if packed[place] is None},
+                {ids[place]: self._online.unpack(packed[place]) for place in unsettled},
+                {ids[place] for place in unsettled if packed[place] is None},
                 owed,
                 degraded,
             )
             completed = await self._completer.complete(entity, features, missing, maxima, fresh, until)
             for place in unsettled:
-                rows[place] = remembered.decided(features, completed[unique[place]])
+                rows[place] = remembered.decided(features, completed[ids[place]])
         if self._marker.in_debt:
             maxima = {}  # what is stored may miss an event that we know of
-        if len(unique) < len(ids):
-            of_id = dict(zip(unique, rows, strict=True))
-            rows = [of_id[i] for i in ids]
         return _Found(rows, maxima, sorted(degraded))
+
+    def _is_right(self, guess: _Guess, look: _Look) -> bool:
+        now_ms = self._clock_ms()
+        return (
+            look.packed is guess.held
+            and guess.until_ms > now_ms
+            and not (look.owed or self._marker.in_debt or _is_ahead(look.maxima, now_ms))
+        )
 
     def _owed(self, entity: Entity, ids: Sequence[str]) -> set[str]:
         return {i for i in ids if self._marker.owes(entity.name, i)} if self._marker.in_debt else set()
 
-    async def _packed(self, entity: Entity, ids: Sequence[str]) -> tuple[Sequence[bytes | None], set[str]]:
+    async def _packed(
+        self, entity: Entity, ids: Sequence[str], meanwhile: Meanwhile | None
+    ) -> tuple[Sequence[bytes | None], set[str]]:
         """The records as they are stored, None where they could not be read; the stores that were missed."""
         try:
-            packed = await self._online.packed(entity.name, ids)
+            packed = await self._online.packed(entity.name, ids, meanwhile)
         except StoreDownError as error:
             return [None] * len(ids), {error.store}
         return packed, {ONLINE_STORE} if None in packed else set()
@@ -142,20 +191,27 @@ class Reader:
         remembered: SettledRows,
         ids: Sequence[str],
         features: Sequence[Feature],
-        packed: Sequence[bytes | None],
-        owed: set[str],
-        maxima: Mapping[str, Maximum],
+        look: _Look,
         fresh: bool,
     ) -> list[Row]:
         """What can be answered with what is stored, as it is."""
         now_ms = self._clock_ms()
-        # A maximum that is yet to come: the clock was put back.
-        if fresh or (maxima and max(maximum.at_ms for maximum in maxima.values()) > now_ms):
+        if fresh or _is_ahead(look.maxima, now_ms):
             return [UNSETTLED] * len(ids)
-        rows = remembered.of(features, packed, now_ms)
-        if owed:
-            rows = [UNSETTLED if i in owed else row for i, row in zip(ids, rows, strict=True)]
+        rows = remembered.of(features, look.packed, now_ms)
+        if look.owed:
+            rows = [UNSETTLED if i in look.owed else row for i, row in zip(ids, rows, strict=True)]
         return rows
+
+
+def _until(patience: float | None) -> float | None:
+    """In the loop's time."""
+    return None if patience is None else asyncio.get_running_loop().time() + patience
+
+
+def _is_ahead(maxima: Mapping[str, Maximum], now_ms: int) -> bool:
+    """Whether a maximum is yet to come: the clock was put back."""
+    return any(maximum.at_ms > now_ms for maximum in maxima.values())
 
 
 def _report(answer: Mapping[str, Column]) -> None:

@@ -1,4 +1,5 @@
-"""What records say as long as nothing happens, remembered by their bytes: people come back, products all the time."""
+"""What records say as long as nothing happens, remembered by their bytes: people come back, products all the time, and
+lists of products page after page."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from services.features.domain.features import KNOWN, Feature, FeatureType, Reading, Record
-from services.features.domain.settled import UNSETTLED, Fold, Row, folded, row_of, settled
-from services.runtime.generations import Generations
+from services.features.domain.settled import UNSETTLED, Fold, Row, Sheet, folded, row_of, settled
+from services.runtime.generations import Generations, Repeated
 
 # Bytes of records that one generation remembers, in a process twice as many; about the same again in rows.
 _ROOM = 16_000_000
@@ -21,6 +22,8 @@ _SHARE = 4
 _LONG = {FeatureType.VECTOR, FeatureType.STRING_LIST, FeatureType.TABLE}
 # What nobody reads any more is forgotten after this, twice at most; a person's values too.
 _GENERATION_MS = 60_000
+# What a sheet costs, and each entity in it, whose record and row may have changed meanwhile.
+_SHEET, _PLACE = 1_000, 250
 
 
 class Unpack(Protocol):
@@ -80,3 +83,25 @@ class SettledRows:
         if len(packed) > _LARGE or any(feature.type in _LONG for feature in features):
             return None
         return len(packed) + _ROW
+
+
+class SettledSheets:
+    """The sheets of stored records; that of the same ones in the same order is made once."""
+
+    def __init__(self, rows: SettledRows) -> None:
+        """``rows``: folded ones."""
+        self._rows = rows
+        # By numbers of features and the records, which are compared by identity as a rule: they are held.
+        self._known: Repeated[tuple[tuple[int, ...], tuple[bytes | None, ...]], Sheet] = Repeated(_ROOM, _GENERATION_MS)
+
+    def of(self, features: Sequence[Feature], packed: Sequence[bytes | None], now_ms: int) -> Sheet | None:
+        """None: not all of the rows hold now."""
+        key = tuple([feature.number for feature in features]), tuple(packed)
+        sheet = self._known.get(key, now_ms)
+        if sheet is None:
+            rows = self._rows.of(features, packed, now_ms)
+            if UNSETTLED in rows:
+                return None
+            sheet = Sheet.of(rows)
+            self._known.keep(key, sheet, _SHEET + len(packed) * _PLACE, now_ms)
+        return sheet if sheet.until_ms > now_ms else None

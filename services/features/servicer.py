@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -14,21 +13,20 @@ from windowshop.features.v1 import features_pb2_grpc as rpc
 
 from services.features import transcoding
 from services.features.definitions import Definitions
-from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE, guest
-from services.features.domain.features import Entity, Feature, Status
+from services.features.domain.events import DETAIL_PAGE_VIEW, EVENT_TYPES, PURCHASE_COMPLETE, RATE
+from services.features.domain.features import Feature, Status
 from services.features.erasing import Eraser
 from services.features.marking import USER
 from services.features.merging import Merger
 from services.features.ports import StoreDownError
+from services.features.questions import VISITOR, Questions, no_feature, subjects
 from services.features.reading import Answer, Reader
 from services.features.training import TrainingReader
 from services.features.writing import Writer
 from services.runtime import exchanges
-from services.runtime.errors import ServiceError, aborted, invalid_argument, invalid_field, not_found, unavailable
-from services.runtime.identifiers import check_id, check_ids
+from services.runtime.errors import ServiceError, aborted, invalid_field, not_found, unavailable
+from services.runtime.identifiers import check_id
 
-MAX_FEATURES = 100
-MAX_IDS = 1_000
 MAX_EVENTS = 1_000
 MAX_CHUNK = 5_000
 MAX_PAGE = 1_000
@@ -45,8 +43,6 @@ DEFAULT_LABEL_TYPES = ("impression", PURCHASE_COMPLETE)
 COMPUTE_SHARE = 0.8
 # Between two chunks of an import.
 CHUNK_SECONDS = 60.0
-# The entity type of guests: users in all but their ids.
-VISITOR = "Visitor"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -71,15 +67,14 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         self._merger = merger
         self._training = training
         self._clock_ms = clock_ms
-        # Few callers ask for different things.
-        self._asked = functools.lru_cache(256)(self._resolve)
+        self._questions = Questions(definitions)
 
     async def GetFeatures(self, request: pb.GetFeaturesRequest, context: Context) -> pb.GetFeaturesResponse:
         """See the contract."""
-        entity, features = self._asked(request.entity, tuple(request.features))
+        entity, features = self._questions.meant(request.entity, tuple(request.features))
         check_id(request.id, "id")
         answer = await self._reader.read(
-            entity, _subjects(request.entity, [request.id]), features, patience=_patience(context)
+            entity, subjects(request.entity, (request.id,)), features, patience=_patience(context)
         )
         response = pb.GetFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
@@ -87,10 +82,10 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     async def RefreshFeatures(self, request: pb.RefreshFeaturesRequest, context: Context) -> pb.RefreshFeaturesResponse:
         """See the contract."""
-        entity, features = self._asked(request.entity, tuple(request.features))
+        entity, features = self._questions.meant(request.entity, tuple(request.features))
         check_id(request.id, "id")
         answer = await self._reader.read(
-            entity, _subjects(request.entity, [request.id]), features, True, _patience(context)
+            entity, subjects(request.entity, (request.id,)), features, True, _patience(context)
         )
         response = pb.RefreshFeaturesResponse(entity=request.entity, id=request.id, degraded=answer.degraded)
         self._fill(response, features, answer)
@@ -104,30 +99,32 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     async def batch(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """The answer to a request, however it came. ``patience``: seconds for the log; see Reader.read."""
-        entity, features = self._asked(request.entity, tuple(request.features))
-        ids = _checked(request)
-        answer = await self._reader.read(entity, _subjects(request.entity, ids), features, patience=patience)
+        entity, features, known_as = self._questions.batch(request.entity, request.ids, request.features)
+        answer = await self._reader.read(entity, known_as, features, patience=patience)
         return pb.BatchGetFeaturesResponse(
             entity=request.entity,
-            ids=ids,
+            ids=request.ids,
             columns=[transcoding.feature_column(f, answer.columns[f.name]) for f in features],
             degraded=answer.degraded,
         )
 
     async def rows(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """`batch`, in rows."""
-        entity, features = self._asked(request.entity, tuple(request.features))
-        subjects = _subjects(request.entity, _checked(request))
-        found, degraded = await self._reader.read_rows(entity, subjects, features, patience)
-        columns = found.columns
-        return pb.BatchGetFeaturesResponse(
-            columns=[
-                transcoding.feature_column(f, columns[f.name]) if f.name in columns else transcoding.feature_head(f)
-                for f in features
-            ],
-            degraded=degraded,
-            rows=found.rows,
+        answer = pb.BatchGetFeaturesResponse()
+        await self._fill_rows(answer, request, patience)
+        return answer
+
+    async def _fill_rows(
+        self, answer: pb.BatchGetFeaturesResponse, request: pb.BatchGetFeaturesRequest, patience: float | None
+    ) -> None:
+        entity, features, known_as = self._questions.again(
+            request.entity, request.ids, request.features, request.SerializeToString
         )
+        found, degraded = await self._reader.read_rows(entity, known_as, features, patience)
+        for feature in features:
+            transcoding.fill_column(answer.columns.add(), feature, found.columns.get(feature.name))
+        answer.degraded.extend(degraded)
+        answer.rows.extend(found.rows)
 
     async def ReadFeatures(
         self, request_iterator: AsyncIterator[pb.ReadFeaturesRequest], context: Context
@@ -137,9 +134,13 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             yield response
 
     async def _read(self, request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
-        read = self.rows if request.rows else self.batch
-        answer = await read(request.read, seconds * COMPUTE_SHARE)
-        return pb.ReadFeaturesResponse(number=request.number, answer=answer)
+        response = pb.ReadFeaturesResponse(number=request.number)
+        if request.rows:
+            # In its place at once: to copy a message is to write it out and read it again.
+            await self._fill_rows(response.answer, request.read, seconds * COMPUTE_SHARE)
+        else:
+            response.answer.CopyFrom(await self.batch(request.read, seconds * COMPUTE_SHARE))
+        return response
 
     async def ListFeatureDefinitions(
         self, request: pb.ListFeatureDefinitionsRequest, context: Context
@@ -203,7 +204,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             raise invalid_field("entity", f"must be {USER} or {VISITOR}: only persons are erased")
         check_id(request.id, "id")
         try:
-            removed = await self._eraser.erase(_subjects(request.entity, [request.id])[0])
+            removed = await self._eraser.erase(subjects(request.entity, (request.id,))[0])
         except StoreDownError as error:
             raise unavailable(
                 "ERASURE_INCOMPLETE", f"the {error.store} does not answer: not everything is removed; call again"
@@ -247,25 +248,6 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         except StoreDownError as error:
             raise _down(error) from error
 
-    def _resolve(self, entity_name: str, names: tuple[str, ...]) -> tuple[Entity, tuple[Feature, ...]]:
-        """The entity type and its features that a request names; each once, in its order."""
-        entities = self._definitions.entities
-        entity = entities.get(USER if entity_name == VISITOR else entity_name)
-        if entity is None:
-            known = ", ".join([*entities, *([VISITOR] if USER in entities else [])])
-            raise not_found("ENTITY_TYPE_NOT_FOUND", f"there is no such entity type; there are {known}")
-        if len(names) > MAX_FEATURES:
-            raise invalid_field("features", f"at most {MAX_FEATURES}")
-        if not names:
-            return entity, tuple(f for f in entity.features.values() if not f.on_request)
-        features = []
-        for place, name in enumerate(dict.fromkeys(names)):
-            feature = entity.features.get(name)
-            if feature is None:
-                raise _no_feature(entity_name, name, place)
-            features.append(feature)
-        return entity, tuple(features)
-
     def _asked_of_rows(self, names: Sequence[str]) -> list[Feature]:
         """The features, of whichever entity type, that training rows are to have; each once, in their order."""
         if len(names) > MAX_TRAINING_FEATURES:
@@ -273,7 +255,7 @@ class FeatureServicer(rpc.FeatureServiceServicer):
         declared = {feature.name: feature for feature in self._definitions.features}
         for place, name in enumerate(names):
             if name not in declared:
-                raise _no_feature("no entity type", name, place)
+                raise no_feature("no entity type", name, place)
         return [declared[name] for name in dict.fromkeys(names)]
 
     def _fill(
@@ -299,15 +281,6 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             transcoding.fill_value(response.features[feature.name], feature, reading, now_ms)
 
 
-def _checked(request: pb.BatchGetFeaturesRequest) -> list[str]:
-    """The ids; raises INVALID_ARGUMENT."""
-    ids = list(request.ids)
-    if not 1 <= len(ids) <= MAX_IDS:
-        raise invalid_field("ids", f"must be 1 to {MAX_IDS}")
-    check_ids(ids, "ids")
-    return ids
-
-
 def _refused(request: pb.ReadFeaturesRequest, error: bytes) -> pb.ReadFeaturesResponse:
     return pb.ReadFeaturesResponse(number=request.number, error=error)
 
@@ -316,18 +289,6 @@ def _patience(context: Context) -> float | None:
     """Seconds for which a read may wait for the log: what is stored must still reach the caller in time."""
     left = context.time_remaining()
     return None if left is None else left * COMPUTE_SHARE
-
-
-def _subjects(entity_name: str, ids: Sequence[str]) -> Sequence[str]:
-    """The ids under which the log and the records know what a request names."""
-    return [guest(visitor_id) for visitor_id in ids] if entity_name == VISITOR else ids
-
-
-def _no_feature(entity_name: str, name: str, place: int) -> ServiceError:
-    """A name that could be a feature's is repeated in the error; anything else is not."""
-    if not (len(name) <= 64 and name.isidentifier() and name.isascii()):
-        return invalid_argument(f"features[{place}] is not a feature name", reason="INVALID_FEATURE_NAME")
-    return not_found("FEATURE_NOT_FOUND", f"{entity_name} has no feature {name}", entity=entity_name, feature=name)
 
 
 async def _chunks(requests: AsyncIterator[pb.ImportEventsRequest]) -> AsyncIterator[pb.ImportEventsRequest]:

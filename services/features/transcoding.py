@@ -129,23 +129,32 @@ _COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
 
 def feature_column(feature: Feature, answers: Column) -> pb.FeatureColumn:
     """One feature of many entities."""
-    name, convert, null = _COLUMNS[feature.type]
-    column = pb.FeatureColumn(
-        feature=feature.name,
-        type=_TYPES[feature.type],
-        statuses=[_STATUSES[status] for status in answers.statuses],
-        computed_at_ms=answers.computed_ms,
-        refresh_seconds=feature.refresh_ms // 1_000,
-    )
-    getattr(column, name).extend([null if value is None else convert(value) for value in answers.values])
+    column = pb.FeatureColumn()
+    fill_column(column, feature, answers)
     return column
 
 
-def feature_head(feature: Feature) -> pb.FeatureColumn:
-    """The column of a feature whose values are in rows."""
-    return pb.FeatureColumn(
-        feature=feature.name, type=_TYPES[feature.type], refresh_seconds=feature.refresh_ms // 1_000
-    )
+def fill_column(column: pb.FeatureColumn, feature: Feature, answers: Column | None) -> None:
+    """`feature_column` where it belongs. None: its values are in rows."""
+    column.feature = feature.name
+    column.type = _TYPES[feature.type]
+    column.refresh_seconds = feature.refresh_ms // 1_000
+    if answers is None:
+        return
+    name, convert, null = _COLUMNS[feature.type]
+    values, statuses, computed_ms = answers
+    column.statuses.extend(_numbers(statuses))
+    column.computed_at_ms.extend(computed_ms)
+    if set(map(type, values)) != {convert}:  # else they are what they are to be
+        values = [null if value is None else convert(value) for value in values]
+    getattr(column, name).extend(values)
+
+
+def _numbers(statuses: Sequence[Status]) -> list[pb.FeatureStatus.ValueType]:
+    # Mostly they are all the same.
+    if statuses and statuses.count(statuses[0]) == len(statuses):
+        return [_STATUSES[statuses[0]]] * len(statuses)
+    return [_STATUSES[status] for status in statuses]
 
 
 def feature_row(features: Sequence[Feature], answers: Sequence[Reading]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=Hashable)
@@ -11,6 +11,8 @@ V = TypeVar("V")
 
 # What a section costs, beside what is in it: sections may be of the callers' making.
 _SECTION = 400
+# Keys that came once, of which one generation keeps the numbers.
+_SEEN = 10_000
 
 
 class Generations(Generic[S, K, V]):
@@ -43,6 +45,10 @@ class Generations(Generic[S, K, V]):
         found = self._old.get(section)
         return None if found is None else found.get(key)
 
+    def before(self, section: S) -> Mapping[K, V]:
+        """All that the generation before knew of a section."""
+        return self._old.get(section, {})
+
     def keep(self, section: S, key: K, value: V, cost: int) -> None:
         """Remembers; ``cost`` counts against the room."""
         self._young[section][key] = value
@@ -58,3 +64,31 @@ class Generations(Generic[S, K, V]):
     def __len__(self) -> int:
         """Sections of both generations."""
         return len(self._young) + len(self._old)
+
+
+class Repeated(Generic[K, V]):
+    """What was made for keys that come again: what comes once leaves nothing but a number."""
+
+    def __init__(self, room: int, life: float) -> None:
+        """See Generations."""
+        self._known: Generations[None, K, tuple[V, int]] = Generations(room, life)
+        self._seen: Generations[None, int, bool] = Generations(_SEEN, life)
+
+    def get(self, key: K, now: float) -> V | None:
+        """None: it is not known."""
+        found = self._known.young(None, now).get(key)
+        if found is None:
+            found = self._known.old(None, key)
+            if found is None:
+                return None
+            self._known.keep(None, key, found, found[1])
+        return found[0]
+
+    def keep(self, key: K, value: V, cost: int, now: float) -> None:
+        """Remembers it, if the key was there before."""
+        number = hash(key)
+        if number in self._seen.young(None, now) or self._seen.old(None, number):
+            self._known.young(None, now)
+            self._known.keep(None, key, (value, cost), cost)
+        else:
+            self._seen.keep(None, number, True, 1)

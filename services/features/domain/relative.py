@@ -66,21 +66,25 @@ class Relative:
         self, magnitudes: Floats, greatest: Floats, computed_ms: Integers, maximum: Maximum | None
     ) -> tuple[list[float], list[int]]:
         """`of_greatest` of n: arrays of that length, and lists."""
+        instants: list[int] | None = None
         if maximum is not None and maximum.level is not None and maximum.whole:
             held = computed_ms <= maximum.at_ms
             decayed = magnitudes * np.exp2((computed_ms - maximum.at_ms) / self.half_life_ms)
-            magnitudes = np.where(held, decayed, magnitudes)
-            greatest = np.where(held, self.magnitude(maximum.level, maximum.at_ms), greatest)
-            computed_ms = np.where(held, maximum.at_ms, computed_ms)
+            level = self.magnitude(maximum.level, maximum.at_ms)
+            if held.all():  # as a rule
+                magnitudes, greatest, instants = decayed, np.full(len(held), level), [maximum.at_ms] * len(held)
+            else:
+                magnitudes, greatest = np.where(held, decayed, magnitudes), np.where(held, level, greatest)
+                computed_ms = np.where(held, maximum.at_ms, computed_ms)
         places = 10**self.digits
         with np.errstate(invalid="ignore"):  # 0 / 0, see score
             scaled = self.scale * (np.log1p(magnitudes) / np.log1p(np.maximum(magnitudes, greatest))) * places
             scores = np.where(magnitudes == 0, 0.0, np.rint(scaled) / places)
-            unclear = np.flatnonzero(~_is_clear(scaled) & (magnitudes != 0))
+            unclear = np.flatnonzero(_is_unclear(scaled))
         result = scores.tolist()
         for place in unclear.tolist():
             result[place] = self.score(float(magnitudes[place]), float(greatest[place]))
-        return result, computed_ms.tolist()
+        return result, computed_ms.tolist() if instants is None else instants
 
     def pair(self, magnitude: float, maximum: float | None, at_ms: int) -> list[float | str]:
         """What is stored: a magnitude at an instant, and beside it the greatest, known by its level then."""
@@ -108,11 +112,11 @@ class Maximum(NamedTuple):
 def _rounded(value: float, digits: int) -> float:
     """Half-even on the shortest decimal that is the double."""
     places = value * 10**digits
-    if _is_clear(places):
-        return round(value, digits)
-    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN))
+    if _is_unclear(places):
+        return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN))
+    return round(value, digits)
 
 
-def _is_clear(places: Any) -> Any:
-    """Whether a number, or each of an array, is so far from a tie that binary and decimal round it alike."""
-    return abs(places % 1.0 - 0.5) > 1e-6
+def _is_unclear(places: Any) -> Any:
+    """Whether a number, or each of an array, is so near to a tie that binary and decimal may round it differently."""
+    return abs(places % 1.0 - 0.5) <= 1e-6

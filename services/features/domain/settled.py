@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from services.features.domain.features import KNOWN, Feature, Reading, Record, Status, Value, Worth, worth
-from services.features.domain.relative import Maximum, Relative
+from services.features.domain.relative import Floats, Integers, Maximum, Relative
 
 # (until_ms, value, status, computed_ms, value, status, computed_ms, ...), three for each feature in the order asked. It
 # holds before until_ms. A plain tuple, of which there are many: the garbage collector lets go of those. The value of a
@@ -98,62 +98,103 @@ def folded(features: Sequence[Feature], row: Row, fold: Fold) -> Row:
     return (row[0], fold([feature for feature, _ in still], [one for _, one in still]), statuses, *moving)
 
 
+class Pairs(NamedTuple):
+    """A column of a relative feature, of which the values at ``places`` (None: all) are pairs.
+
+    The arrays have a pair each; None where there are few.
+    """
+
+    column: Column
+    places: Sequence[int] | None
+    magnitudes: Floats | None = None
+    greatest: Floats | None = None
+    at: Integers | None = None
+
+    @classmethod
+    def of(cls, column: Column) -> Pairs:
+        """From values and pairs."""
+        values, _, computed_ms = column
+        places = None
+        if set(map(type, values)) != {tuple}:  # it is, as a rule
+            places = [place for place, value in enumerate(values) if type(value) is tuple]
+            values, computed_ms = [values[place] for place in places], [computed_ms[place] for place in places]
+        count = len(values)
+        if count < _FEW:
+            return cls(column, places)
+        flat: Any = chain.from_iterable(values)  # type: ignore[arg-type]  # all of them are pairs
+        magnitudes, greatest = np.fromiter(flat, np.float64, 2 * count).reshape(count, 2).T
+        return cls(column, places, magnitudes, greatest, np.fromiter(computed_ms, np.int64, count))
+
+
+class Sheet(NamedTuple):
+    """Folded rows side by side, one of each entity: all hold before ``until_ms``.
+
+    ``moving``: the columns of the features that are relative, with pairs.
+    """
+
+    until_ms: int
+    rows: Sequence[bytes]
+    statuses: Sequence[tuple[Status, ...]]
+    moving: Sequence[Pairs]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Sheet:
+        """From at least one."""
+        untils, packed, statuses, *turned = zip(*rows, strict=True)
+        if statuses.count(statuses[0]) == len(statuses):  # as a rule: the same one, then, which is quickly counted
+            statuses = (statuses[0],) * len(statuses)
+        moving = [Pairs.of(Column(*turned[place : place + 3])) for place in range(0, len(turned), 3)]
+        return cls(min(untils), packed, statuses, moving)
+
+
 class Unfolded(NamedTuple):
-    """Folded rows side by side: ``rows`` and ``statuses`` by entity; the columns of the features that are relative."""
+    """A sheet at an instant: ``rows`` and ``statuses`` by entity; the columns of the features that are relative."""
 
     rows: Sequence[bytes]
     statuses: Sequence[tuple[Status, ...]]
     columns: Mapping[str, Column]
 
 
-def unfolded(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[str, Maximum]) -> Unfolded:
-    """From a folded row for each entity; relative values by ``maxima``, as a reading's are."""
-    _, packed, statuses, *moving = zip(*rows, strict=True)
-    relative = [feature for feature in features if feature.relative is not None]
-    names = [feature.name for feature in relative]
-    return Unfolded(packed, statuses, dict(zip(names, _columns(relative, moving, maxima), strict=True)))
+def unfolded(features: Sequence[Feature], sheet: Sheet, maxima: Mapping[str, Maximum]) -> Unfolded:
+    """Relative values by ``maxima``, as a reading's are."""
+    relative = [(feature.name, feature.relative) for feature in features if feature.relative is not None]
+    return Unfolded(
+        sheet.rows,
+        sheet.statuses,
+        {
+            name: _related(scale, pairs, maxima.get(name))
+            for (name, scale), pairs in zip(relative, sheet.moving, strict=True)
+        },
+    )
 
 
 def columns(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[str, Maximum]) -> list[Column]:
     """A column for each feature from a row for each entity; relative values by ``maxima``, as a reading's are."""
     _, *turned = zip(*rows, strict=True)
-    return _columns(features, turned, maxima)
-
-
-def _columns(
-    features: Sequence[Feature], turned: Sequence[Sequence[Any]], maxima: Mapping[str, Maximum]
-) -> list[Column]:
-    """From three lists for each feature."""
     result = []
     for place, feature in enumerate(features):
         column = Column(*turned[3 * place : 3 * place + 3])
         if feature.relative is not None:
-            column = _related(feature.relative, column, maxima.get(feature.name))
+            column = _related(feature.relative, Pairs.of(column), maxima.get(feature.name))
         result.append(column)
     return result
 
 
-def _related(relative: Relative, column: Column, maximum: Maximum | None) -> Column:
-    """The scores of the pairs among the values, each as of the maximum's instant or its own, as ``reading`` has it."""
-    if set(map(type, column.values)) == {tuple}:  # as a rule
-        scores, instants = _scored(relative, column.values, column.computed_ms, maximum)
+def _related(relative: Relative, pairs: Pairs, maximum: Maximum | None) -> Column:
+    """The scores of the pairs, each as of the maximum's instant or its own, as ``reading`` has it."""
+    column, places, magnitudes, greatest, at = pairs
+    scores: Sequence[float]
+    instants: Sequence[int]
+    if magnitudes is None or greatest is None or at is None:
+        places = range(len(column.values)) if places is None else places
+        some: list[Any] = [(column.values[place], column.computed_ms[place]) for place in places]
+        scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in some]
+        scores, instants = [score for score, _ in scored], [at_ms for _, at_ms in scored]
+    else:
+        scores, instants = relative.all_of_greatest(magnitudes, greatest, at, maximum)
+    if places is None:
         return Column(scores, column.statuses, instants)
-    places = [place for place, value in enumerate(column.values) if type(value) is tuple]
-    if not places:
-        return column
-    pairs, at = [column.values[place] for place in places], [column.computed_ms[place] for place in places]
-    values, computed = list(column.values), list(column.computed_ms)
-    for place, score, at_ms in zip(places, *_scored(relative, pairs, at, maximum), strict=True):
-        values[place], computed[place] = score, at_ms
-    return Column(values, column.statuses, computed)
-
-
-def _scored(
-    relative: Relative, pairs: Sequence[Any], at: Sequence[int], maximum: Maximum | None
-) -> tuple[Sequence[float], Sequence[int]]:
-    if len(pairs) < _FEW:
-        scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in zip(pairs, at, strict=True)]
-        return [score for score, _ in scored], [at_ms for _, at_ms in scored]
-    count = len(pairs)
-    magnitudes, greatest = np.fromiter(chain.from_iterable(pairs), np.float64, 2 * count).reshape(count, 2).T
-    return relative.all_of_greatest(magnitudes, greatest, np.fromiter(at, np.int64, count), maximum)
+    all_values, computed = list(column.values), list(column.computed_ms)
+    for place, score, at_ms in zip(places, scores, instants, strict=True):
+        all_values[place], computed[place] = score, at_ms
+    return Column(all_values, column.statuses, computed)

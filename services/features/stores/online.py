@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
@@ -14,6 +15,7 @@ from services.features.ports import (
     Counters,
     Erased,
     MarksLostError,
+    Meanwhile,
     RecordsMissedError,
     StoreDownError,
     Touched,
@@ -22,6 +24,7 @@ from services.features.stores.keys import BUCKETS, CONFIRMED, LATER, buckets, du
 from services.features.stores.marks import TOKEN_TTL_MS, TokenMarks, jittered, token_marks
 from services.features.stores.packing import TOKEN_LENGTH, pack, unpack
 from services.features.stores.redis import Command, RedisStore, Script, command
+from services.runtime.generations import Repeated
 from services.runtime.turns import mapped, pieces
 
 # ARGV: body as it was read, new body, ttl in ms. 1: written, with whatever token the record has by now.
@@ -48,6 +51,9 @@ _ERASED_TTL_MS = 120_000
 _EXTRA_PER_ENTITY = 0.0002
 _WRITE_ATTEMPTS = 4
 _CONFIRMED_TTL = 86_400
+# Ids from which on their keys are remembered when they are read together again; bytes of them in one generation, of
+# two; what an id and its key take; seconds.
+_MANY, _ROOM, _NAME, _LIFE = 20, 8_000_000, 100, 60.0
 
 
 class RedisOnlineStore:
@@ -60,16 +66,26 @@ class RedisOnlineStore:
         """
         self._store = store
         self._read_through = read_through
+        self._named: Repeated[tuple[str, tuple[str, ...]], list[str]] = Repeated(_ROOM, _LIFE)
 
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         """See OnlineStore."""
         return _records(_packed(await self._get(entity, ids)))
 
-    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
+    async def packed(self, entity: str, ids: Sequence[str], meanwhile: Meanwhile | None = None) -> list[bytes | None]:
         """See OnlineStore."""
         if entity in self._read_through:
             return _packed(await self._get(entity, ids))
-        return _packed(await self._store.often(_keys(entity, ids), _extra(len(ids))))
+        held: Sequence[bytes | None] | None = None
+
+        def whole(values: Sequence[bytes | None]) -> None:
+            nonlocal held
+            held = values
+            if meanwhile is not None:
+                meanwhile(values)
+
+        answers = await self._store.often(self._often(entity, ids), _extra(len(ids)), whole)
+        return answers if answers is held else _packed(answers)
 
     def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
         """See OnlineStore."""
@@ -181,6 +197,17 @@ class RedisOnlineStore:
         removed = await self._store.pipeline(queues, _extra(len(later)))
         values = unpack(before).entries.keys() - {ERASED, KNOWN}
         return Erased(bool(values), sum(removed))
+
+    def _often(self, entity: str, ids: Sequence[str]) -> Sequence[str]:
+        """The keys of what is read again and again, and perhaps together with the same."""
+        if len(ids) < _MANY or not isinstance(ids, tuple):
+            return _keys(entity, ids)
+        now = time.monotonic()
+        keys = self._named.get((entity, ids), now)
+        if keys is None:
+            keys = _keys(entity, ids)
+            self._named.keep((entity, ids), keys, len(ids) * _NAME, now)
+        return keys
 
     async def _get(self, entity: str, ids: Sequence[str]) -> list[bytes | StoreDownError | None]:
         return await self._store.values(_keys(entity, ids), _extra(len(ids)))

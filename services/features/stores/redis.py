@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from services.features.ports import ONLINE_STORE, StoreDownError
+from services.features.ports import ONLINE_STORE, Meanwhile, StoreDownError
 from services.features.stores.breaker import Breaker
 from services.features.stores.redis_link import Link, Opener, RefusedError, opener
 
@@ -79,16 +79,19 @@ class RedisServer:
         """Whether there is a connection that is not known to be broken."""
         return self._link is not None and not self._link.retired
 
-    async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
+    async def send(
+        self, commands: Sequence[Command], extra: float = 0.0, meanwhile: Callable[[], object] | None = None
+    ) -> list[Any]:
         """The answers, raw, in order, in one exchange; a RefusedError for a key that is elsewhere.
 
-        It has its own time for that, or ``extra`` seconds more when there is much to do.
+        It has its own time for that, or ``extra`` seconds more when there is much to do. ``meanwhile`` is called when
+        the server has been asked.
         """
         self._breaker.check()
         if not commands:
             return []
         try:
-            answers = await self._exchange(commands, self._timeout + extra)
+            answers = await self._exchange(commands, self._timeout + extra, meanwhile)
         except _OUTAGE as error:
             raise self._failed(error) from error
         for answer in answers:
@@ -127,9 +130,14 @@ class RedisServer:
         if self._link is not None:
             self._link.close()
 
-    async def _exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
+    async def _exchange(
+        self, commands: Sequence[Command], seconds: float, meanwhile: Callable[[], object] | None
+    ) -> list[Any]:
         link, seconds = await self._linked(seconds)
-        answers = await link.ask([_words(link, c) for c in commands], seconds)
+        asked = link.ask([_words(link, c) for c in commands], seconds)
+        if meanwhile is not None:
+            meanwhile()
+        answers = await asked
         refused = [n for n, answer in enumerate(answers) if isinstance(answer, RefusedError)]
         for place in refused:  # a server that loads its data, say, has not looked at the source
             link.scripts.discard(commands[place].words[1])
@@ -226,13 +234,17 @@ class RedisStore(ABC):
                 result[place] = answer if isinstance(answer, StoreDownError) else answer[nth]
         return result
 
-    async def often(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
-        """`values` of keys that are read again and again, as they are now; they may be held."""
+    async def often(self, keys: Sequence[str], extra: float = 0.0, meanwhile: Meanwhile | None = None) -> list[Any]:
+        """`values` of keys that are read again and again, as they are now; they may be held.
+
+        Where all are, ``meanwhile`` is called with them while the server is asked whether they changed; when none did,
+        the very same list is returned.
+        """
         return await self.values(keys, extra)
 
 
-# The values of keys, with so many seconds more. Raises StoreDownError.
-Values = Callable[[Sequence[str], float], Awaitable[list[Any]]]
+# The values of keys, with so many seconds more, see RedisStore.often. Raises StoreDownError.
+Values = Callable[[Sequence[str], float, Meanwhile | None], Awaitable[list[Any]]]
 
 
 class LoneServer(RedisStore):
@@ -254,12 +266,12 @@ class LoneServer(RedisStore):
         (answer,) = await self.send((command("MGET", *keys),), extra)
         return [answer] * len(keys) if isinstance(answer, StoreDownError) else answer
 
-    async def often(self, keys: Sequence[str], extra: float = 0.0) -> list[Any]:
+    async def often(self, keys: Sequence[str], extra: float = 0.0, meanwhile: Meanwhile | None = None) -> list[Any]:
         """See RedisStore."""
         if self._holding is None:
             return await self.values(keys, extra)
         try:
-            return await self._holding(keys, extra)
+            return await self._holding(keys, extra, meanwhile)
         except StoreDownError as error:
             return [error] * len(keys)
 

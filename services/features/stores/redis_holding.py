@@ -12,8 +12,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from services.features.ports import Meanwhile
 from services.features.stores.redis import Command, RedisServer, command
 from services.features.stores.redis_link import Link, Question, RefusedError
 from services.runtime.generations import Generations
@@ -44,15 +46,16 @@ class HoldingLink(Link):
         self._asked.append(commands)
         return asked
 
-    def held(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The value of each, empty where there was none; None: not held."""
+    def held(self, keys: Sequence[str]) -> tuple[list[bytes | None], bool]:
+        """The value of each, empty where there was none, None: not held; whether all are held."""
         young = self._held.young(None, time.monotonic())
-        found = [young.get(key) for key in keys]
-        if None in found:
+        try:
+            return list(map(young.__getitem__, keys)), True
+        except KeyError:
             # Not young again: what a server does not tell, of a SWAPDB for one, is not held for ever.
-            old = self._held.old
-            found = [old(None, key) if value is None else value for key, value in zip(keys, found, strict=True)]
-        return found
+            old = self._held.before(None).get
+            found = [old(key) if (value := young.get(key)) is None else value for key in keys]
+            return found, None not in found
 
     def _answered(self, question: Question) -> None:
         # Here, not where it is awaited: what the server says next may be that one of them changed.
@@ -83,26 +86,27 @@ class HoldingLink(Link):
 class HoldingServer(RedisServer):
     """A server whose links are HoldingLinks."""
 
-    async def values(self, keys: Sequence[str], extra: float) -> list[bytes | None]:
-        """The value of each key, empty or None where there is none."""
+    async def values(self, keys: Sequence[str], extra: float, meanwhile: Meanwhile | None = None) -> list[bytes | None]:
+        """The value of each key, empty or None where there is none; see RedisStore.often."""
         link = self._link
         if not isinstance(link, HoldingLink):
             return await self._read(keys, extra)
-        held, changes = link.held(keys), link.changes
-        missing = [key for key, value in zip(keys, held, strict=True) if value is None]
+        (held, whole), changes = link.held(keys), link.changes
         read: dict[str, bytes | None] = {}
-        if missing:
-            read.update(zip(missing, await self._read(missing, extra), strict=True))
+        if whole:
+            await self.send((_PING,), extra, meanwhile and partial(meanwhile, held))
         else:
-            await self.send((_PING,), extra)
+            missing = [key for key, value in zip(keys, held, strict=True) if value is None]
+            read.update(zip(missing, await self._read(missing, extra), strict=True))
         if link is not self._link:
             return await self._read(keys, extra)
         if link.changes != changes:
-            now = link.held(keys)
+            now, _ = link.held(keys)
             changed = [key for key, value in zip(keys, now, strict=True) if value is None and key not in read]
             if changed:
                 read.update(zip(changed, await self._read(changed, extra), strict=True))
-            held = now
+            if now != held:  # else what changed are others
+                held = now
         return [read[key] if value is None else value for key, value in zip(keys, held, strict=True)] if read else held
 
     async def _read(self, keys: Sequence[str], extra: float) -> list[bytes | None]:

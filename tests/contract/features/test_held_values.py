@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -93,6 +93,27 @@ async def test_no_read_is_older_than_itself(valkey: ValkeyServer) -> None:
         writing = asyncio.create_task(write())
         await asyncio.gather(writing, *(read() for _ in range(4)))
         assert seen > 100
+
+
+async def test_what_is_held_is_given_while_the_server_is_asked_and_returned_if_it_is_right(
+    valkey: ValkeyServer,
+) -> None:
+    async with opened(valkey) as (store, other):
+        given: list[Sequence[bytes | None]] = []
+        await other.mset(dict.fromkeys(KEYS, "1"))
+        assert await store.often(KEYS, meanwhile=given.append) == [b"1"] * 20
+        assert not given, "nothing was held"
+        assert await store.often(KEYS, meanwhile=given.append) is given[0]
+        assert given == [[b"1"] * 20]
+        await other.set(KEYS[3], "2")
+        value = (await store.often(KEYS, meanwhile=given.append))[3]
+        assert value == b"2", "whatever was given before"
+        # Another key: those that were asked for are what they were.
+        await store.often(["held:other"])
+        await other.set("held:other", "3")
+        given.clear()
+        assert await store.often(KEYS, meanwhile=given.append) is given[0]
+        await other.delete("held:other")
 
 
 async def test_what_is_held_goes_with_its_connection(valkey: ValkeyServer) -> None:

@@ -281,3 +281,14 @@ async def test_an_idle_connection_lives_on_after_reads(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(client.reader.read(), 0.5)
     assert (await client.answer(READ)).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_batch_that_comes_again_is_answered_as_the_first_time(client: Client) -> None:
+    other = BATCH.replace(b'"b"]', b'"c"]')
+    strange = BATCH.replace(b":batchGet", b":batchGet?page=1")
+    for _ in range(4):
+        for request, ids in ((BATCH, b'["a","b"]'), (other, b'["a","c"]')):
+            assert b'{"entity":"Product","ids":' + ids in await client.answer(request)
+        people = await client.answer(BATCH.replace(b"Product", b"User"))
+        assert b'{"entity":"User"' in people
+    assert (await client.answer(strange)).startswith(b"HTTP/1.1 400 ")

@@ -23,6 +23,7 @@ from services.features.ports import (
     ONLINE_STORE,
     Counters,
     Erased,
+    Meanwhile,
     OnlineStore,
     SignalPage,
     SourceDownError,
@@ -107,8 +108,8 @@ class HookedOnline:
     async def read(self, entity: str, ids: Sequence[str]) -> list[Record]:
         return await self._inner.read(entity, ids)
 
-    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
-        return await self._inner.packed(entity, ids)
+    async def packed(self, entity: str, ids: Sequence[str], meanwhile: Meanwhile | None = None) -> list[bytes | None]:
+        return await self._inner.packed(entity, ids, meanwhile)
 
     def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
         return self._inner.unpack(packed, only)

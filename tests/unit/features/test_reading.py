@@ -9,7 +9,7 @@ import pytest
 
 from services.features.domain.features import KNOWN, NO_TOKEN, Entity, Entry, Feature, OnEvent, Outcome, Record, Status
 from services.features.domain.relative import Maximum
-from services.features.ports import EVENT_LOG, NO_COUNTERS, Counters, StoreDownError, Touched
+from services.features.ports import EVENT_LOG, NO_COUNTERS, Counters, Meanwhile, StoreDownError, Touched
 from services.features.reading import Answer, Reader
 from services.features.stores.packing import pack, unpack
 from tests.support.folding import fold
@@ -47,7 +47,7 @@ class Stores:
     async def of(self, entity: Entity, features: Sequence[Feature]) -> dict[str, Maximum]:
         return {}
 
-    async def packed(self, entity: str, ids: Sequence[str]) -> list[bytes | None]:
+    async def packed(self, entity: str, ids: Sequence[str], meanwhile: Meanwhile | None = None) -> list[bytes | None]:
         self.owed.clear()
         return [self.token + pack(self.kept, tight=True)] * len(ids)
 

@@ -25,8 +25,8 @@ from services.features.domain.features import (
     worth,
 )
 from services.features.domain.relative import Maximum, Relative
-from services.features.domain.settled import UNSETTLED, Row, columns, settled, unfolded
-from services.features.remembering import SettledRows
+from services.features.domain.settled import UNSETTLED, Row, Sheet, columns, settled, unfolded
+from services.features.remembering import SettledRows, SettledSheets
 from services.features.stores.packing import pack, unpack
 from tests.support.folding import columns_of, fold
 from tests.unit.features.test_values import feature
@@ -92,9 +92,10 @@ def test_rows_answer_what_deciding_one_by_one_does(
     asked: list[Feature], records: list[Record], tight: bool, instants: list[int], maximum: Maximum | None
 ) -> None:
     remembered, remembered_folded = SettledRows(unpack), SettledRows(unpack, fold=fold)
+    sheets = SettledSheets(remembered_folded)
     packed = [record.token + pack(record.entries, tight) for record in records]
     maxima = {} if maximum is None else {SHARE.name: maximum}
-    for now_ms in instants:
+    for now_ms in [*instants, *instants, *instants]:  # of what is remembered, too
         rows = remembered.of(asked, packed, now_ms)
         expected = [one_by_one(asked, record, now_ms, maximum) for record in records]
         assert [row is UNSETTLED for row in rows] == [answer is None for answer in expected]
@@ -106,8 +107,12 @@ def test_rows_answer_what_deciding_one_by_one_does(
         folded = remembered_folded.of(asked, packed, now_ms)
         assert [row is UNSETTLED for row in folded] == [answer is None for answer in expected]
         if good:
-            held = unfolded(asked, [row for row in folded if row is not UNSETTLED], maxima)
+            held = unfolded(asked, Sheet.of([row for row in folded if row is not UNSETTLED]), maxima)
             assert [column.readings() for column in columns_of(asked, held).values()] == found
+        sheet = sheets.of(asked, packed, now_ms)
+        assert (sheet is None) == (len(good) < len(packed))
+        if sheet is not None:
+            assert unfolded(asked, sheet, maxima) == held
 
 
 def test_a_row_holds_until_its_first_value_ages_or_slides() -> None:
@@ -166,3 +171,18 @@ def test_what_would_take_more_than_it_saves_is_not_remembered(asked: Feature, le
         == [(NOW + min(asked.refresh_ms, asked.ttl_ms), stored[asked.number].value, Status.PRESENT, NOW)]
     )
     assert len(made) == times
+
+
+def test_a_sheet_of_the_same_records_is_made_once_while_it_holds() -> None:
+    def body(number: int) -> bytes:
+        return TOKEN + pack({KNOWN: Entry(0, NO_TOKEN, True), 1: Entry(NOW, TOKEN, number)}, tight=False)
+
+    sheets = SettledSheets(SettledRows(unpack, fold=fold))
+    records = [body(1), body(2)]
+    first, second, third, fourth = (sheets.of((COUNT,), list(records), NOW + n) for n in range(4))
+    assert first == second == third
+    assert second is third is fourth
+    assert sheets.of((COUNT,), [body(1), body(3)], NOW) != second
+    assert sheets.of((COUNT,), records[::-1], NOW) != second
+    assert sheets.of((COUNT,), records, NOW + 999) is second
+    assert sheets.of((COUNT,), records, NOW + 1_000) is None

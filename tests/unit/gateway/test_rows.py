@@ -12,7 +12,7 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from gateway.transcoding import rows
 from gateway.transcoding.features import COLUMNS, feature_columns
-from gateway.transcoding.rows import RowsEncoder
+from gateway.transcoding.rows import Batch, RowsEncoder
 from tests.support.columns import in_rows
 
 STATUSES = [pb.PRESENT, pb.PRESENT, pb.STALE, pb.DEFAULT, pb.NULL, pb.NOT_FOUND, pb.UNAVAILABLE]
@@ -49,8 +49,8 @@ def slowly(batch: pb.BatchGetFeaturesResponse) -> bytes:
     return msgspec.json.encode(feature_columns(batch, pb.BatchGetFeaturesRequest()))
 
 
-def asked(batch: pb.BatchGetFeaturesResponse) -> pb.BatchGetFeaturesRequest:
-    return pb.BatchGetFeaturesRequest(entity=batch.entity, ids=batch.ids)
+def asked(batch: pb.BatchGetFeaturesResponse) -> Batch:
+    return Batch.of(pb.BatchGetFeaturesRequest(entity=batch.entity, ids=batch.ids))
 
 
 @given(

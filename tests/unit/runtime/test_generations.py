@@ -1,6 +1,6 @@
 """What is asked for again is remembered, within bounds."""
 
-from services.runtime.generations import Generations
+from services.runtime.generations import Generations, Repeated
 
 
 def look(known: Generations[str, int, str], key: int, now: float = 0.0, cost: int = 1) -> bool:
@@ -56,3 +56,37 @@ def test_what_is_dropped_is_gone_from_both() -> None:
     known.drop("s", 2)
     assert not look(known, 1, 120.0)
     assert not look(known, 2, 120.0)
+
+
+def again(known: Repeated[str, str], key: str, now: float = 0.0, cost: int = 1) -> bool:
+    """Whether it was known; what was made of it is offered then."""
+    value = known.get(key, now)
+    assert value in {None, f"of {key}"}
+    if value is None:
+        known.keep(key, f"of {key}", cost, now)
+    return value is not None
+
+
+def test_what_comes_again_is_remembered_from_the_second_time_on_while_it_comes() -> None:
+    known: Repeated[str, str] = Repeated(1_000, 100.0)
+    assert [again(known, "a", now) for now in (0.0, 90.0, 180.0, 270.0, 360.0)] == [False, False, True, True, True]
+    again(known, "b", 470.0)
+    again(known, "b", 590.0)
+    assert not again(known, "a", 600.0), "nobody asked for it in two generations"
+
+
+def test_what_comes_once_takes_no_room() -> None:
+    known: Repeated[str, str] = Repeated(1_000, 1e9)
+    assert [again(known, "a", cost=500) for _ in range(3)] == [False, False, True]
+    for number in range(100):
+        assert not again(known, str(number), cost=500)
+    assert again(known, "a", cost=500)
+
+
+def test_what_comes_again_has_its_room() -> None:
+    known: Repeated[str, str] = Repeated(1_000, 1e9)
+    for number in range(100):
+        for _ in range(3):
+            again(known, str(number), cost=500)
+    assert again(known, "99", cost=500)
+    assert not any(again(known, str(number), cost=500) for number in range(90))
