@@ -210,7 +210,7 @@ class OnlineStore(Protocol):
 
     async def packed(self, entity: str, ids: Sequence[str], meanwhile: Meanwhile | None = None) -> list[bytes | None]:
         """The same as they are stored, empty where there is none; None: the server that has it does not answer. While
-        the store is asked, ``meanwhile`` gets what is at hand, if all is: the very list that is returned if it is right."""
+        the store is asked, ``meanwhile`` gets what is at hand, if all is; that very list is returned if it is right."""
 
     def unpack(self, packed: bytes | None, only: Collection[int] | None = None) -> Record:
         """A record from what is stored; with ``only``, of its entries at least those of these numbers."""
