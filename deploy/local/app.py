@@ -30,7 +30,7 @@ async def run(settings: StackSettings, report: Report, services: Services = serv
     data = settings.data_dir.absolute()
     try:
         with folder.locked(data) as untidy:
-            complaints = await ports.wait_free(settings.ports(), _ORPHANS_PATIENCE if untidy else 0)
+            complaints = await ports.wait_free(settings.all_ports(), _ORPHANS_PATIENCE if untidy else 0)
             if complaints:
                 raise StartError("\n".join(complaints.values()))
             return await _run(settings, data, report, services)

@@ -8,16 +8,17 @@ from contextlib import suppress
 
 
 def taken(ports: Mapping[str, int]) -> dict[str, str]:
-    """Environment name -> complaint, for each port on which we could not listen."""
+    """Name -> complaint, for each port on which we could not listen. A name begins with that of its setting."""
     complaints = {}
     for name, port in ports.items():
         error = _bind_error(port)
         if error is None:
             continue
+        choose = f"choose another one by {name.split()[0]}=<port>"
         if error.errno == errno.EADDRINUSE:
-            complaints[name] = f"port {port} is taken; choose another one by {name}=<port>"
+            complaints[name] = f"port {port} is taken; {choose}"
         else:
-            complaints[name] = f"port {port} cannot be used ({error.strerror}); choose another one by {name}=<port>"
+            complaints[name] = f"port {port} cannot be used ({error.strerror}); {choose}"
     return complaints
 
 

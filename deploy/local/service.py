@@ -55,28 +55,35 @@ class Service:
 def services(
     settings: StackSettings, environment: Mapping[str, str], urls: Mapping[str, str], log: Callable[[str], Path]
 ) -> list[Service]:
-    """Our four processes in the order of starting. `urls`: the stores' environment names -> URLs.
+    """Our processes in the order of starting. `urls`: the stores' environment names -> URLs.
 
     A process gets the URLs, and so the passwords, of its own stores alone.
     """
+    recommenders = [settings.recommender_port + number for number in range(settings.recommenders)]
+    addresses = ",".join(f"127.0.0.1:{port}" for port in recommenders)
     stores = {name: value for name, value in {**environment, **urls}.items() if name in STORES}
     common = {
         **{name: value for name, value in environment.items() if name not in STORES},
         **{name: str(port) for name, port in settings.ports().items()},
-        "FEATURES_RECOMMENDER_ADDRESS": f"127.0.0.1:{settings.recommender_port}",
+        "FEATURES_RECOMMENDER_ADDRESS": addresses,
         "RECOMMENDER_FEATURES_ADDRESS": f"127.0.0.1:{settings.features_port}",
         "GATEWAY_FEATURES_ADDRESS": f"127.0.0.1:{settings.features_port}",
-        "GATEWAY_RECOMMENDER_ADDRESS": f"127.0.0.1:{settings.recommender_port}",
+        "GATEWAY_RECOMMENDER_ADDRESS": addresses,
         "PYTHONUNBUFFERED": "1",  # the last words before a crash reach the log
     }
 
     def env(service: str) -> dict[str, str]:
         return {**common, **{name: url for name, url in stores.items() if name.startswith(f"{service}_")}}
 
+    def recommender(number: int, port: int) -> Service:
+        name = f"recommender-{number + 1}" if number else "recommender"
+        own = {"RECOMMENDER_PORT": str(port), "RECOMMENDER_OPS_PORT": str(settings.recommender_ops_port + number)}
+        command = [python, "-m", "services.recommender"]
+        return Service(name, command, {**env("RECOMMENDER"), **own}, log(name), lambda: probes.serving(port))
+
     python = sys.executable
     return [
-        Service("recommender", [python, "-m", "services.recommender"], env("RECOMMENDER"), log("recommender"),
-                lambda: probes.serving(settings.recommender_port)),
+        *(recommender(number, port) for number, port in enumerate(recommenders)),
         Service("features", [python, "-m", "services.features"], env("FEATURES"), log("features"),
                 lambda: probes.serving(settings.features_port)),
         Service("features-worker", [python, "-m", "services.features", "worker"], env("FEATURES"),

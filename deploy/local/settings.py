@@ -20,6 +20,13 @@ class StackSettings(BaseSettings):
     data_dir: Path = Field(
         Path(".windowshop"), alias="WINDOWSHOP_DATA_DIR", description="folder of data, passwords and logs"
     )
+    recommenders: int = Field(
+        1,
+        ge=1,
+        le=8,
+        alias="WINDOWSHOP_RECOMMENDERS",
+        description="recommender processes, each on the port after the one before, RECOMMENDER_OPS_PORT too",
+    )
     demo: bool = Field(True, alias="WINDOWSHOP_DEMO", description="load the demo shop; 0: start with an empty one")
     gateway_port: Port = Field(8000, alias="GATEWAY_PORT", description="REST")
     features_port: Port = Field(50051, alias="FEATURES_PORT", description="gRPC of the feature service")
@@ -43,7 +50,7 @@ class StackSettings(BaseSettings):
     @model_validator(mode="after")
     def _ports_differ(self) -> "StackSettings":
         names = defaultdict(list)
-        for name, port in self.ports().items():
+        for name, port in self.all_ports().items():
             names[port].append(name)
         clashes = [f"{' and '.join(same)} are both {port}" for port, same in names.items() if len(same) > 1]
         if clashes:
@@ -56,8 +63,18 @@ class StackSettings(BaseSettings):
         urls = {"features": self.features_database_url, "recommender": self.recommender_database_url}
         return tuple(name for name, url in urls.items() if url is None)
 
+    def all_ports(self) -> dict[str, int]:
+        """What to call it -> port, of everything that will be started."""
+        further = {
+            f"{name} + {number}": port + number
+            for number in range(1, self.recommenders)
+            for name, port in self.ports().items()
+            if name in ("RECOMMENDER_PORT", "RECOMMENDER_OPS_PORT")
+        }
+        return {**self.ports(), **further}
+
     def ports(self) -> dict[str, int]:
-        """Environment name -> port, of everything that will be started."""
+        """Environment name -> port, of everything that will be started; of several of a kind the first one's."""
         unused = set()
         if not self.databases:
             unused.add("POSTGRES_PORT")

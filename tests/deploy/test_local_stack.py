@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from deploy.local import ports
 from deploy.local.service import services
 from deploy.local.settings import STORES, StackSettings
 from tests.support.stack import temporary_folder
@@ -295,3 +296,26 @@ def test_each_process_gets_the_passwords_of_its_own_stores() -> None:
         secrets = {one.name: {k for k, v in one.env.items() if v.startswith("secret")} for one in made}
         assert secrets == own
     assert {one.env["A"] for one in embedded} == {"b"}
+
+
+def test_several_recommenders_have_ports_of_their_own_and_are_all_asked() -> None:
+    settings = StackSettings.model_validate({"WINDOWSHOP_RECOMMENDERS": 3})
+    made = {one.name: one.env for one in services(settings, {}, {}, Path)}
+    named = [made[name] for name in ("recommender", "recommender-2", "recommender-3")]
+    assert [env["RECOMMENDER_PORT"] for env in named] == ["50052", "50053", "50054"]
+    assert [env["RECOMMENDER_OPS_PORT"] for env in named] == ["9102", "9103", "9104"]
+    every = "127.0.0.1:50052,127.0.0.1:50053,127.0.0.1:50054"
+    assert made["gateway"]["GATEWAY_RECOMMENDER_ADDRESS"] == every
+    assert made["features-worker"]["FEATURES_RECOMMENDER_ADDRESS"] == every
+
+
+def test_ports_of_further_recommenders_are_nobody_elses() -> None:
+    with pytest.raises(ValueError, match=r"GATEWAY_PORT and RECOMMENDER_PORT \+ 1 are both 8000"):
+        StackSettings.model_validate({"WINDOWSHOP_RECOMMENDERS": 2, "RECOMMENDER_PORT": 7999})
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", 0))
+        other.listen(1)
+        port = other.getsockname()[1]
+        settings = StackSettings.model_validate({"WINDOWSHOP_RECOMMENDERS": 2, "RECOMMENDER_PORT": port - 1})
+        complaint = ports.taken({"RECOMMENDER_PORT + 1": settings.all_ports()["RECOMMENDER_PORT + 1"]})
+    assert list(complaint.values()) == [f"port {port} is taken; choose another one by RECOMMENDER_PORT=<port>"]

@@ -181,11 +181,12 @@ class Shop:
 
 
 @asynccontextmanager
-async def running_shop(*, demo: bool) -> AsyncIterator[Shop]:
-    """A started shop with a temporary data folder; both are gone at the end."""
+async def running_shop(*, demo: bool, **environment: str) -> AsyncIterator[Shop]:
+    """A started shop with a temporary data folder; both are gone at the end. ``environment``: what else it is told."""
     # not pytest's tmp_path: a Unix socket path inside must stay under 108 bytes
     folder = Path(tempfile.mkdtemp(prefix="shop-"))
     shop = Shop(folder / "data", demo=demo)
+    shop.environment |= environment
     try:
         await shop.start()
         yield shop
