@@ -41,6 +41,8 @@ class KeptShop:
     world: World
     about: dict[str, Any]
     """Seconds of starting, loading and training, and what was trained."""
+    recommenders: int = 1
+    """Processes of that kind."""
 
     @property
     def redis_url(self) -> str:
@@ -65,9 +67,11 @@ class KeptShop:
 
 
 @asynccontextmanager
-async def kept_shop(data: Path | None, sizes: Sizes, *, ranked: bool = True) -> AsyncIterator[KeptShop]:
+async def kept_shop(
+    data: Path | None, sizes: Sizes, *, ranked: bool = True, recommenders: int = 1
+) -> AsyncIterator[KeptShop]:
     """Loaded, trained, and at rest. `data`: is kept, and what it has of this size is used again; None: a temporary one.
-    `ranked`: the version that serves has to have a trained ranker.
+    `ranked`: the version that serves has to have a trained ranker. `recommenders`: processes of that kind.
 
     A catalogue of which most is never sold begins as a copy of the one that has the rest, where that is there.
     """
@@ -80,13 +84,16 @@ async def kept_shop(data: Path | None, sizes: Sizes, *, ranked: bool = True) -> 
         await postgres.start(timeout=120)
         try:
             shop = Shop(place / "data", demo=False)
+            shop.environment["WINDOWSHOP_RECOMMENDERS"] = str(recommenders)
             shop.environment |= {f"{name.upper()}_DATABASE_URL": postgres.dsn(name) for name in DATABASES}
             begin = perf_counter()
             await shop.start()
             try:
                 started = round(perf_counter() - begin, 1)
                 say(f"started in {started} s")
-                found = KeptShop(shop, postgres, World(sizes.products, sizes.users), {"start_seconds": started})
+                found = KeptShop(
+                    shop, postgres, World(sizes.products, sizes.users), {"start_seconds": started}, recommenders
+                )
                 found.about.update(await loading.fill(found, kept, ranked=ranked))
                 yield found
             finally:

@@ -42,6 +42,7 @@ _BEARABLE = 0.8
     help=f"Recommendations a second, beside half of the most; left out: {RATE:g}, if the machine can that.",
 )
 @click.option("--connections", default=16, show_default=True, help="Of the closed loop.")
+@click.option("--recommenders", default=2, show_default=True, help="Processes: as many as there are cores for pages.")
 @click.option("--rounds", default=3, show_default=True, help="Each measurement so often; medians are given.")
 @click.option(
     "--data",
@@ -59,6 +60,7 @@ def command(
     seconds: float,
     rate: float | None,
     connections: int,
+    recommenders: int,
     rounds: int,
     data: Path | None,
     load_only: bool,
@@ -71,7 +73,7 @@ def command(
     """
     if load_only and data is None:
         raise click.UsageError("what is only loaded has to be kept: --data FOLDER")
-    plan = Plan(Sizes(products, users), seconds, connections, rounds, data)
+    plan = Plan(Sizes(products, users), seconds, connections, rounds, data, recommenders)
     if load_only:
         output, work = output or FOLDER / "loaded.json", load(plan)
     elif growth:
@@ -87,7 +89,7 @@ def command(
 
 async def load(plan: Plan) -> dict[str, Any]:
     about = circumstances()
-    async with kept_shop(plan.data, plan.sizes) as found:
+    async with kept_shop(plan.data, plan.sizes, recommenders=plan.recommenders) as found:
         return {"products": plan.sizes.products, "users": plan.sizes.users, **found.about, "complaints": [], **about}
 
 
@@ -122,7 +124,7 @@ async def grow(plan: Plan) -> dict[str, Any]:
 
 async def measure(plan: Plan, rate: float | None) -> dict[str, Any]:
     """Everything about one size."""
-    async with kept_shop(plan.data, plan.sizes) as found:
+    async with kept_shop(plan.data, plan.sizes, recommenders=plan.recommenders) as found:
         bench = Bench(found, plan)
         await bench.warm_up()
         idle = await bench.rest()
@@ -160,6 +162,7 @@ async def measure(plan: Plan, rate: float | None) -> dict[str, Any]:
         "rounds_rps": [top["per_second"] for top in tops],
         "driver": middle["driver"],
         "connections": plan.connections,
+        "recommenders": plan.recommenders,
         "rate": rate or RATE,
         "seconds": plan.seconds,
         "candidates": merged,
@@ -178,7 +181,7 @@ async def measure(plan: Plan, rate: float | None) -> dict[str, Any]:
 
 async def grown(plan: Plan) -> dict[str, Any]:
     """What is compared between sizes alone."""
-    async with kept_shop(plan.data, plan.sizes) as found:
+    async with kept_shop(plan.data, plan.sizes, recommenders=plan.recommenders) as found:
         bench = Bench(found, plan)
         await bench.warm_up()
         tops = [await bench.top() for _ in range(plan.rounds)]

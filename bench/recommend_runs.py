@@ -6,7 +6,7 @@ Used by `bench recommend`, which says in which order, and makes tables of it.
 import asyncio
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -48,6 +48,8 @@ class Plan:
     """Of the closed loop."""
     rounds: int
     data: Path | None
+    recommenders: int = 1
+    """Processes of that kind."""
 
 
 class Bench:
@@ -179,14 +181,16 @@ class Bench:
         return f"b{time():.0f}.{self._runs}"
 
     async def _buckets(self, name: str) -> dict[float, float]:
-        port = self._found.shop.ports["RECOMMENDER_OPS_PORT"]
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-            text = await answer.text()
-        return {
-            float(line.partition('le="')[2].partition('"')[0]): float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith(name)
-        }
+        counts: defaultdict[float, float] = defaultdict(float)
+        async with aiohttp.ClientSession() as session:
+            for number in range(self._found.recommenders):
+                port = self._found.shop.ports["RECOMMENDER_OPS_PORT"] + number
+                async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                    for line in (await answer.text()).splitlines():
+                        if line.startswith(name):
+                            bound = float(line.partition('le="')[2].partition('"')[0])
+                            counts[bound] += float(line.rpartition(" ")[2])
+        return dict(counts)
 
 
 def request_lines(world: World, name: str) -> Iterator[bytes]:
