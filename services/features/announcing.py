@@ -57,6 +57,11 @@ class Announcer:
         self._held: deque[_Held] = deque()
         self._turn = asyncio.Lock()
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is, or may be, something to announce, to mark or to confirm."""
+        return self.changed or self.moved or bool(self._held)
+
     async def announce(self) -> None:
         """Makes changed products due."""
         async with self._turn:

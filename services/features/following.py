@@ -38,6 +38,8 @@ class SignalFollower:
         self._signals = signals
         self._announcer = announcer
         self._categories: set[str] = set()
+        # Set while there may be something to rank or to announce.
+        self._awake = asyncio.Event()
         self._first_move = 0.0
         self._last_move = 0.0
         self._not_before = 0.0
@@ -70,6 +72,7 @@ class SignalFollower:
 
     async def _apply(self, page: SignalPage) -> None:
         moved = await self._signals.apply(page)
+        self._awake.set()
         SIGNALS_APPLIED.inc(len(page.signals))
         self._announcer.moved |= bool(moved.products)
         if moved.categories or moved.products:
@@ -90,6 +93,9 @@ class SignalFollower:
         # What a follower before us may have left undone: ranking again changes only what is wrong.
         ranked = False
         while True:
+            if ranked and not (self._categories or self._announcer.busy):
+                self._awake.clear()
+                await self._awake.wait()
             await asyncio.sleep(_TICK)
             try:
                 if not ranked:

@@ -286,9 +286,6 @@ class DueQueue(Protocol):
     async def complete(self, entity: str, done: Sequence[tuple[Claim, int | None]]) -> None:
         """Gives claims back with their next due time, None: out of the queue. One touched meanwhile stays due."""
 
-    async def lengths(self, now_ms: int) -> Mapping[str, int]:
-        """How many are due, by entity type; without those that cannot be reached, where others can."""
-
     async def sign(self) -> str:
         """Leaves a receipt behind all that was queued and marked before, to be lost with it; returns its name."""
 

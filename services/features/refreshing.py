@@ -31,20 +31,23 @@ from services.features.level_ports import Levels
 from services.features.metrics import COMPUTATIONS, COMPUTE_SECONDS, DUE, REFRESH_LAG
 from services.features.ports import (
     Claim,
-    DueQueue,
     FeatureComputer,
     OnlineStore,
     RecordsMissedError,
     SlowStatementError,
     StoreDownError,
 )
+from services.features.watch_ports import Look, WatchedQueue
 from services.runtime.logs import get_logger
 from services.runtime.turns import mapped
 
 log = get_logger(__name__)
 
-# Seconds. A stock change is to show within some tens of milliseconds; 40 polls of an empty queue cost 1 % of a core.
-_IDLE = 0.025
+# Seconds between two looks at a queue. A stock change is to show within some tens of milliseconds; 40 looks a second
+# cost 1 % of a core, so where the store tells of changes we wait for one. What comes in a row is taken up together.
+_LOOK_EVERY = 0.025
+# The longest wait for the store to tell: a server that is wiped, or exchanged for another, does not tell everything.
+_LOOK_ANYHOW = 1.0
 _RETRY = 0.5
 # Entities that are asked for the same features, whatever each of them lacks.
 _FEW = 50
@@ -59,7 +62,7 @@ class Refresher:
         self,
         entities: Sequence[Entity],
         online: OnlineStore,
-        queue: DueQueue,
+        queue: WatchedQueue,
         computer: FeatureComputer,
         levels: Levels,
         clock_ms: Callable[[], int],
@@ -80,20 +83,23 @@ class Refresher:
         while True:
             started = time.monotonic()
             try:
-                due = await self._due()
+                look = await self._look()
             except StoreDownError:
                 await asyncio.sleep(_RETRY)
                 continue
             done, down = 0, False
-            for entity in due:
+            for entity in self._due(look):
                 try:
                     done += await self.refresh(entity)
                 except StoreDownError:  # the other entities may fare better
                     down = True
             if down:
                 await asyncio.sleep(_RETRY)
+            elif done:
+                await asyncio.sleep((time.monotonic() - started) * self._rest)
             else:
-                await asyncio.sleep((time.monotonic() - started) * self._rest if done else _IDLE)
+                await self._until_due(look)
+                await asyncio.sleep(started + _LOOK_EVERY - time.monotonic())
 
     async def refresh(self, entity: Entity) -> int:
         """One batch; returns how many entities it had."""
@@ -245,15 +251,29 @@ class Refresher:
         maximum = await self._levels.put(feature, levels, now_ms)
         return {i: related(relative, outcome, maximum, now_ms) for i, outcome in outcomes.items()}
 
-    async def _due(self) -> list[Entity]:
-        """The entity types of which something is due: asked 40 times a second, mostly for nothing.
+    async def _look(self) -> Look:
+        look = await self._queue.look(self._clock_ms())
+        for name, length in look.lengths.items():
+            DUE.labels(name).set(length)
+        return look
+
+    def _due(self, look: Look) -> list[Entity]:
+        """The entity types of which something is due.
 
         Of one that cannot be reached something may be: ``refresh`` says that it is down, when the others are done.
         """
-        lengths = await self._queue.lengths(self._clock_ms())
-        for name, length in lengths.items():
-            DUE.labels(name).set(length)
-        return [entity for entity in self._entities if lengths.get(entity.name, 1)]
+        return [entity for entity in self._entities if look.lengths.get(entity.name, 1)]
+
+    async def _until_due(self, look: Look) -> None:
+        """Returns when something may be due that was not when we looked."""
+        if look.changed is None:
+            return
+        seconds = _LOOK_ANYHOW
+        if look.next_ms is not None:
+            seconds = min(seconds, (look.next_ms - self._clock_ms() + 1) / 1_000)  # our clock is up to 1 ms ahead
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await look.changed.wait()
 
 
 async def _all(*calls: Awaitable[Any]) -> list[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from services.features.ports import Arrival, Claim, Pending, StoreDownError
 from services.features.stores.keys import CONFIRMED, LATER, MARKS, claimed_key, due_key
 from services.features.stores.redis import RedisStore, Script, command
+from services.features.watch_ports import Look
 
 _CURSOR = MARKS + "cursor"
 _RECEIPT = MARKS + "receipt:"
@@ -74,7 +77,7 @@ _COMPLETE_AT_ONCE = 1_000
 
 
 class RedisDueQueue:
-    """Implements DueQueue and TailState."""
+    """Implements WatchedQueue and TailState."""
 
     def __init__(self, store: RedisStore, entities: Collection[str], lease_ms: int = LEASE_MS) -> None:
         """``lease_ms``: for how long a worker that is killed keeps what it had claimed."""
@@ -108,14 +111,20 @@ class RedisDueQueue:
                 arguments += [claim.id, "" if due is None else due]
             await self._store.call(_COMPLETE.on((due_key(entity), claimed_key(entity)), *arguments))
 
-    async def lengths(self, now_ms: int) -> dict[str, int]:
-        """See DueQueue."""
-        counts = await self._store.send([command("ZCOUNT", due_key(i), "-inf", now_ms) for i in self._entities])
-        down = [count for count in counts if isinstance(count, StoreDownError)]
-        if down and len(down) == len(counts):
+    async def look(self, now_ms: int) -> Look:
+        """See WatchedQueue."""
+        queues = [due_key(entity) for entity in self._entities]
+        counts = [command("ZCOUNT", queue, "-inf", now_ms) for queue in queues]
+        firsts = [command("ZRANGE", queue, 0, 0, "WITHSCORES") for queue in queues]
+        answers, changed = await self._store.watched([*counts, *firsts])
+        down = [answer for answer in answers if isinstance(answer, StoreDownError)]
+        if down and len(down) == len(answers):
             raise down[0]
-        found = zip(self._entities, counts, strict=True)
-        return {entity: count for entity, count in found if not isinstance(count, StoreDownError)}
+        found = zip(self._entities, answers, strict=False)
+        lengths = {entity: count for entity, count in found if not isinstance(count, StoreDownError)}
+        times = [_first_ms(first) for first in answers[len(queues) :] if not isinstance(first, StoreDownError)]
+        next_ms = min((at for at in times if at is not None), default=None)
+        return Look(lengths, next_ms, None if down else changed)
 
     async def pending(self, entity: str, now_ms: int) -> Pending:
         """See DueQueue."""
@@ -168,3 +177,14 @@ class RedisDueQueue:
         """See TailState."""
         if arrivals:
             await self._store.execute("ZREM", LATER, *(arrival.key for arrival in arrivals))
+
+
+def _first_ms(answer: Sequence[Any]) -> int | None:
+    """The time of the first in a queue, None: there is none but the seal, which is due at the end of time.
+
+    ``answer``: to ``ZRANGE 0 0 WITHSCORES``; over RESP3 it has a pair for each member.
+    """
+    if not answer:
+        return None
+    score = float((answer[0] if isinstance(answer[0], list) else answer)[1])
+    return int(score) if math.isfinite(score) else None

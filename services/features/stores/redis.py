@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from services.features.ports import ONLINE_STORE, Meanwhile, StoreDownError
 from services.features.stores.breaker import Breaker
 from services.features.stores.redis_link import Link, Opener, RefusedError, opener
+from services.features.stores.redis_watching import WatchingLink
 
 # TimeoutError is one of them.
 _OUTAGE = OSError
@@ -58,10 +59,12 @@ R = TypeVar("R", bound="RedisServer")
 class RedisServer:
     """One server. No answer in time is a StoreDownError, raised at once while the server is known to be down."""
 
-    def __init__(self, opened: Opener, breaker: Breaker, timeout: float) -> None:
+    def __init__(self, opened: Opener, breaker: Breaker, timeout: float, watching: RedisServer | None = None) -> None:
+        """``watching``: the same server over a connection on which it may tell of changes."""
         self._opened = opened
         self._breaker = breaker
         self._timeout = timeout
+        self._watching = watching
         self._link: Link | None = None
         self._opening: asyncio.Task[Link] | None = None
 
@@ -104,6 +107,13 @@ class RedisServer:
         self._breaker.succeeded()
         return answers
 
+    async def watched(self, commands: Sequence[Command]) -> tuple[list[Any], bool]:
+        """`send`; and whether the server tells when something changes that was read so."""
+        watching = self._watching or self
+        answers = await watching.send(commands)
+        link = watching._link
+        return answers, link is not None and link.tells and not link.retired
+
     async def ask(self, *words: str) -> Any:
         """The answer to a command without a key, past the breaker. Raises StoreDownError."""
         try:
@@ -124,6 +134,8 @@ class RedisServer:
 
     async def close(self) -> None:
         """Ends what is under way."""
+        if self._watching is not None:
+            await self._watching.close()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait((self._opening,))
@@ -234,6 +246,13 @@ class RedisStore(ABC):
                 result[place] = answer if isinstance(answer, StoreDownError) else answer[nth]
         return result
 
+    async def watched(self, commands: Sequence[Command]) -> tuple[list[Any], asyncio.Event | None]:
+        """`send` of what reads keys of one slot, by one caller; and what is set when one of them has changed since.
+
+        None: the server does not tell.
+        """
+        return await self.send(commands), None
+
     async def often(self, keys: Sequence[str], extra: float = 0.0, meanwhile: Meanwhile | None = None) -> list[Any]:
         """`values` of keys that are read again and again, as they are now; they may be held.
 
@@ -252,9 +271,10 @@ class LoneServer(RedisStore):
 
     ordered = True
 
-    def __init__(self, server: RedisServer, holding: Values | None = None) -> None:
-        """``holding``: what reads values that may be held here."""
+    def __init__(self, server: RedisServer, changed: asyncio.Event, holding: Values | None = None) -> None:
+        """``changed``: what the server sets, see ``serving``. ``holding``: what reads values that may be held here."""
         self._server = server
+        self._changed = changed
         self._holding = holding
 
     def slot(self, key: str) -> int:
@@ -278,20 +298,38 @@ class LoneServer(RedisStore):
     async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
         """See RedisStore."""
         try:
-            answers = await self._server.send(commands, extra)
+            return _ours(await self._server.send(commands, extra))
         except StoreDownError as error:
             return [error] * len(commands)
-        for answer in answers:
-            if isinstance(answer, RefusedError):
-                raise answer  # of a cluster, but not declared as one
-        return answers
+
+    async def watched(self, commands: Sequence[Command]) -> tuple[list[Any], asyncio.Event | None]:
+        """See RedisStore."""
+        self._changed.clear()
+        try:
+            answers, told = await self._server.watched(commands)
+        except StoreDownError as error:
+            return [error] * len(commands), None
+        return _ours(answers), self._changed if told else None
+
+
+def _ours(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, RefusedError):
+            raise answer  # of a cluster, but not declared as one
+    return answers
 
 
 @asynccontextmanager
-async def serving(url: str, timeout: float, name: str = ONLINE_STORE) -> AsyncIterator[RedisServer]:
-    """A client of one server; nothing is opened before it is needed. ``name``: in the log and in metrics."""
+async def serving(
+    url: str, timeout: float, changed: asyncio.Event, name: str = ONLINE_STORE
+) -> AsyncIterator[RedisServer]:
+    """A client of one server; nothing is opened before it is needed.
+
+    ``changed`` is set when what was watched has changed. ``name``: in the log and in metrics.
+    """
     breaker = Breaker(ONLINE_STORE, name)
-    server = RedisServer(opener(url), breaker, timeout)
+    watching = RedisServer(opener(url, lambda: WatchingLink(changed.set)), breaker, timeout)
+    server = RedisServer(opener(url), breaker, timeout, watching)
     try:
         async with breaker.probing(server.ping):
             yield server

@@ -40,9 +40,11 @@ class Cluster(RedisStore):
 
     ordered = False
 
-    def __init__(self, seeds: Sequence[Address], opener: Opener, patience: float) -> None:
+    def __init__(self, seeds: Sequence[Address], opener: Opener, changed: asyncio.Event, patience: float) -> None:
+        """``changed``: what the servers that ``opener`` opens set, see ``serving``."""
         self._seeds = seeds
         self._opener = opener
+        self._changed = changed
         self._patience = patience
         self._servers: dict[Address, tuple[RedisServer, AsyncExitStack]] = {}
         self._slots: list[RedisServer | None] = []
@@ -72,6 +74,19 @@ class Cluster(RedisStore):
             gone = isinstance(answer, RefusedError)
             answers[place] = StoreDownError(ONLINE_STORE, "slot is moving") if gone else answer
         return answers
+
+    async def watched(self, commands: Sequence[Command]) -> tuple[list[Any], asyncio.Event | None]:
+        """See RedisStore."""
+        server = self._slots[self.slot(commands[0].key)] if self._slots else None
+        if server is not None:
+            self._changed.clear()
+            try:
+                answers, told = await server.watched(commands)
+            except StoreDownError as error:
+                return [error] * len(commands), None
+            if not any(isinstance(answer, RefusedError) for answer in answers):
+                return answers, self._changed if told else None
+        return await self.send(commands), None
 
     async def _spread(self, commands: Sequence[Command], extra: float) -> list[Any]:
         """Sends to each server what is its own, at once."""
@@ -184,19 +199,20 @@ async def connect(url: str, timeout: float) -> AsyncIterator[RedisStore]:
     or those of them that are up, name all others.
     """
     seeds, server_url = _parsed(url)
+    changed = asyncio.Event()
     if server_url is None:
-        async with serving(url, timeout) as server:
+        async with serving(url, timeout, changed) as server:
             holding = server.beside(opener(url, HoldingLink), HoldingServer)
             try:
-                yield LoneServer(server, holding.values)
+                yield LoneServer(server, changed, holding.values)
             finally:
                 await holding.close()
         return
 
     def server_opener(address: Address) -> AbstractAsyncContextManager[RedisServer]:
-        return serving(server_url(address), timeout, _name(address))
+        return serving(server_url(address), timeout, changed, _name(address))
 
-    cluster = Cluster(seeds, server_opener, max(timeout, 0.25))
+    cluster = Cluster(seeds, server_opener, changed, max(timeout, 0.25))
     async with background("follow the cluster", cluster.follow()):
         yield cluster
 

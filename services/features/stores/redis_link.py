@@ -50,6 +50,8 @@ class Link(asyncio.Protocol):
         self._late = False
         # Hashes of the scripts whose sources the server was sent here: from then on it knows them.
         self.scripts: set[str] = set()
+        # Whether the server tells when something changes that was read here.
+        self.tells = False
 
     @property
     def retired(self) -> bool:
@@ -65,6 +67,9 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
         return asked
+
+    def greeted(self, answers: Sequence[Any]) -> None:
+        """Hears what the greeting was answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -161,7 +166,7 @@ def opener(url: str, kind: Callable[[], Link] = Link) -> Opener:
                 if isinstance(answer, RefusedError):
                     raise ConnectionError(str(answer))
             if link.greeting:
-                await link.ask(link.greeting, seconds)
+                link.greeted(await link.ask(link.greeting, seconds))
         except BaseException:
             link.close()
             raise

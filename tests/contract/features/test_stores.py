@@ -223,7 +223,7 @@ class TestOnlineStore:
 class TestDueQueue:
     async def test_claims_what_is_due_longest_waiting_first(self, parts: Parts) -> None:
         await parts.queue.enqueue("User", {"c": NOW - 1, "b": NOW - 2, "a": NOW - 3, "later": NOW + 1})
-        assert (await parts.queue.lengths(NOW))["User"] == 3
+        assert (await parts.queue.look(NOW)).lengths["User"] == 3
         assert [c.id for c in await parts.queue.claim("User", NOW, 2)] == ["a", "b"]
         (claim,) = await parts.queue.claim("User", NOW, 2)
         assert (claim.id, claim.due_ms) == ("c", NOW - 1)
@@ -242,14 +242,14 @@ class TestDueQueue:
         assert [c.id for c in await parts.queue.claim("User", claim.lease, 9)] == ["a"]
         # What the first one did not know in time is not taken from the second.
         await parts.queue.complete("User", [(claim, None)])
-        assert (await parts.queue.lengths(claim.lease * 2))["User"] == 1
+        assert (await parts.queue.look(claim.lease * 2)).lengths["User"] == 1
 
     async def test_completion_sets_the_next_time_or_leaves_the_queue(self, parts: Parts) -> None:
         await parts.queue.enqueue("User", {"again": NOW, "done": NOW})
         claims = {c.id: c for c in await parts.queue.claim("User", NOW, 9)}
         await parts.queue.complete("User", [(claims["again"], NOW + 500), (claims["done"], None)])
         assert [c.id for c in await parts.queue.claim("User", NOW + 500, 9)] == ["again"]
-        assert (await parts.queue.lengths(NOW * 2))["User"] == 1
+        assert (await parts.queue.look(NOW * 2)).lengths["User"] == 1
 
     async def test_an_entity_that_was_marked_meanwhile_stays_due(self, parts: Parts) -> None:
         await parts.queue.enqueue("Product", {"a": NOW})
