@@ -176,7 +176,9 @@ class _Exchange(Generic[Q, A]):
         number = self._under_way.pop(task)
         if self._by_number.get(number) is task:
             del self._by_number[number]
-        self._changed.set()
+        # As a rule its answer went by the pipe, and there is nothing to be woken for.
+        if self._done or not (self._reading or self._under_way):
+            self._changed.set()
         self._room.set()  # if it ended without an answer, none makes room
         self._make_room()
 
