@@ -7,7 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
-CODE := services gateway deploy clients bench tests docs
+COMPILED := hatch_build.py services/recommender/domain/_kernels.pyx
+CODE := hatch_build.py services gateway deploy clients bench tests docs
 
 .PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak bench-start clean
 
@@ -16,7 +17,7 @@ help: ## Show this help
 
 setup: $(STAMP) ## Install the locked dependencies into .venv
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml $(COMPILED)
 	$(PYTHON) -c 'import sys; sys.exit("windowshop needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing dependencies (a minute on a fresh machine) ..."
@@ -104,3 +105,4 @@ bench-start: setup ## Measure how long `make run` takes with data present; last 
 clean: ## Remove what was built, the bench's peers and the data of `make run`
 	rm -rf $(VENV) bench/.venvs .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f services/recommender/domain/_kernels.*.so

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain.kernels import leaves
+
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -21,37 +23,29 @@ Bits = npt.NDArray[np.unsignedinteger]
 # By the most leaves of a tree, which need a bit each.
 _SIZES = ((16, np.uint16), (32, np.uint32), (64, np.uint64))
 
-# Rows that are scored at once: what is compared of them fits the cache.
+# Rows that are scored at once: what is found of them fits the cache.
 _ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class LeafMasks:
-    """``features`` and ``thresholds`` are of the distinct comparisons. The k-th split of each tree is the comparison
-    ``splits[k]``, which rules out the leaves ``masks[k]`` (slots x trees; no bits where a tree has fewer splits).
-    ``values`` of the leaves are trees x leaves, flat, a tree's begin at its ``starts``."""
+    """The splits of tree t are from ``starts[t]`` to ``starts[t + 1]``: each compares the column ``features`` with
+    ``thresholds``, and rules out the leaves ``masks``. ``values`` of the leaves are trees x leaves."""
 
     features: Indices
     thresholds: Singles
-    splits: Indices
     masks: Bits
-    values: Floats
     starts: Indices
+    values: Floats
 
     def score(self, matrix: Singles) -> Floats:
         """The sum of the leaves' values, one per row."""
         scores = np.empty(len(matrix))
         for start in range(0, len(matrix), _ROWS):
-            part = np.ascontiguousarray(matrix[start : start + _ROWS].T)
-            right = part.take(self.features, axis=0) > self.thresholds[:, None]
-            ruled_out = np.zeros((len(self.starts), part.shape[1]), dtype=self.masks.dtype)
-            for split, mask in zip(self.splits, self.masks, strict=True):
-                ruled_out |= right[split] * mask[:, None]
-            # As many leaves before the first one that is left as there are ones at the end of the number.
-            leaf = np.bitwise_count(ruled_out & ~(ruled_out + 1))
-            found = self.values.take(leaf + self.starts[:, None])
+            columns = np.ascontiguousarray(matrix[start : start + _ROWS].T)
+            found = leaves(columns, self.features, self.thresholds, self.masks, self.starts, self.values)
             # Row by row, so that nothing depends on how many are scored at once.
-            scores[start : start + _ROWS] = np.ascontiguousarray(found.T).sum(axis=1)
+            scores[start : start + _ROWS] = found.sum(axis=1)
         return scores
 
 
@@ -59,8 +53,7 @@ def leaf_masks(
     roots: Indices, feature: Indices, threshold: Floats, left: Indices, value: Floats, depth: int
 ) -> LeafMasks | None:
     """From trees as :class:`ranker.Forest` has them; None where one has more leaves than a number has bits."""
-    limits = _rounded_down(threshold).tolist()
-    features, lefts = feature.tolist(), left.tolist()
+    lefts = left.tolist()
 
     def walk(node: int, level: int) -> Iterator[tuple[int, int]]:
         """The leaves from left to right as (node, 0); a split, after what is left of it, as (node, leaves there)."""
@@ -74,35 +67,32 @@ def leaf_masks(
         yield node, on_the_left
         yield from walk(lefts[node] + 1, level + 1)
 
-    comparisons: dict[tuple[int, float], int] = {}
-    trees: list[list[tuple[int, int]]] = []
-    leaves: list[list[int]] = []
+    splits: list[tuple[int, int]] = []
+    starts = [0]
+    own_leaves: list[list[int]] = []
     for root in roots.tolist():
-        splits, own = list[tuple[int, int]](), list[int]()
+        own = list[int]()
         for node, on_the_left in walk(root, 0):
-            if not on_the_left:
+            if on_the_left:
+                splits.append((node, ((1 << on_the_left) - 1) << (len(own) - on_the_left)))
+            else:
                 own.append(node)
-                continue
-            comparison = comparisons.setdefault((features[node], limits[node]), len(comparisons))
-            splits.append((comparison, ((1 << on_the_left) - 1) << (len(own) - on_the_left)))
-        trees.append(splits)
-        leaves.append(own)
-    most = max(map(len, leaves), default=1)
+        own_leaves.append(own)
+        starts.append(len(splits))
+    most = max(map(len, own_leaves), default=1)
     size = next((size for bits, size in _SIZES if most <= bits), None)
-    if size is None or not comparisons:
+    if size is None or not splits:
         return None
-    slots = max(map(len, trees))
-    table = np.array([splits + [(0, 0)] * (slots - len(splits)) for splits in trees], dtype=object)
-    values = np.zeros((len(leaves), most))
-    for tree, own in enumerate(leaves):
+    values = np.zeros((len(own_leaves), most))
+    for tree, own in enumerate(own_leaves):
         values[tree, : len(own)] = value[own]
+    nodes = [node for node, _ in splits]
     return LeafMasks(
-        features=np.array([column for column, _ in comparisons], dtype=np.intp),
-        thresholds=np.array([limit for _, limit in comparisons], dtype=np.float32),
-        splits=np.ascontiguousarray(table[:, :, 0].T.astype(np.intp)),
-        masks=np.ascontiguousarray(table[:, :, 1].T.astype(size)),
-        values=values.ravel(),
-        starts=np.arange(len(leaves)) * most,
+        features=feature[nodes],
+        thresholds=_rounded_down(threshold[nodes]),
+        masks=np.array([mask for _, mask in splits], dtype=size),
+        starts=np.array(starts, dtype=np.intp),
+        values=values,
     )
 
 
