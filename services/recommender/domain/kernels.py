@@ -4,10 +4,34 @@ The source is ``_kernels.pyx``, the types are ``_kernels.pyi``; what each functi
 """
 
 try:
-    from services.recommender.domain._kernels import leaves
+    from services.recommender.domain._kernels import (
+        add_up,
+        best,
+        best_of_shelves,
+        better,
+        distinct,
+        falling,
+        givers,
+        leaves,
+        longer,
+        look_up,
+        spread,
+    )
 except ImportError as error:
     raise ImportError(
         "services/recommender/domain/_kernels.pyx is not compiled as it is now: run `make setup`"
     ) from error
 
-__all__ = ["leaves"]
+__all__ = [
+    "add_up",
+    "best",
+    "best_of_shelves",
+    "better",
+    "distinct",
+    "falling",
+    "givers",
+    "leaves",
+    "longer",
+    "look_up",
+    "spread",
+]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.ordering import Allowed, best
+from services.recommender.domain import kernels
+from services.recommender.domain.ordering import Allowed
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -52,13 +53,9 @@ class Nearest:
         places, scores = np.zeros(0, dtype=np.int64), np.zeros(0)
         start, size, least = 0, max(_FIRST, 4 * limit), 0.0
         while start < (end := min(start + size, self._reach(least / length) if length else 0)):
-            if not start and longest is not None and len(longest) == end:
-                near, inner = self.places[:end], longest.astype(np.float64)
-            else:
-                found = self.vectors[start:end] @ vector
-                kept = (found >= least).nonzero()[0]
-                near, inner = self.places[start:end][kept], found[kept].astype(np.float64)
-            places, scores = best(np.concatenate((places, near)), np.concatenate((scores, inner)), limit, allowed)
+            if start or longest is None or len(longest) != end:
+                longest = self.vectors[start:end] @ vector
+            places, scores = kernels.better(places, scores, self.places[start:end], longest, limit, allowed)
             if len(scores) == limit:
                 least = float(scores[-1])
             start, size = end, 2 * size
@@ -76,5 +73,4 @@ class Nearest:
 
     def _reach(self, length: float) -> int:
         """How many vectors are that long, and longer than 0."""
-        shorter = np.searchsorted(self.lengths[::-1], length, "left" if length > 0 else "right")
-        return len(self.lengths) - int(shorter)
+        return kernels.longer(self.lengths, length)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain import kernels
+
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
@@ -17,17 +19,7 @@ Allowed = npt.NDArray[np.bool_]
 def best(places: Places, scores: Floats, limit: int, allowed: Allowed | None = None) -> tuple[Places, Floats]:
     """Of distinct places and their scores the ``limit`` largest that are above 0 and ``allowed`` (None: all), the
     largest first, ties by place."""
-    wanted = scores > 0
-    if allowed is not None:
-        wanted &= allowed[places]
-    kept = wanted.nonzero()[0]
-    places, scores = places[kept], scores[kept]
-    if len(scores) > limit:
-        # Those that tie with the last one as well: which of them partition would keep is an accident.
-        kept = (scores >= np.partition(scores, len(scores) - limit)[len(scores) - limit]).nonzero()[0]
-        places, scores = places[kept], scores[kept]
-    order = np.lexsort((places, -scores))[:limit]
-    return places[order], scores[order]
+    return kernels.best(places, scores, limit, allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +72,4 @@ class Shelves:
     def best(self, shares: Floats, limit: int, allowed: Allowed | None = None) -> tuple[Places, Floats]:
         """The largest of score x the share of its code, as :func:`best`; ``shares`` has an element per code, of which
         few are above 0."""
-        codes = np.flatnonzero(shares > 0)
-        begin, end, shares = self.starts[codes], self.starts[codes + 1], shares[codes]
-        depth = limit
-        while True:
-            until = np.minimum(end, begin + depth)
-            counts = until - begin
-            at = np.repeat(until - np.cumsum(counts), counts) + np.arange(int(counts.sum()))
-            places, scores = best(self.places[at], np.repeat(shares, counts) * self.scores[at], limit, allowed)
-            more = np.flatnonzero(until < end)
-            # What stands below on a shelf is no larger than what stands last.
-            least = float(scores[-1]) if len(scores) == limit else 0.0
-            if not (shares[more] * self.scores[until[more]] >= max(least, _TINIEST)).any():
-                return places, scores
-            depth *= 4
-
-
-_TINIEST = float(np.nextafter(0.0, 1.0))
+        return kernels.best_of_shelves(self.places, self.scores, self.starts, shares, limit, allowed)

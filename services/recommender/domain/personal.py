@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.recommender.domain import kernels
 from services.recommender.domain.folding import fold_in
 from services.recommender.domain.interactions import EVENT_WEIGHTS
 from services.recommender.domain.learned import Floats, Learned, Places, Singles, sums
@@ -74,10 +75,10 @@ def personal(learned: Learned, state: ShopperState, moment: Moment = _ANY) -> Pe
     decayed = state.decayed[known]
     views, carts = _known(learned.find(state.views)), _known(learned.find(state.carts))
     places, interest = _strongest(
-        len(learned), (bought, _PURCHASE * decayed), (carts, _CART * _faded(carts)), (views, _VIEW * _faded(views))
+        (bought, _PURCHASE * decayed), (carts, _CART * _faded(carts)), (views, _VIEW * _faded(views))
     )
     strength = np.log1p(interest)
-    together, recency = _strongest(len(learned), (bought, np.exp2(-last / BASKET_DAYS)), (carts, _faded(carts)))
+    together, recency = _strongest((bought, np.exp2(-last / BASKET_DAYS)), (carts, _faded(carts)))
     vector = fold_in(learned.fold, learned.vectors[places], interest)
     shares = sums(learned.groups["kind"][bought], decayed, learned.everyone.popular_in_kinds.size)
     shares[0] = 0.0  # those without a kind have nothing in common
@@ -92,9 +93,9 @@ def personal(learned: Learned, state: ShopperState, moment: Moment = _ANY) -> Pe
         carts=carts,
         vector=vector,
         longest=None if vector is None else learned.everyone.nearest.longest(vector),
-        taste=_spread(learned, "taste", places, strength),
-        alike=_spread(learned, "alike", places, strength),
-        basket=_spread(learned, "basket", together, recency),
+        taste=Scores.spread(learned.neighbours["taste"], places, strength),
+        alike=Scores.spread(learned.neighbours["alike"], places, strength),
+        basket=Scores.spread(learned.neighbours["basket"], together, recency),
         kinds=shares / max(float(decayed.sum()), 1e-9),
         moment=moment,
     )
@@ -155,19 +156,8 @@ def _faded(places: Places) -> Floats:
     return faded
 
 
-def _strongest(size: int, *parts: tuple[Places, Floats]) -> tuple[Places, Floats]:
-    """Distinct places (below ``size``) with their values added up, at most HISTORY, those of the largest values."""
-    totals = Scores.add_up(
-        np.concatenate([part for part, _ in parts]), np.concatenate([value for _, value in parts]), size
-    )
-    kept = np.lexsort((totals.places, -totals.values))[:HISTORY]
-    return totals.places[kept], totals.values[kept]
-
-
-def _spread(learned: Learned, name: str, places: Places, weights: Floats) -> Scores:
-    """Each product's weighted sum over the history's neighbour lists that name it."""
-    table = learned.neighbours[name]
-    near = table.places[places].astype(np.int64)
-    shares = table.weights[places] * weights[:, None]
-    # Unused neighbours are -1 with weight 0: they add nothing to the unknown.
-    return Scores.add_up(near.ravel(), shares.ravel(), len(learned) + 1)
+def _strongest(*parts: tuple[Places, Floats]) -> tuple[Places, Floats]:
+    """Distinct places with their values added up, at most HISTORY, those of the largest values."""
+    places, values = zip(*parts, strict=True)
+    totals = Scores.add_up(np.concatenate(places), np.concatenate(values))
+    return kernels.best(totals.places, totals.values, HISTORY, above=-np.inf)

@@ -64,5 +64,5 @@ def retrieve(person: Personal, objective: str, limit: int = CANDIDATES) -> tuple
         weight / (RANK_CONSTANT + 1 + np.arange(len(places)))
         for weight, places in zip(weights.values(), found, strict=True)
     ]
-    fused = Scores.add_up(np.concatenate(found), np.concatenate(parts), len(person.learned) + 1)
+    fused = Scores.add_up(np.concatenate(found), np.concatenate(parts))
     return best(fused.places, fused.values, limit)

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain import personal
+from services.recommender.domain import kernels, personal
 from services.recommender.domain.candidates import Found, Hit, Located
 from services.recommender.domain.learned import Learned
 from services.recommender.domain.ordering import best
@@ -287,16 +287,12 @@ def _around(
     known = [(anchor, place) for anchor, place in zip(anchors, places.tolist(), strict=True) if place >= 0]
     if not known:
         return []
-    table, asked = learned.neighbours[kind], [place for _, place in known]
-    near = table.places[asked].astype(np.int64)
-    parts = table.weights[asked] * np.array([[anchor.weight] for anchor, _ in known])
-    totals = Scores.add_up(near.ravel(), parts.ravel(), len(learned) + 1)
-    others = (totals.places[:, None] != np.array(asked)).all(axis=1)
+    table, asked = learned.neighbours[kind], np.array([place for _, place in known])
+    strengths = np.array([anchor.weight for anchor, _ in known], dtype=np.float64)
+    totals = Scores.spread(table, asked, strengths)
+    others = (totals.places[:, None] != asked).all(axis=1)
     chosen, scores = best(totals.places[others], totals.values[others], limit, allowed)
-    # Of each anchor what it gives to each; an anchor names each of its neighbours once.
-    given = np.zeros((len(known), len(totals.places)))
-    given[np.arange(len(known))[:, None], totals.rows[near]] = parts
-    givers = given[:, totals.rows[chosen]].argmax(axis=0).tolist()
+    givers = kernels.givers(table.places, table.weights, asked, strengths, chosen).tolist()
     return Located(chosen, scores, [known[giver][0].id for giver in givers])
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from random import Random
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,10 +49,121 @@ def test_the_leaf_is_the_first_that_no_split_rules_out(
             assert leaf == 16 * tree + min(set(range(16)) - ruled_out)
 
 
+# Of many sizes: in another order they would add up to something else.
+numbers = st.floats(-1e6, 1e6)
+# Beyond any array as well: they are names here, not rows.
+places = st.integers(-1, 9) | st.integers(2**62, 2**62 + 3)
+
+
+def as_places(found: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.array(found, dtype=np.int64)
+
+
+def in_order(parts: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Added up by place as they come."""
+    totals: dict[int, float] = {}
+    for place, value in parts:
+        totals[place] = totals.get(place, 0.0) + value
+    return totals
+
+
+def assert_sums(found: tuple[np.ndarray, np.ndarray, np.ndarray], expected: dict[int, float]) -> None:
+    """To the last digit, and what is not there is 0."""
+    keys, values, slots = found
+    assert list(zip(keys.tolist(), values.tolist(), strict=True)) == list(expected.items())
+    wanted = [*range(-1, 12), *expected, 2**62 + 9]
+    assert kernels.look_up(keys, values, slots, as_places(wanted)).tolist() == [expected.get(at, 0.0) for at in wanted]
+
+
+@given(st.lists(st.tuples(places, numbers), max_size=80))
+def test_values_are_added_up_by_place_in_their_order(parts: list[tuple[int, float]]) -> None:
+    keys = as_places([place for place, _ in parts])
+    found = kernels.add_up(keys, np.array([value for _, value in parts], dtype=np.float64))
+    assert_sums(found, in_order(parts))
+    codes, owners = kernels.distinct(keys)
+    assert codes.tolist() == found[0].tolist()
+    assert codes[owners].tolist() == keys.tolist()
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours of five products with their weights; rows of it, and how strong each is."""
+    width = draw(st.integers(1, 4))
+    rows = st.lists(st.sampled_from(range(-1, 5)), min_size=width, max_size=width)
+    near = draw(st.lists(rows, min_size=5, max_size=5))
+    weights = st.lists(st.floats(0, 9, width=32), min_size=width, max_size=width)
+    asked = draw(st.lists(st.tuples(st.integers(-5, 4), st.floats(0, 9)), max_size=6))
+    return (
+        np.array(near, dtype=np.int32),
+        np.array(draw(st.lists(weights, min_size=5, max_size=5)), dtype=np.float32),
+        as_places([place for place, _ in asked]),
+        np.array([strength for _, strength in asked], dtype=np.float64),
+    )
+
+
+@given(tables())
+def test_what_neighbours_give_is_added_up_in_the_order_of_rows(
+    table: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    near, weights, asked, strengths = table
+    shares = weights[asked] * strengths[:, None]
+    parts = list(zip(near[asked].ravel().tolist(), shares.ravel().tolist(), strict=True))
+    assert_sums(kernels.spread(*table), in_order(parts))
+    for chosen in range(5):
+        given = [max([0.0, *share[row == chosen].tolist()]) for row, share in zip(near[asked], shares, strict=True)]
+        most = int(np.argmax(given)) if given else 0
+        assert kernels.givers(*table, as_places([7, chosen])).tolist() == [0, most]
+
+
+# Few values, for many ties.
+scores = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 1.0, np.inf])
+
+
+@given(st.lists(scores, max_size=40), st.randoms(use_true_random=False))
+def test_rows_fall_by_their_scores_and_ties_go_by_id(falls: list[float], random: Random) -> None:
+    ids = [f"p{number:02d}" for number in range(len(falls))]
+    random.shuffle(ids)
+    expected = sorted(range(len(falls)), key=lambda row: (-falls[row], ids[row]))
+    assert kernels.falling(np.array(falls, dtype=np.float64), ids) == expected
+
+
+limits = st.integers(0, 12)
+masks = st.none() | st.lists(st.booleans(), min_size=40, max_size=40)
+
+
+@given(st.lists(scores, max_size=40), limits, masks, st.sampled_from([-np.inf, 0.0, 0.5]), st.integers(0, 40))
+def test_the_best_are_the_first_of_all_in_order(
+    of_all: list[float], limit: int, mask: list[bool] | None, above: float, first: int
+) -> None:
+    allowed = None if mask is None else np.array(mask)
+    at = np.random.default_rng(len(of_all)).permutation(40)[: len(of_all)]
+    ordered = sorted(zip(at.tolist(), of_all, strict=True), key=lambda hit: (-hit[1], hit[0]))
+    shown = [(place, score) for place, score in ordered if mask is None or mask[place]]
+    found = kernels.best(at, np.array(of_all, dtype=np.float64), limit, allowed, above)
+    assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == [hit for hit in shown if hit[1] > above][:limit]
+    # In two parts, the second of them as the products of vectors come.
+    halves = slice(0, first), slice(first, None)
+    begun, more = (np.array(of_all[half], dtype=kind) for half, kind in zip(halves, ("f8", "f4"), strict=True))
+    found = kernels.best(at[halves[0]], begun, limit, allowed)
+    found = kernels.better(*found, at[halves[1]], more, limit, allowed)
+    assert list(zip(*map(np.ndarray.tolist, found), strict=True)) == [hit for hit in shown if hit[1] > 0][:limit]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 1.0, 2.0]), max_size=8), st.sampled_from([0.0, 0.1, 0.25, 1.0, 3.0]))
+def test_the_longer_ones_stand_before(lengths: list[float], length: float) -> None:
+    falls = np.sort(np.array(lengths, dtype=np.float64))[::-1].copy()
+    assert kernels.longer(falls, length) == sum(other >= length and other > 0 for other in lengths)
+
+
 def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
     columns, masks = np.zeros((2, 5), dtype=np.float32), np.zeros(splits, dtype=np.uint16)
     ends = np.array([0, end], dtype=np.intp)
     kernels.leaves(columns, np.array([column]), np.zeros(1, dtype=np.float32), masks, ends, np.zeros((1, 2)))
+
+
+FEW, ONE, SHOWN = as_places([0, 3]), np.ones(1), np.ones(2, dtype=np.bool_)
+SLOTS = kernels.add_up(FEW, np.ones(2))[2]
+NEAR, WEIGHTS = np.zeros((2, 3), dtype=np.int32), np.zeros((2, 3), dtype=np.float32)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +173,21 @@ def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
         (lambda: wrong_leaves(column=-1), IndexError),
         (lambda: wrong_leaves(splits=2), ValueError),
         (lambda: wrong_leaves(end=2), ValueError),
+        (lambda: kernels.add_up(FEW, ONE), ValueError),
+        (lambda: kernels.look_up(FEW, ONE, SLOTS, FEW), ValueError),
+        (lambda: kernels.look_up(FEW, np.ones(2), SLOTS[:3], FEW), ValueError),
+        (lambda: kernels.spread(NEAR, WEIGHTS, FEW, ONE), ValueError),
+        (lambda: kernels.spread(NEAR, WEIGHTS[:1], FEW[:1], ONE), ValueError),
+        (lambda: kernels.spread(NEAR, WEIGHTS, FEW[1:], ONE), IndexError),
+        (lambda: kernels.givers(NEAR, WEIGHTS, FEW[1:], ONE, FEW), IndexError),
+        (lambda: kernels.best(FEW, ONE, 3), ValueError),
+        (lambda: kernels.best(FEW, np.ones(2), 3, np.ones(2, dtype=np.bool_)), IndexError),
+        (lambda: kernels.better(FEW, ONE, FEW, np.ones(2, dtype=np.float32), 3), ValueError),
+        (lambda: kernels.better(FEW[:1], ONE, FEW, np.ones(2, dtype=np.float32), 3, SHOWN), IndexError),
+        (lambda: kernels.best_of_shelves(FEW, np.ones(2), FEW, ONE, 3), IndexError),
+        (lambda: kernels.best_of_shelves(FEW, np.ones(2), FEW, np.ones(2), 3), ValueError),
     ],
 )
-def test_what_leads_out_of_an_array_is_an_error(call: Callable[[], None], error: type[Exception]) -> None:
+def test_what_leads_out_of_an_array_is_an_error(call: Callable[[], object], error: type[Exception]) -> None:
     with pytest.raises(error):
         call()

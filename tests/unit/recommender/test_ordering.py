@@ -96,7 +96,7 @@ def test_the_nearest_are_found_whether_lengths_differ_much_or_little(
 @given(st.lists(st.tuples(st.integers(-1, SIZE - 1), values), max_size=60))
 def test_scores_of_a_few_add_up_and_are_looked_up(parts: list[tuple[int, float]]) -> None:
     places = np.array([place for place, _ in parts], dtype=np.int64)
-    scores = Scores.add_up(places, np.array([value for _, value in parts], dtype=np.float64), SIZE + 1)
+    scores = Scores.add_up(places, np.array([value for _, value in parts], dtype=np.float64))
     totals = dict.fromkeys(range(-1, SIZE), 0.0)
     for place, value in parts:
         totals[place] += value
