@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
@@ -133,15 +134,28 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         metrics.GRPC_IN_FLIGHT.dec()
 
 
+class _Series:
+    """The metrics of one method: looking them up takes longer than counting."""
+
+    def __init__(self, service: str, method: str) -> None:
+        self.method = method
+        self.started = metrics.GRPC_STARTED.labels(service, method)
+        self.seconds = metrics.GRPC_SECONDS.labels(service, method)
+        self.handled = functools.cache(functools.partial(metrics.GRPC_HANDLED.labels, service, method))
+
+
+# Of the methods that there are.
+_series = functools.cache(_Series)
+
+
 class Observation:
     """One request from admission to its log event."""
 
-    __slots__ = ("_admitted", "_interceptor", "_method", "_request_id", "_service", "_started")
+    __slots__ = ("_admitted", "_interceptor", "_request_id", "_series", "_started")
 
     def __init__(self, interceptor: ServerInterceptor, service: str, method: str, request_id: str | None) -> None:
         self._interceptor = interceptor
-        self._service = service
-        self._method = method
+        self._series = _series(service, method)
         self._request_id = request_id
         self._admitted = False
 
@@ -151,7 +165,7 @@ class Observation:
         given = self._request_id
         sane = given is not None and _REQUEST_ID.fullmatch(given)
         structlog.contextvars.bind_contextvars(request_id=given if sane else uuid.uuid4().hex)
-        metrics.GRPC_STARTED.labels(self._service, self._method).inc()
+        self._series.started.inc()
         self._interceptor.enter()
         self._admitted = True
 
@@ -178,11 +192,11 @@ class Observation:
 
     def _record(self, code: str, exc_info: BaseException | None = None, **fields: str) -> None:
         seconds = time.perf_counter() - self._started
-        metrics.GRPC_HANDLED.labels(self._service, self._method, code).inc()
-        metrics.GRPC_SECONDS.labels(self._service, self._method).observe(seconds)
+        self._series.handled(code).inc()
+        self._series.seconds.observe(seconds)
         bug = code in {"INTERNAL", "UNKNOWN"}
         write = log.error if bug else log.debug if code == "OK" else log.info
-        write("rpc", method=self._method, code=code, seconds=round(seconds, 6), exc_info=exc_info, **fields)
+        write("rpc", method=self._series.method, code=code, seconds=round(seconds, 6), exc_info=exc_info, **fields)
 
 
 class _Call:

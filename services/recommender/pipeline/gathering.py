@@ -7,8 +7,6 @@ import functools
 import time
 from collections.abc import Mapping
 
-from prometheus_client import Counter, Histogram
-
 from services.recommender.domain.candidates import Found
 from services.recommender.domain.serving import ServingConfig, SourceSpec
 from services.recommender.pipeline.context import Context, Degraded
@@ -17,6 +15,7 @@ from services.recommender.pipeline.metrics import CANDIDATES, SOURCE_FAILURES, S
 from services.recommender.pipeline.sources import CandidateSource
 from services.runtime.errors import ServiceError
 from services.runtime.logs import get_logger
+from services.runtime.metrics import LoopCounter, LoopHistogram
 
 log = get_logger(__name__)
 
@@ -83,7 +82,7 @@ def _limit(spec: SourceSpec, page_size: int, hidden: int) -> int:
 
 
 @functools.cache
-def _metrics(source: str) -> tuple[Histogram, Counter]:
+def _metrics(source: str) -> tuple[LoopHistogram, LoopCounter]:
     """Of a source, whose names are declared: looking them up takes as long as counting."""
     return SOURCE_SECONDS.labels(source), CANDIDATES.labels(source)
 

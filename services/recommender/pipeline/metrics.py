@@ -6,16 +6,16 @@ import contextlib
 import functools
 import time
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
-from services.runtime.metrics import BUCKETS
+from services.runtime.metrics import BUCKETS, LoopCounter, LoopHistogram
 
-CANDIDATES = Counter(
+CANDIDATES = LoopCounter(
     "windowshop_candidates_total",
     "Candidates found by source; a source that stands still finds nothing for anyone.",
     ["source"],
 )
-SOURCE_SECONDS = Histogram(
+SOURCE_SECONDS = LoopHistogram(
     "windowshop_candidate_source_seconds",
     "Time a candidate source took; near its deadline its candidates are often missing.",
     ["source"],
@@ -26,24 +26,24 @@ SOURCE_FAILURES = Counter(
     "Candidate sources that failed or were late; each one made an answer degraded.",
     ["source", "cause"],
 )
-MERGED = Histogram(
+MERGED = LoopHistogram(
     "windowshop_recommendation_candidates",
     "Distinct available products that a page was chosen from; a ranker has little to choose from below 100.",
     # An edge takes in what equals it: beyond 99 means 100 and more.
     buckets=(9, 19, 49, 99, 149),
 )
-STAGE_SECONDS = Histogram(
+STAGE_SECONDS = LoopHistogram(
     "windowshop_recommendation_stage_seconds",
     "Time of a recommendation by stage; the sum should stay below 0.05.",
     ["stage"],
     buckets=BUCKETS,
 )
-ANSWERS = Counter(
+ANSWERS = LoopCounter(
     "windowshop_recommendations_total",
     "Answers by outcome: full, degraded (something was missing) or empty; degraded above 0 needs a look.",
     ["serving_config", "outcome"],
 )
-REMEMBERED = Counter(
+REMEMBERED = LoopCounter(
     "windowshop_recommendations_remembered_total",
     "Answers in an order that was worked out a moment ago: nothing that decides it had changed, and stock was checked.",
 )
@@ -52,7 +52,7 @@ DEGRADED = Counter(
     "Answers that had to do without a part: features, catalogue, model or candidates.",
     ["part"],
 )
-DROPPED = Counter(
+DROPPED = LoopCounter(
     "windowshop_recommendations_dropped_total",
     "Products taken off a page by the final availability check; many mean that the searches see old stock.",
 )
@@ -89,6 +89,6 @@ class timed:  # noqa: N801  # read as a function
 
 
 @functools.cache
-def _seconds(stage: str) -> Histogram:
+def _seconds(stage: str) -> LoopHistogram:
     """Looking it up takes as long as observing."""
     return STAGE_SECONDS.labels(stage)
