@@ -12,6 +12,7 @@ Bits = npt.NDArray[np.unsignedinteger]
 Places = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Allowed = npt.NDArray[np.bool_]
+Flags = npt.NDArray[np.uint8]
 
 def leaves(
     columns: Singles, features: Indices, thresholds: Singles, masks: Bits, starts: Indices, values: Floats
@@ -57,3 +58,28 @@ def longer(lengths: Floats, length: float) -> int:
 
 def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
     """The rows from the largest score to the smallest, none of which is NaN, ties by id."""
+
+def fuse(
+    owners: Places, counts: Places, worth: Floats, hidden: Flags, constant: int
+) -> tuple[Places, Places, Floats, Floats]:
+    """Reciprocal ranks of hits, ``counts`` of each source, the best first: of each hit the source, its rank there among
+    those that are not ``hidden`` (by owner), and its share, the source's worth / (constant + rank); of each owner the
+    shares added up."""
+
+def leading(values: Floats, hidden: Flags, limit: int) -> Places:
+    """The rows of the ``limit`` largest values that are not ``hidden``, and of all that tie with the last of them."""
+
+def named(ids: tuple[str, ...], others: tuple[str, ...], numbers: Places) -> list[str]:
+    """The id of each number, of which those of the others follow."""
+
+def traces(
+    wanted: Places,
+    owners: Places,
+    source: Places,
+    ranks: Places,
+    shares: Floats,
+    scores: Floats,
+    names: Sequence[str],
+    anchors: Sequence[str | None],
+) -> list[list[tuple[str, int, float, str | None, float]]]:
+    """Of each of ``wanted``, which are distinct owners, its hits: name of the source, rank, share, anchor, score."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.learned import sums
+from services.recommender.domain import kernels
+from services.recommender.domain.kernels import falling
 from services.recommender.domain.showing import Hidden
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +29,6 @@ CANDIDATES = 150
 
 _NOWHERE: Places = np.zeros(0, dtype=np.int64)
 _NOTHING: Floats = np.zeros(0)
-_BEFORE_ALL = np.zeros(1, dtype=np.bool_)
 
 # The source that finds what nobody has taken yet.
 BY_TEXT = "semantic"
@@ -102,12 +102,6 @@ class _Trail:
     scores: Floats
     anchors: Sequence[str | None]
 
-    def of(self, numbers: Sequence[int]) -> Places:
-        """The hits of some of the pool's."""
-        wanted = np.zeros(self.size, dtype=np.bool_)
-        wanted[numbers] = True
-        return wanted[self.owners].nonzero()[0]
-
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -134,19 +128,12 @@ class Pool:
 
     def candidates(self, rows: Sequence[int]) -> list[Candidate]:
         """Some of them with their traces."""
-        trail, numbers = self._trail, self._numbers[rows].tolist()
-        found: dict[int, list[Trace]] = {number: [] for number in numbers}
-        hits = trail.of(numbers)
-        columns = (trail.owners, trail.source, trail.ranks, trail.shares, trail.scores)
-        for hit, *of_hit in zip(hits.tolist(), *(column[hits].tolist() for column in columns), strict=True):
-            owner, source, rank, share, score = of_hit
-            found[owner].append(Trace(trail.sources[source], rank, share, trail.anchors[hit], score))
-        for traces in found.values():
-            traces.sort(key=_by_share)
-        return [
-            Candidate(self.ids[row], float(self.fusion[row]), tuple(found[number]))
-            for row, number in zip(rows, numbers, strict=True)
-        ]
+        trail, candidates = self._trail, list[Candidate]()
+        parts = (trail.owners, trail.source, trail.ranks, trail.shares, trail.scores, trail.sources, trail.anchors)
+        for row, found in zip(rows, kernels.traces(self._numbers[rows], *parts), strict=True):
+            traces = tuple(sorted(map(Trace._make, found), key=_by_share))
+            candidates.append(Candidate(self.ids[row], float(self.fusion[row]), traces))
+        return candidates
 
     def scores_of(self, source: str) -> Floats:
         """Of each its score in that source, 0 where it was not found there."""
@@ -183,26 +170,18 @@ def merge(
     """
     names = _Names(known)
     columns = [names.columns(hits) for hits in found.values()]
-    counts = [len(places) for places, _, _ in columns]
     codes = np.concatenate([_NOWHERE, *(places for places, _, _ in columns)])
-    distinct, owners = np.unique(codes, return_inverse=True)
-    source = np.arange(len(counts)).repeat(counts)
-    hidden = np.zeros(len(distinct), dtype=np.bool_)
+    scores = np.concatenate([_NOTHING, *(scores for _, scores, _ in columns)])
+    distinct, owners = kernels.distinct(codes)
+    hidden = np.zeros(len(distinct), dtype=np.uint8)
     if excluded:
-        hidden = np.array(excluded.among(names.of(distinct)), dtype=np.bool_)
-    shown = ~hidden[owners]
-    # Of those that are not excluded, how many of the same source stand before it.
-    passed = np.concatenate((_BEFORE_ALL, shown)).cumsum()
-    ranks = passed[1:] - passed[list(accumulate(counts, initial=0))[:-1]].repeat(counts)
+        hidden[:] = excluded.among(names.of(distinct))
     ceiling = sum(weights.get(name, 1.0) for name in found) / (RANK_CONSTANT + 1) or 1.0
-    worth = np.array([weights.get(name, 1.0) / ceiling for name in found])
-    shares = np.where(shown, worth[source] / (RANK_CONSTANT + ranks), 0.0)
-    fused = sums(owners, shares, len(distinct))
-    rows = (~hidden).nonzero()[0]
-    if len(rows) > limit:
-        # Those that tie with the last one as well: the ids are to decide.
-        values = fused[rows]
-        rows = rows[values >= np.partition(values, len(rows) - limit)[len(rows) - limit]]
+    worth = np.array([weights.get(name, 1.0) / ceiling for name in found], dtype=np.float64)
+    counts = np.array([len(places) for places, _, _ in columns], dtype=np.int64)
+    source, ranks, shares, fused = kernels.fuse(owners, counts, worth, hidden, RANK_CONSTANT)
+    # Those that tie with the last one as well: the ids are to decide.
+    rows = kernels.leading(fused, hidden, limit)
     ids = names.of(distinct[rows])
     order = falling(fused[rows], ids)[:limit]
     rows = rows[order]
@@ -215,7 +194,7 @@ def merge(
         source=source,
         ranks=ranks,
         shares=shares,
-        scores=np.concatenate([_NOTHING, *(scores for _, scores, _ in columns)]),
+        scores=scores,
         anchors=list(chain.from_iterable(anchors for _, _, anchors in columns)),
     )
     return Pool([ids[at] for at in order], places, fused[rows], rows, trail)
@@ -225,7 +204,7 @@ class _Names:
     """Numbers for ids: the place in the version, for others what comes after its last one."""
 
     def __init__(self, known: Known | None) -> None:
-        self._ids: Sequence[str] = () if known is None else known.ids
+        self._ids: tuple[str, ...] = () if known is None else tuple(known.ids)
         self._places: Mapping[str, int] = {} if known is None else known.places
         self.size = len(self._ids)
         self._others: dict[str, int] = {}
@@ -250,25 +229,10 @@ class _Names:
 
     def of(self, numbers: Places) -> list[str]:
         """Their ids."""
-        ids, size, others = self._ids, self.size, tuple(self._others)
-        return [ids[number] if number < size else others[number - size] for number in numbers.tolist()]
+        return kernels.named(self._ids, tuple(self._others), numbers)
 
     def _number(self, id_: str) -> int:
         return self._others.setdefault(id_, self.size + len(self._others))
-
-
-def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
-    """The rows from the largest score to the smallest, ties by id."""
-    negative = -scores
-    order = negative.argsort(kind="stable")
-    rows: list[int] = order.tolist()
-    rising = negative[order]
-    end = 0
-    for start in (rising[1:] == rising[:-1]).nonzero()[0].tolist():
-        if start >= end:  # else it is among those that were put in order just now
-            end = int(rising.searchsorted(rising[start], "right"))
-            rows[start:end] = sorted(rows[start:end], key=ids.__getitem__)
-    return rows
 
 
 def _by_score(hit: Hit) -> tuple[float, str]:

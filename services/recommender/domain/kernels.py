@@ -11,11 +11,15 @@ try:
         better,
         distinct,
         falling,
+        fuse,
         givers,
+        leading,
         leaves,
         longer,
         look_up,
+        named,
         spread,
+        traces,
     )
 except ImportError as error:
     raise ImportError(
@@ -29,9 +33,13 @@ __all__ = [
     "better",
     "distinct",
     "falling",
+    "fuse",
     "givers",
+    "leading",
     "leaves",
     "longer",
     "look_up",
+    "named",
     "spread",
+    "traces",
 ]

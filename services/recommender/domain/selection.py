@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.candidates import falling
+from services.recommender.domain.kernels import falling
 from services.recommender.domain.serving import Diversity
 
 Vectors = npt.NDArray[np.float32]

@@ -155,6 +155,52 @@ def test_the_longer_ones_stand_before(lengths: list[float], length: float) -> No
     assert kernels.longer(falls, length) == sum(other >= length and other > 0 for other in lengths)
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 5), max_size=6, unique=True), max_size=4),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_reciprocal_ranks_count_what_is_shown(sources: list[list[int]], mask: list[bool]) -> None:
+    hits = [owner for source in sources for owner in source]
+    worth = [1.3 / (number + 1) for number in range(len(sources))]
+    counts, hidden = as_places([len(source) for source in sources]), np.array(mask, dtype=np.uint8)
+    found = kernels.fuse(as_places(hits), counts, np.array(worth, dtype=np.float64), hidden, 10)
+    rows: list[tuple[int, int, float]] = []
+    totals = [0.0] * 6
+    for number, source in enumerate(sources):
+        for at, owner in enumerate(source):
+            rank = sum(not mask[other] for other in source[: at + 1])
+            rows.append((number, rank, 0.0 if mask[owner] else worth[number] / (10 + rank)))
+            totals[owner] += rows[-1][2]
+    assert list(zip(*(column.tolist() for column in found[:3]), strict=True)) == rows
+    assert found[3].tolist() == totals
+    # What was found of some of them, with names.
+    names, scores = [f"s{number}" for number in range(len(sources))], np.arange(len(hits), dtype=np.float64)
+    anchors = [None if hit % 2 else f"a{hit}" for hit in range(len(hits))]
+    traces = kernels.traces(as_places([5, 2]), as_places(hits), *found[:3], scores, names, anchors)
+    for wanted, own in zip((5, 2), traces, strict=True):
+        assert own == [
+            (names[number], rank, share, anchors[hit], float(hit))
+            for hit, (owner, (number, rank, share)) in enumerate(zip(hits, rows, strict=True))
+            if owner == wanted
+        ]
+
+
+@given(st.lists(st.tuples(scores, st.booleans()), max_size=40), limits)
+def test_the_leading_ones_are_all_that_are_not_behind_the_last_of_them(
+    values: list[tuple[float, bool]], limit: int
+) -> None:
+    kept = sorted((value for value, hidden in values if not hidden), reverse=True)[:limit]
+    expected = [row for row, (value, hidden) in enumerate(values) if kept and not hidden and value >= kept[-1]]
+    of_all = np.array([value for value, _ in values], dtype=np.float64)
+    assert (
+        kernels.leading(of_all, np.array([hidden for _, hidden in values], dtype=np.uint8), limit).tolist() == expected
+    )
+
+
+def test_numbers_have_names_and_those_of_others_follow() -> None:
+    assert kernels.named(("a", "b"), ("c",), as_places([2, 0, 1, 0])) == ["c", "a", "b", "a"]
+
+
 def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
     columns, masks = np.zeros((2, 5), dtype=np.float32), np.zeros(splits, dtype=np.uint16)
     ends = np.array([0, end], dtype=np.intp)
@@ -162,6 +208,7 @@ def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
 
 
 FEW, ONE, SHOWN = as_places([0, 3]), np.ones(1), np.ones(2, dtype=np.bool_)
+HIDDEN = np.zeros(2, dtype=np.uint8)
 SLOTS = kernels.add_up(FEW, np.ones(2))[2]
 NEAR, WEIGHTS = np.zeros((2, 3), dtype=np.int32), np.zeros((2, 3), dtype=np.float32)
 
@@ -185,6 +232,16 @@ NEAR, WEIGHTS = np.zeros((2, 3), dtype=np.int32), np.zeros((2, 3), dtype=np.floa
         (lambda: kernels.better(FEW, ONE, FEW, np.ones(2, dtype=np.float32), 3), ValueError),
         (lambda: kernels.better(FEW[:1], ONE, FEW, np.ones(2, dtype=np.float32), 3, SHOWN), IndexError),
         (lambda: kernels.best_of_shelves(FEW, np.ones(2), FEW, ONE, 3), IndexError),
+        (lambda: kernels.fuse(FEW, as_places([2]), ONE, HIDDEN, 10), IndexError),
+        (lambda: kernels.fuse(FEW[:1], as_places([2]), ONE, HIDDEN, 10), IndexError),
+        (lambda: kernels.fuse(FEW[:1], as_places([-1]), ONE, HIDDEN, 10), IndexError),
+        (lambda: kernels.fuse(FEW[:1], as_places([0]), ONE, HIDDEN, 10), ValueError),
+        (lambda: kernels.fuse(FEW[:1], as_places([1, 1]), ONE, HIDDEN, 10), ValueError),
+        (lambda: kernels.leading(ONE, HIDDEN, 3), ValueError),
+        (lambda: kernels.named(("a",), ("b",), as_places([2])), IndexError),
+        (lambda: kernels.named(("a",), ("b",), as_places([-1])), IndexError),
+        (lambda: kernels.traces(FEW, FEW, FEW, FEW, ONE, ONE, ["s"], ["a"]), ValueError),
+        (lambda: kernels.traces(FEW, FEW, FEW, FEW, np.ones(2), np.ones(2), ["s"], [None, None]), IndexError),
         (lambda: kernels.best_of_shelves(FEW, np.ones(2), FEW, np.ones(2), 3), ValueError),
     ],
 )
