@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
-COMPILED := hatch_build.py services/recommender/domain/_kernels.pyx
+COMPILED := hatch_build.py $(wildcard services/recommender/domain/kernels/*.px*)
 CODE := hatch_build.py services gateway deploy clients bench tests docs
 
 .PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak bench-start clean
@@ -105,4 +105,4 @@ bench-start: setup ## Measure how long `make run` takes with data present; last 
 clean: ## Remove what was built, the bench's peers and the data of `make run`
 	rm -rf $(VENV) bench/.venvs .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f services/recommender/domain/_kernels.*.so
+	rm -f services/recommender/domain/kernels/*.so

@@ -1,4 +1,4 @@
-"""Compiles ``services/recommender/domain/_kernels.pyx`` beside its source: part of the project's build, and a command.
+"""Compiles ``services/recommender/domain/kernels`` beside its sources: part of the project's build, and a command.
 
 ``python hatch_build.py`` does it alone. What is compiled does not depend on the machine beyond its architecture: no
 instruction that only some processors have, no sum in another order, no product and sum rounded once.
@@ -17,7 +17,7 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-MODULE = "services.recommender.domain._kernels"
+MODULE = "services.recommender.domain.kernels.compiled"
 _FLAGS = ["-O3", "-g0", "-ffp-contract=off"]
 
 

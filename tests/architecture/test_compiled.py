@@ -9,41 +9,47 @@ import pytest
 
 from tests.support.source_tree import importers_of, repository_files, text_of
 
-FRONT = "services/recommender/domain/kernels.py"
-COMPILED = "services/recommender/domain/_kernels"
+PACKAGE = "services/recommender/domain/kernels"
+FRONT = f"{PACKAGE}/__init__.py"
+MODULE = f"{PACKAGE.replace('/', '.')}.compiled"
+SOURCES = [path for path in repository_files() if path.endswith((".pyx", ".pxi", ".pxd", ".c", ".so"))]
 
 
 def test_one_module_is_compiled_and_the_build_knows_it() -> None:
-    sources = [path for path in repository_files() if path.endswith((".pyx", ".pxd", ".c", ".so"))]
+    included = re.findall(r'^include "(.*)"$', text_of(f"{PACKAGE}/compiled.pyx"), re.MULTILINE)
 
-    assert sources == [f"{COMPILED}.pyx"]
-    assert COMPILED.replace("/", ".") in text_of("hatch_build.py")
-    # `make` compiles it anew when it changes.
-    assert re.search(rf"^COMPILED := .*{re.escape(sources[0])}$", text_of("Makefile"), re.MULTILINE)
+    assert sorted(SOURCES) == sorted(f"{PACKAGE}/{name}" for name in ("compiled.pyx", *included))
+    assert f'"{MODULE}"' in text_of("hatch_build.py")
+    # `make` compiles it anew when one of them changes.
+    assert f"$(wildcard {PACKAGE}/*.px*)" in text_of("Makefile")
 
 
 def test_what_is_compiled_imports_numpy_and_the_c_library_at_most() -> None:
-    imports = re.findall(r"^\s*(?:from|import|cimport)\s+(\S+)", text_of(f"{COMPILED}.pyx"), re.MULTILINE)
+    imports = {
+        name.split(".")[0]
+        for path in SOURCES
+        for name in re.findall(r"^\s*(?:from|c?import)\s+(\S+)", text_of(path), re.MULTILINE)
+    }
 
-    assert {name.split(".")[0] for name in imports} <= {"numpy", "libc"}
+    assert imports == {"numpy", "libc"}
 
 
 def test_it_has_types_and_one_door() -> None:
-    """Each function is public in all three files, and imported from the front alone."""
-    defined = re.findall(r"^def (\w+)\(", text_of(f"{COMPILED}.pyx"), re.MULTILINE)
-    typed = [node for node in ast.parse(text_of(f"{COMPILED}.pyi")).body if isinstance(node, ast.FunctionDef)]
+    """Each function is public in all three places, and imported from the package alone."""
+    defined = [name for path in SOURCES for name in re.findall(r"^def (\w+)\(", text_of(path), re.MULTILINE)]
+    types = ast.parse(text_of(f"{PACKAGE}/compiled.pyi")).body
+    typed = [node for node in types if isinstance(node, ast.FunctionDef)]
     exported = re.search(r"^__all__ = \[(.*?)\]", text_of(FRONT), re.MULTILINE | re.DOTALL)
 
     assert exported is not None
     assert sorted(defined) == sorted(node.name for node in typed) == sorted(re.findall(r'"(\w+)"', exported[1]))
     assert [node.name for node in typed if not ast.get_docstring(node)] == []
-    assert importers_of(COMPILED.replace("/", ".")) == {FRONT}
+    assert importers_of(MODULE) == {FRONT}
 
 
 @pytest.mark.parametrize("there", ["None", "type(sys)('an older one')"])
 def test_who_has_it_not_or_an_older_one_is_told_what_to_do(there: str) -> None:
-    name = COMPILED.replace("/", ".")
-    program = f"import sys; sys.modules[{name!r}] = {there}; import {FRONT.removesuffix('.py').replace('/', '.')}"
+    program = f"import sys; sys.modules[{MODULE!r}] = {there}; import {PACKAGE.replace('/', '.')}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
 
     assert ended.returncode == 1

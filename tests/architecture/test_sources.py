@@ -37,7 +37,9 @@ def test_the_repository_is_seen() -> None:
 
 def test_files_can_be_read_in_one_sitting() -> None:
     sources = [
-        p for p in repository_files() if p.endswith((".py", ".pyx", ".sql", ".proto")) and not p.startswith(GENERATED)
+        p
+        for p in repository_files()
+        if p.endswith((".py", ".pyx", ".pxi", ".sql", ".proto")) and not p.startswith(GENERATED)
     ]
     lengths = {path: text_of(path).count("\n") for path in sources}
 
@@ -79,7 +81,11 @@ REGISTRY_HOST = "|".join(
 @pytest.mark.parametrize(
     ("what", "pattern", "suffixes"),
     [
-        ("nothing is left to do", rf"\b({UNFINISHED})\b", (".py", ".pyx", ".sql", ".proto", ".toml", ".yaml", ".md")),
+        (
+            "nothing is left to do",
+            rf"\b({UNFINISHED})\b",
+            (".py", ".pyx", ".pxi", ".sql", ".proto", ".toml", ".yaml", ".md"),
+        ),
         ("no test is switched off", SKIPPED, (".py",)),
         ("an ignored finding names itself", BARE_IGNORE, (".py",)),
         ("no path of somebody's machine", MACHINE_PATH, ()),

@@ -1,10 +1,11 @@
 """What is compiled: steps over a few hundred elements each, of which numpy would take ten calls (docs/adr/0028).
 
-The source is ``_kernels.pyx``, the types are ``_kernels.pyi``; what each function does is said there.
+It knows arrays of numbers, no product and no shopper. The sources are ``compiled.pyx`` and what that includes; the types
+of its functions, and what each of them does, are in ``compiled.pyi``.
 """
 
 try:
-    from services.recommender.domain._kernels import (
+    from services.recommender.domain.kernels.compiled import (
         add_up,
         best,
         best_of_shelves,
@@ -22,9 +23,7 @@ try:
         traces,
     )
 except ImportError as error:
-    raise ImportError(
-        "services/recommender/domain/_kernels.pyx is not compiled as it is now: run `make setup`"
-    ) from error
+    raise ImportError("services/recommender/domain/kernels is not compiled as it is now: run `make setup`") from error
 
 __all__ = [
     "add_up",

@@ -1,4 +1,4 @@
-"""Types of _kernels.pyx. Arrays are contiguous, as C has them; a negative place is counted from the end of an array."""
+"""Types of compiled.pyx. Arrays are contiguous, as C has them; a negative place is counted from the end of an array."""
 
 from collections.abc import Sequence
 
