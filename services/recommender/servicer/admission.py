@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 from services.runtime.errors import ServiceError, resource_exhausted
 
@@ -23,19 +21,17 @@ class Admission:
         self._room = at_once * WAITING
         self._waiting = 0
 
-    @contextlib.asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
+    async def __aenter__(self) -> None:
         """A place for the length of the block; raises RESOURCE_EXHAUSTED when there is none in time."""
-        if self._places.locked() and self._waiting >= self._room:
-            raise self._refused()
-        if self._places.locked():
+        if not self._places.locked():
+            await self._places.acquire()
+        elif self._waiting < self._room:
             await self._wait()
         else:
-            await self._places.acquire()
-        try:
-            yield
-        finally:
-            self._places.release()
+            raise self._refused()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
 
     async def _wait(self) -> None:
         self._waiting += 1

@@ -55,7 +55,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         self, request: recommendation_pb2.RecommendRequest, response: recommendation_pb2.RecommendResponse
     ) -> None:
         ask = _read(request)
-        async with self._admission.admitted():
+        async with self._admission:
             _write(response, ask, await self._recommender.recommend(ask), self._messages)
 
     async def StreamRecommend(
@@ -80,7 +80,7 @@ class RecommendationServicer(recommendation_pb2_grpc.RecommendationServiceServic
         size = page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE)
         ask = Ask(SIMILAR_CONFIG, product_ids=(product_id,), page_size=size, explain=request.explain)
         ask = continued(ask, request.page_token)
-        async with self._admission.admitted():
+        async with self._admission:
             if not await self._recommender.knows(product_id):
                 raise not_found("PRODUCT_NOT_FOUND", "the catalogue does not have the product")
             response = recommendation_pb2.RecommendResponse()

@@ -25,6 +25,10 @@ ACQUIRE_SECONDS = 2.0
 # The longest statement of a request is the upsert of 1,000 products, well below a second; past this the server hangs.
 STATEMENT_SECONDS = 5.0
 
+# Connections that are not given back to the pool, whose lending takes a task and two timers each time: as many as the
+# short statements of pages have at work at once.
+_HELD = 3
+
 # A plan is kept where the server finds that parameters do not matter: planning the last check of a page took twice as
 # long as running it. But not for long: one that was made for an empty table must not outlive an import.
 PLAN_SECONDS = 20
@@ -73,6 +77,10 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
         self._pool = pool
         self._dsn = dsn
+        # Borrowed and idle, the last used at the end; and how many wait for the pool to lend them one.
+        self._held: list[Connection] = []
+        self._most_held = _HELD
+        self._waiting = 0
         self._away = False
         # What the metric says.
         self._up = False
@@ -95,8 +103,11 @@ class Database:
 
     async def close(self) -> None:
         """Waits briefly for borrowed connections, then closes all of them."""
+        self._most_held = 0
         try:
             async with asyncio.timeout(2):
+                while self._held:
+                    await self._pool.release(self._held.pop())
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -105,8 +116,29 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for statements that each commit by themselves; raises UNAVAILABLE when the server is away."""
         with self.errors():
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            connection = await self._borrow()
+            try:
                 yield connection
+            except BaseException:
+                # It may still be at work on what was given up: the pool knows how to wait for that.
+                await self._pool.release(connection)
+                raise
+            if self._waiting or len(self._held) >= self._most_held:
+                await self._pool.release(connection)
+            else:
+                self._held.append(connection)
+
+    async def _borrow(self) -> Connection:
+        while self._held:
+            connection = self._held.pop()
+            if _is_open(connection):
+                return connection
+            await self._pool.release(connection)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        finally:
+            self._waiting -= 1
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -156,6 +188,13 @@ class Database:
 async def _keep_session(_: Connection) -> None:
     """Nothing here changes a session (``SET LOCAL`` ends with its transaction); the driver's own reset is a statement
     after each borrowing, which doubles the number of round trips."""
+
+
+def _is_open(connection: Connection) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+        return False
 
 
 async def wait_until_reachable(dsn: str, patience_seconds: float) -> None:

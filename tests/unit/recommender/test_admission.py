@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 
 
 async def admitted(admission: Admission, leave: asyncio.Event, log: list[str]) -> None:
-    async with admission.admitted():
+    async with admission:
         log.append("in")
         await leave.wait()
 
@@ -56,7 +56,7 @@ async def test_a_full_waiting_room_refuses_at_once_and_failures_leave_their_plac
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     with pytest.raises(KeyError):
-        async with admission.admitted():
+        async with admission:
             raise KeyError
     leave.set()
     await admitted(admission, leave, log)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from windowshop.recommender.v1 import catalog_pb2 as pb
 
 from services.recommender.domain.product import CHANGEABLE_FIELDS
-from services.recommender.servicer.messages import refuse
+from services.recommender.servicer.messages import refuse, write_time
 from services.recommender.servicer.paging import decode_token, encode_token, page_size
 from services.recommender.servicer.products import fields_to_change, read_product, write_product
 from services.runtime.errors import ServiceError
@@ -171,3 +171,16 @@ def test_no_message_breaks_the_reader(message: pb.Product) -> None:
         assert product.price is None or math.isfinite(product.price)
         again, _ = read_product(write_product(product))
         assert again == product
+
+
+@given(st.datetimes(timezones=st.timezones()))
+@example(datetime(1, 1, 1, tzinfo=UTC))
+@example(datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+@example(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+def test_an_instant_is_written_as_the_library_writes_it(instant: datetime) -> None:
+    written = Timestamp()
+    try:
+        written.FromDatetime(instant)
+    except ValueError:
+        return  # beyond the years of a message, which no stored product has
+    assert write_time(instant) == written
