@@ -30,6 +30,8 @@ CHECK_SECONDS = 1.0
 SCRIPT = Path(__file__).with_name("beside.lua")
 _DISTINCT = {False: 5_000, True: 200}
 """Questions in a round, for one and for many: asked again from the beginning when they are used up."""
+_NEW_PER_SECOND = 3_000
+"""Questions for many of which none is asked twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Task:
     seconds: float
     connections: int
     rate: float | None = None
+    again: bool = True
+    """Whether lists of many come again, as those that a shop shows do."""
     watched: dict[int, str] = field(default_factory=dict)
     """The system's processes: id -> what it is."""
 
@@ -121,9 +125,9 @@ async def measure(task: Task) -> Outcome:
         phase: [
             draw(task.system, task.many, task.known, ids, dice)
             for dice in [random.Random(f"{phase} {task.connections} {task.rate is None}")]
-            for _ in range(_DISTINCT[task.many])
+            for _ in range(_DISTINCT[task.many] if task.again else int(_NEW_PER_SECOND * seconds))
         ]
-        for phase in ("check", "measurement")
+        for phase, seconds in (("check", CHECK_SECONDS), ("measurement", task.seconds))
     }
     checker = Driver(task.port, questions["check"])
     await checker.run(task.connections, CHECK_SECONDS)

@@ -48,6 +48,7 @@ class Trial:
     many: bool
     connections: int
     rate: float | None = None
+    again: bool = True
 
 
 TRIALS = (
@@ -57,6 +58,7 @@ TRIALS = (
     Trial("one_open", f"one user, open loop at {OPEN_RATE:g}/s", False, 64, OPEN_RATE),
     Trial("many_1", f"{BATCH} products, 1 connection", True, 1),
     Trial("many_16", f"{BATCH} products, 16 connections", True, 16),
+    Trial("many_1_new", f"{BATCH} products, 1 connection, each list once", True, 1, again=False),
 )
 
 Figures = dict[str, dict[str, dict[str, Any]]]
@@ -112,6 +114,7 @@ async def run(users: int, products: int, seconds: float, rounds: int) -> dict[st
                         seconds,
                         trial.connections,
                         trial.rate,
+                        trial.again,
                         names(*watched[system]),
                     )
                     outcome = await drive(task)
@@ -173,6 +176,7 @@ def ratios(figures: Figures) -> dict[str, float]:
         "ratio_p99_64": of("one_64", "p99_ms"),
         "ratio_p50_1": of("one_1", "p50_ms"),
         "ratio_batch200": of("many_1", "per_second"),
+        "ratio_batch200_new": of("many_1_new", "per_second"),
         "ratio_rps_16": of("one_16", "per_second"),
         "ratio_batch200_16": of("many_16", "per_second"),
         "ratio_p99_open": of("one_open", "p99_ms"),

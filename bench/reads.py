@@ -4,6 +4,7 @@ The server's own parts run in this process on a Valkey of their own; whatever is
 read that would ask the log fails. On a busy machine processor time grows too, up to twice: compare runs in turns.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -40,6 +41,8 @@ _DAY = 86_400_000
 _GREATEST = 500.0
 _SECONDS = 0.2
 """Of processor time, of one measurement."""
+_NEW = 5_000
+"""Lists of products that come again so late that nothing made of them as lists is there any more."""
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -93,17 +96,26 @@ def calls(servicer: FeatureServicer) -> dict[str, Call]:
     """What is measured: reads of different entities one after the other."""
     chance = random.Random(2)
 
-    def batch(entity: str, prefix: str, among: int, count: int, features: Sequence[str], in_rows: bool = False) -> Call:
+    def batch(
+        entity: str,
+        prefix: str,
+        among: int,
+        count: int,
+        features: Sequence[str],
+        in_rows: bool = False,
+        distinct: int = 50,
+    ) -> Call:
         read = servicer.rows if in_rows else servicer.batch
         asked = [
             pb.BatchGetFeaturesRequest(
                 entity=entity, ids=[f"{prefix}_{n:07}" for n in chance.sample(range(among), count)], features=features
             ).SerializeToString()
-            for _ in range(50)
+            for _ in range(distinct)
         ]
+        turns = itertools.cycle(asked)
 
         async def call() -> None:
-            answer = await read(pb.BatchGetFeaturesRequest.FromString(chance.choice(asked)), 1.0)
+            answer = await read(pb.BatchGetFeaturesRequest.FromString(next(turns)), 1.0)
             if answer.degraded:
                 raise click.ClickException("a store did not answer in time")
             answer.SerializeToString()
@@ -120,6 +132,7 @@ def calls(servicer: FeatureServicer) -> dict[str, Call]:
         }.items()
         for suffix, in_rows in (("", False), ("_in_rows", True))
     }
+    both["products_200_in_rows_new"] = batch("Product", "prod", PRODUCTS, 200, PRODUCT_FEATURES, True, _NEW)
     return {**users, "user_1_of_long_history": batch("User", "many", USERS // 20, 1, USER_FEATURES), **both}
 
 

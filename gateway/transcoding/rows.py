@@ -144,7 +144,8 @@ def _each(things: Sequence[int], write: Callable[[int], bytes]) -> bytes:
     if things.count(things[0]) == len(things):
         text = write(things[0])
         return b"[%b%b]" % ((text + b",") * (len(things) - 1), text)
-    return _list(map(write, things))
+    texts = {thing: write(thing) for thing in set(things)}
+    return _list([texts[thing] for thing in things])
 
 
 def _list(texts: Iterable[bytes]) -> bytes:

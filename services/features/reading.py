@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from prometheus_client import Counter
 from services.features.completing import Completer, Missing
 from services.features.domain.features import Entity, Feature, Status
 from services.features.domain.relative import Maximum
-from services.features.domain.settled import UNSETTLED, Column, Fold, Row, Sheet, Unfolded, columns, unfolded
+from services.features.domain.settled import UNSETTLED, Column, Fold, Kinds, Row, Sheet, Unfolded, columns, unfolded
 from services.features.marking import Marker
 from services.features.maxima import Maxima
 from services.features.metrics import READINGS
@@ -127,7 +126,7 @@ class Reader:
         else:
             rows, maxima, degraded = await self._found(entity, ids, features, self._folded, look, until)
             answer = RowAnswer(unfolded(features, Sheet.of(rows), maxima), degraded)
-        _report_rows(features, answer.found.statuses)
+        _report_rows(features, answer.found.kinds)
         return answer
 
     async def _look(
@@ -220,11 +219,9 @@ def _report(answer: Mapping[str, Column]) -> None:
             _counter(name, status).inc(column.statuses.count(status))
 
 
-def _report_rows(features: Sequence[Feature], statuses: Sequence[tuple[Status, ...]]) -> None:
-    # Mostly they are all the same.
-    same = statuses.count(statuses[0]) == len(statuses)
-    for kinds, times in {statuses[0]: len(statuses)}.items() if same else Counts(statuses).items():
-        for feature, status in zip(features, kinds, strict=True):
+def _report_rows(features: Sequence[Feature], kinds: Kinds) -> None:
+    for statuses, times in kinds.items():
+        for feature, status in zip(features, statuses, strict=True):
             _counter(feature.name, status).inc(times)
 
 

@@ -211,7 +211,11 @@ class _Exchange(Generic[Q, A]):
                 raise
             response = self._refuse(request, status)
         else:
-            observation.end(None)
+            try:
+                reply(response)  # first: who waits for it goes on meanwhile
+            finally:
+                observation.end(None)
+            return
         reply(response)
 
     def end(self) -> None:

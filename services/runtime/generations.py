@@ -11,8 +11,9 @@ V = TypeVar("V")
 
 # What a section costs, beside what is in it: sections may be of the callers' making.
 _SECTION = 400
-# Keys that came once, of which one generation keeps the numbers.
-_SEEN = 10_000
+# Keys that came once, of which one generation keeps the numbers: not many more than there is room for what is made of
+# them, or what comes again too seldom to be found would be kept for nothing.
+_SEEN = 500
 
 
 class Generations(Generic[S, K, V]):
@@ -72,7 +73,7 @@ class Repeated(Generic[K, V]):
     def __init__(self, room: int, life: float) -> None:
         """See Generations."""
         self._known: Generations[None, K, tuple[V, int]] = Generations(room, life)
-        self._seen: Generations[None, int, bool] = Generations(_SEEN, life)
+        self._seen: Generations[None, int, bool] = Generations(_SECTION + _SEEN, life)
 
     def get(self, key: K, now: float) -> V | None:
         """None: it is not known."""

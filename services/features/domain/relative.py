@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+# Of places: so near to a tie binary and decimal may round differently.
+_NEAR = 1e-6
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -63,19 +66,17 @@ class Relative:
         return self.score(magnitude, self.magnitude(maximum.level, maximum.at_ms)), maximum.at_ms
 
     def all_of_greatest(
-        self, magnitudes: Floats, greatest: Floats, computed_ms: Integers, maximum: Maximum | None
+        self, magnitudes: Floats, greatest: Floats, computed_ms: Integers, newest_ms: int, maximum: Maximum | None
     ) -> tuple[list[float], list[int]]:
-        """`of_greatest` of n: arrays of that length, and lists."""
-        instants: list[int] | None = None
+        """`of_greatest` of n: arrays of that length, the last of the instants, and lists."""
         if maximum is not None and maximum.level is not None and maximum.whole:
-            held = computed_ms <= maximum.at_ms
             decayed = magnitudes * np.exp2((computed_ms - maximum.at_ms) / self.half_life_ms)
             level = self.magnitude(maximum.level, maximum.at_ms)
-            if held.all():  # as a rule
-                magnitudes, greatest, instants = decayed, np.full(len(held), level), [maximum.at_ms] * len(held)
-            else:
-                magnitudes, greatest = np.where(held, decayed, magnitudes), np.where(held, level, greatest)
-                computed_ms = np.where(held, maximum.at_ms, computed_ms)
+            if newest_ms <= maximum.at_ms and level > 0:  # as a rule
+                return self._all_of_one(decayed, level), [maximum.at_ms] * len(decayed)
+            held = computed_ms <= maximum.at_ms
+            magnitudes, greatest = np.where(held, decayed, magnitudes), np.where(held, level, greatest)
+            computed_ms = np.where(held, maximum.at_ms, computed_ms)
         places = 10**self.digits
         with np.errstate(invalid="ignore"):  # 0 / 0, see score
             scaled = self.scale * (np.log1p(magnitudes) / np.log1p(np.maximum(magnitudes, greatest))) * places
@@ -84,7 +85,19 @@ class Relative:
         result = scores.tolist()
         for place in unclear.tolist():
             result[place] = self.score(float(magnitudes[place]), float(greatest[place]))
-        return result, computed_ms.tolist() if instants is None else instants
+        return result, computed_ms.tolist()
+
+    def _all_of_one(self, magnitudes: Floats, greatest: float) -> list[float]:
+        """`score` of n with the same greatest, which is above 0."""
+        places = 10**self.digits
+        scaled = self.scale * (np.log1p(magnitudes) / np.log1p(np.maximum(magnitudes, greatest))) * places
+        rounded = np.rint(scaled)
+        result: list[float] = (rounded / places).tolist()
+        unclear = np.abs(scaled - rounded) >= 0.5 - _NEAR
+        if unclear.any():
+            for place in unclear.nonzero()[0].tolist():
+                result[place] = self.score(float(magnitudes[place]), greatest)
+        return result
 
     def pair(self, magnitude: float, maximum: float | None, at_ms: int) -> list[float | str]:
         """What is stored: a magnitude at an instant, and beside it the greatest, known by its level then."""
@@ -119,4 +132,4 @@ def _rounded(value: float, digits: int) -> float:
 
 def _is_unclear(places: Any) -> Any:
     """Whether a number, or each of an array, is so near to a tie that binary and decimal may round it differently."""
-    return abs(places % 1.0 - 0.5) <= 1e-6
+    return abs(places % 1.0 - 0.5) <= _NEAR

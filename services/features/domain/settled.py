@@ -6,6 +6,7 @@ answer is the rows of its entities turned into columns.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -98,6 +99,10 @@ def folded(features: Sequence[Feature], row: Row, fold: Fold) -> Row:
     return (row[0], fold([feature for feature, _ in still], [one for _, one in still]), statuses, *moving)
 
 
+# Statuses of the features asked for, in their order: of how many entities they are.
+Kinds = Mapping[tuple[Status, ...], int]
+
+
 class Pairs(NamedTuple):
     """A column of a relative feature, of which the values at ``places`` (None: all) are pairs.
 
@@ -109,6 +114,7 @@ class Pairs(NamedTuple):
     magnitudes: Floats | None = None
     greatest: Floats | None = None
     at: Integers | None = None
+    newest_ms: int = 0
 
     @classmethod
     def of(cls, column: Column) -> Pairs:
@@ -123,7 +129,7 @@ class Pairs(NamedTuple):
             return cls(column, places)
         flat: Any = chain.from_iterable(values)  # type: ignore[arg-type]  # all of them are pairs
         magnitudes, greatest = np.fromiter(flat, np.float64, 2 * count).reshape(count, 2).T
-        return cls(column, places, magnitudes, greatest, np.fromiter(computed_ms, np.int64, count))
+        return cls(column, places, magnitudes, greatest, np.fromiter(computed_ms, np.int64, count), max(computed_ms))
 
 
 class Sheet(NamedTuple):
@@ -134,24 +140,22 @@ class Sheet(NamedTuple):
 
     until_ms: int
     rows: Sequence[bytes]
-    statuses: Sequence[tuple[Status, ...]]
+    kinds: Kinds
     moving: Sequence[Pairs]
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Sheet:
         """From at least one."""
         untils, packed, statuses, *turned = zip(*rows, strict=True)
-        if statuses.count(statuses[0]) == len(statuses):  # as a rule: the same one, then, which is quickly counted
-            statuses = (statuses[0],) * len(statuses)
         moving = [Pairs.of(Column(*turned[place : place + 3])) for place in range(0, len(turned), 3)]
-        return cls(min(untils), packed, statuses, moving)
+        return cls(min(untils), packed, Counter(statuses), moving)
 
 
 class Unfolded(NamedTuple):
-    """A sheet at an instant: ``rows`` and ``statuses`` by entity; the columns of the features that are relative."""
+    """A sheet at an instant: ``rows`` by entity; the columns of the features that are relative."""
 
     rows: Sequence[bytes]
-    statuses: Sequence[tuple[Status, ...]]
+    kinds: Kinds
     columns: Mapping[str, Column]
 
 
@@ -160,7 +164,7 @@ def unfolded(features: Sequence[Feature], sheet: Sheet, maxima: Mapping[str, Max
     relative = [(feature.name, feature.relative) for feature in features if feature.relative is not None]
     return Unfolded(
         sheet.rows,
-        sheet.statuses,
+        sheet.kinds,
         {
             name: _related(scale, pairs, maxima.get(name))
             for (name, scale), pairs in zip(relative, sheet.moving, strict=True)
@@ -182,7 +186,7 @@ def columns(features: Sequence[Feature], rows: Sequence[Row], maxima: Mapping[st
 
 def _related(relative: Relative, pairs: Pairs, maximum: Maximum | None) -> Column:
     """The scores of the pairs, each as of the maximum's instant or its own, as ``reading`` has it."""
-    column, places, magnitudes, greatest, at = pairs
+    column, places, magnitudes, greatest, at, newest_ms = pairs
     scores: Sequence[float]
     instants: Sequence[int]
     if magnitudes is None or greatest is None or at is None:
@@ -191,7 +195,7 @@ def _related(relative: Relative, pairs: Pairs, maximum: Maximum | None) -> Colum
         scored = [relative.of_greatest(x, y, at_ms, maximum) for (x, y), at_ms in some]
         scores, instants = [score for score, _ in scored], [at_ms for _, at_ms in scored]
     else:
-        scores, instants = relative.all_of_greatest(magnitudes, greatest, at, maximum)
+        scores, instants = relative.all_of_greatest(magnitudes, greatest, at, newest_ms, maximum)
     if places is None:
         return Column(scores, column.statuses, instants)
     all_values, computed = list(column.values), list(column.computed_ms)

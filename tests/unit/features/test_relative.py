@@ -153,7 +153,7 @@ def test_many_are_scored_as_each_of_them(
 ) -> None:
     relative = Relative(100.0, 1_000, digits, "")
     magnitudes, greatest, computed_ms = map(np.array, zip(*pairs, strict=True))
-    scores, instants = relative.all_of_greatest(magnitudes, greatest, computed_ms, maximum)
+    scores, instants = relative.all_of_greatest(magnitudes, greatest, computed_ms, int(computed_ms.max()), maximum)
     assert list(zip(scores, instants, strict=True)) == [relative.of_greatest(*pair, maximum) for pair in pairs]
 
 
@@ -161,4 +161,18 @@ def test_a_tie_of_many_is_rounded_as_one_is() -> None:
     """2.675 as a double is less than it reads; half-even on what it reads is 2.68."""
     ties = Relative(2.675, 1_000, 2, "")
     assert ties.of_greatest(5.0, 5.0, 0, None) == (2.68, 0)
-    assert ties.all_of_greatest(np.full(3, 5.0), np.full(3, 5.0), np.zeros(3, np.int64), None) == ([2.68] * 3, [0] * 3)
+    assert ties.all_of_greatest(np.full(3, 5.0), np.full(3, 5.0), np.zeros(3, np.int64), 0, None) == (
+        [2.68] * 3,
+        [0] * 3,
+    )
+
+
+def test_a_tie_beside_the_greatest_of_all_is_rounded_as_one_is() -> None:
+    """1.015 * 100 as doubles is less than 101.5."""
+    ties = Relative(1.015, 1_000, 2, "")
+    maximum = Maximum(ties.level(4.0, 0), 0, True, None)
+    assert ties.of_greatest(5.0, 5.0, 0, maximum) == (1.02, 0)
+    assert ties.all_of_greatest(np.full(3, 5.0), np.full(3, 5.0), np.zeros(3, np.int64), 0, maximum) == (
+        [1.02] * 3,
+        [0] * 3,
+    )

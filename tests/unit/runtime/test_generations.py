@@ -90,3 +90,10 @@ def test_what_comes_again_has_its_room() -> None:
             again(known, str(number), cost=500)
     assert again(known, "99", cost=500)
     assert not any(again(known, str(number), cost=500) for number in range(90))
+
+
+def test_what_comes_again_after_too_many_others_is_new() -> None:
+    known: Repeated[str, str] = Repeated(1_000_000, 1e9)
+    for _ in range(4):
+        for number in range(3_000):
+            assert not again(known, str(number))
