@@ -18,6 +18,7 @@ from services.features.domain.features import (
     Reading,
     Record,
     Worth,
+    in_company,
     next_due_ms,
     reading,
     restamped,
@@ -38,11 +39,11 @@ from services.features.sharing import READ, REFRESH, SharedComputations
 
 
 class _Plan(NamedTuple):
-    """What a read has to do: ids to compute by feature, ids whose existence is open, ids to refresh soon."""
+    """What a read has to do: ids to compute by feature, ids whose existence is open, ids to refresh soon, and when."""
 
     compute: dict[str, list[str]]
     unsure: list[str]
-    aged: list[str]
+    aged: dict[str, int]
 
 
 class Missing(NamedTuple):
@@ -124,21 +125,19 @@ class Completer:
         self, records: Mapping[str, Record], features: Sequence[Feature], now_ms: int, dirty: Collection[str]
     ) -> _Plan:
         compute: dict[str, list[str]] = {}
-        unsure, aged = [], []
+        unsure, aged = [], dict[str, int]()
         for entity_id, record in records.items():
             if KNOWN not in record.entries:
                 unsure.append(entity_id)
-            late = False
             for feature in features:
                 value = Worth.DIRTY if entity_id in dirty else worth(feature, record, now_ms)
                 if value is Worth.GOOD:
                     continue
-                if value is Worth.AGED and feature.materialize:
-                    late = True  # the worker's turn
+                if value is Worth.AGED and feature.materialize:  # the worker's turn
+                    due_ms = in_company(feature, now_ms)
+                    aged[entity_id] = min(aged.get(entity_id, due_ms), due_ms)
                 else:
                     compute.setdefault(feature.name, []).append(entity_id)
-            if late:
-                aged.append(entity_id)
         return _Plan(compute, unsure, aged)
 
     async def _compute(
@@ -210,11 +209,11 @@ class Completer:
         entity: Entity,
         records: Mapping[str, Record],
         computed: Mapping[str, Mapping[int, Entry]],
-        aged: Sequence[str],
+        aged: Mapping[str, int],
         now_ms: int,
     ) -> None:
         kept = entity.materialized
-        due = dict.fromkeys(aged, now_ms)
+        due = dict(aged)
         for entity_id, entries in computed.items():
             when = next_due_ms(kept, entries, self._jitter())
             if when is not None:

@@ -287,7 +287,8 @@ def due_features(features: Sequence[Feature], record: Record, now_ms: int) -> li
     return due
 
 
-def _in_company(feature: Feature, due_ms: int) -> int:
+def in_company(feature: Feature, due_ms: int) -> int:
+    """When what is due at an instant is computed together with others."""
     step_ms = max(1, min(_TOGETHER_MS, feature.refresh_ms // 100))
     return -(-due_ms // step_ms) * step_ms
 
@@ -306,9 +307,7 @@ def next_due_ms(
         if entry is None:
             continue
         if entry.value is not None:
-            times.append(
-                _in_company(feature, entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter)))
-            )
+            times.append(in_company(feature, entry.computed_ms + int(feature.refresh_ms * (_EARLY - _JITTER * jitter))))
         if entry.until_ms is not None:
             times.append(entry.until_ms)
     return min((due if due > after_ms else after_ms + _PAUSE_MS for due in times), default=None)

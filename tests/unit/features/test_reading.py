@@ -34,8 +34,10 @@ class Stores:
         self.kept: dict[int, Entry] = {}
         # Whose marks are owed: they are made when their records have been read.
         self.owed = set[str]()
+        self.queued: list[Mapping[str, int]] = []
+        self.now_ms = NOW
         self.release = asyncio.Event()
-        self.reader = Reader(self, self, self, self, self, lambda: NOW, lambda: 0.5, fold)  # type: ignore[arg-type]  # what it needs of them
+        self.reader = Reader(self, self, self, self, self, lambda: self.now_ms, lambda: 0.5, fold)  # type: ignore[arg-type]  # what it needs of them
 
     def owes(self, entity: str, entity_id: str) -> bool:
         return entity_id in self.owed
@@ -60,7 +62,7 @@ class Stores:
         return set()
 
     async def enqueue(self, entity: str, due: Mapping[str, int]) -> None:
-        pass
+        self.queued.append(due)
 
     async def mark(
         self, touched: Touched, now_ms: int, transactions: Sequence[int], some: Counters = NO_COUNTERS
@@ -118,6 +120,22 @@ async def test_after_an_event_a_read_does_not_join_what_began_before_it() -> Non
     await stores.asked(2)
     stores.release.set()
     await asyncio.gather(before, after)
+
+
+async def test_what_has_aged_is_refreshed_together_with_what_others_read() -> None:
+    """Whoever comes meanwhile; a pass of the worker costs more than what it computes of one."""
+    long, short = (feature(n, refresh_ms=ms, ttl_ms=10**9) for n, ms in ((4, 300_000), (5, 1_000)))
+    user = Entity("User", 10, {f.name: f for f in (long, short)}, "", "", None)
+    stores = Stores()
+    stores.kept = {KNOWN: Entry(0, NO_TOKEN, True)} | {n: Entry(0, stores.token, n) for n in (4, 5)}
+    for stores.now_ms in (1_000_001, 1_000_499):
+        answer = await stores.reader.read(user, ["a"], [long])
+        assert values(answer, long.name) == [(4, Status.STALE)]
+    await stores.reader.read(user, ["a"], [long, short])
+    assert stores.queued == [{"a": 1_000_500}, {"a": 1_000_500}, {"a": 1_000_500}]
+    stores.now_ms = 1_000_001
+    await stores.reader.read(user, ["a"], [long, short])
+    assert stores.queued[3:] == [{"a": 1_000_010}]
 
 
 async def test_a_caller_that_gives_up_fails_nobody() -> None:
