@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.runtime.metrics import BUCKETS
+from services.runtime.metrics import BUCKETS, LoopCounter
 
 EVENTS_ACCEPTED = Counter("windowshop_events_accepted_total", "Events newly stored, by type.", ["event_type"])
 EVENTS_DUPLICATE = Counter(
@@ -30,7 +30,7 @@ MARK_FAILURES = Counter(
     "windowshop_mark_failures_total",
     "Batches whose marks did not reach the online store; repeated later, features are late until then.",
 )
-READINGS = Counter(
+READINGS = LoopCounter(
     "windowshop_feature_readings_total",
     "Feature values answered, by status; STALE means refresh falls behind, UNAVAILABLE that stores are down.",
     ["feature", "status"],

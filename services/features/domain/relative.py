@@ -94,9 +94,8 @@ class Relative:
         rounded = np.rint(scaled)
         result: list[float] = (rounded / places).tolist()
         unclear = np.abs(scaled - rounded) >= 0.5 - _NEAR
-        if unclear.any():
-            for place in unclear.nonzero()[0].tolist():
-                result[place] = self.score(float(magnitudes[place]), greatest)
+        for place in unclear.nonzero()[0].tolist():
+            result[place] = self.score(float(magnitudes[place]), greatest)
         return result
 
     def pair(self, magnitude: float, maximum: float | None, at_ms: int) -> list[float | str]:

@@ -148,7 +148,9 @@ class Sheet(NamedTuple):
         """From at least one."""
         untils, packed, statuses, *turned = zip(*rows, strict=True)
         moving = [Pairs.of(Column(*turned[place : place + 3])) for place in range(0, len(turned), 3)]
-        return cls(min(untils), packed, Counter(statuses), moving)
+        first = statuses[0]
+        same = statuses.count(first) == len(statuses)  # as a rule, and quicker than to count by kind
+        return cls(min(untils), packed, {first: len(statuses)} if same else Counter(statuses), moving)
 
 
 class Unfolded(NamedTuple):
