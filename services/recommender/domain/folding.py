@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from services.recommender.domain import kernels
+
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
@@ -37,5 +39,8 @@ def fold_in(model: FoldIn, vectors: Vectors, values: Floats) -> Vectors | None:
     confidence = model.alpha * np.log1p(values)
     normal = model.gram + (products * (confidence - 1.0)[:, None]).T @ products
     normal.ravel()[:: len(normal) + 1] += model.regularization  # the diagonal
-    folded: Vectors = np.linalg.solve(normal, confidence @ products).astype(np.float32)
-    return folded
+    wanted = confidence @ products
+    folded = kernels.solve(normal, wanted)
+    # No positive definite matrix: a gram of other products than those of the history.
+    vector: Vectors = (np.linalg.solve(normal, wanted) if folded is None else folded).astype(np.float32)
+    return vector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ class Nearest:
     ) -> tuple[Places, Floats]:
         """Places and inner products of the ``limit`` largest that are above 0 and ``allowed``, the largest first, ties
         by place. ``longest``: what is known of the vector."""
-        length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
+        length = math.sqrt(float(vector @ vector)) * (1 + _ROUNDING)
         places, scores = np.zeros(0, dtype=np.int64), np.zeros(0)
         start, size, least = 0, max(_FIRST, 4 * limit), 0.0
         while start < (end := min(start + size, self._reach(least / length) if length else 0)):
@@ -63,7 +64,7 @@ class Nearest:
 
     def largest(self, vector: Singles, longest: Singles | None = None) -> float:
         """The largest inner product, 0 at least."""
-        length = float(np.linalg.norm(vector)) * (1 + _ROUNDING)
+        length = math.sqrt(float(vector @ vector)) * (1 + _ROUNDING)
         start, size, largest = 0, _FIRST, 0.0
         while start < (end := min(start + size, self._reach(largest / length) if length else 0)):
             found = self.vectors[start:end] @ vector if start or longest is None else longest

@@ -105,9 +105,8 @@ def collaborative(person: Personal, places: Places) -> Floats:
     """Inner products of the shopper's vector with those of products; 0 for a stranger and for the unknown."""
     if person.vector is None:
         return np.zeros(len(places))
-    # Summed row by row: a BLAS product may round differently with the number of rows.
-    inner: Floats = (person.learned.vectors[places] * person.vector).sum(axis=1).astype(np.float64)
-    return inner
+    # Row by row: a BLAS product may round differently with the number of rows.
+    return kernels.inner(person.learned.vectors, places, person.vector)
 
 
 # The sources that need nothing but a version in memory.

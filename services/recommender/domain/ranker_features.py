@@ -6,6 +6,7 @@ answered, or on the other candidates: a request that lacks one of them is ranked
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -123,7 +124,8 @@ def _scores(matrix: Singles, person: Personal, places: Places) -> None:
     inner = collaborative(person, places)
     strength, strongest = _TINY, 0.0
     if person.vector is not None:
-        strength += float(np.linalg.norm(person.vector.astype(np.float64)))
+        exact = person.vector.astype(np.float64)
+        strength += math.sqrt(float(exact @ exact))
         strongest = everyone.nearest.largest(person.vector, person.longest)
     sparse = (person.taste, person.alike, person.basket)
     scores = np.array([inner, *(one.of(places) for one in sparse)])
@@ -199,9 +201,9 @@ FEATURES: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def _numbers(*names: str) -> list[int]:
+def _numbers(*names: str) -> Places:
     """Which columns these are."""
-    return [FEATURES.index(name) for name in names]
+    return np.array([FEATURES.index(name) for name in names])
 
 
 # What is written at once.

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.domain import kernels
+from services.recommender.domain.folding import FoldIn, fold_in
 
 singles = st.floats(-2, 2, width=32) | st.sampled_from([0.0, float("inf"), float("-inf"), float("nan")])
 
@@ -201,6 +202,41 @@ def test_numbers_have_names_and_those_of_others_follow() -> None:
     assert kernels.named(("a", "b"), ("c",), as_places([2, 0, 1, 0])) == ["c", "a", "b", "a"]
 
 
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 64, 100, 128, 129, 200, 300, 1_001])
+def test_products_of_vectors_are_rounded_as_numpy_rounds_them(width: int) -> None:
+    random = np.random.default_rng(width)
+    vectors = random.normal(size=(40, width)).astype(np.float32)
+    vector, chosen = random.normal(size=width).astype(np.float32), random.integers(-40, 40, 60)
+    expected = (vectors[chosen] * vector).sum(axis=1).astype(np.float64)
+    assert kernels.inner(vectors, chosen, vector).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 64])
+def test_equations_are_solved_where_the_matrix_is_positive_definite(size: int) -> None:
+    random = np.random.default_rng(size)
+    rows = random.normal(size=(size + 3, size))
+    matrix, right = rows.T @ rows + 0.1 * np.eye(size), random.normal(size=size)
+    asked = matrix.copy(), right.copy()
+    found = kernels.solve(*asked)
+    assert found is not None
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right), rtol=1e-9)
+    np.testing.assert_array_equal(asked[0], matrix)
+    np.testing.assert_array_equal(asked[1], right)
+    if size:
+        assert kernels.solve(matrix - 1_000 * np.eye(size), right) is None
+        assert kernels.solve(np.full((size, size), np.nan), right) is None
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_history_has_a_vector_whatever_it_is_folded_into(sign: float) -> None:
+    products, worth = np.array([[1, 2], [0, 1]], dtype=np.float32), np.array([2.0, 5.0])
+    confidence = 0.5 * np.log1p(worth)
+    normal = sign * 9 * np.eye(2) + products.T @ ((confidence - 1)[:, None] * products) + 0.25 * np.eye(2)
+    vector = fold_in(FoldIn(sign * 9 * np.eye(2), 0.25, 0.5), products, worth)
+    assert vector is not None
+    np.testing.assert_allclose(normal @ vector, confidence @ products, rtol=1e-5)
+
+
 def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
     columns, masks = np.zeros((2, 5), dtype=np.float32), np.zeros(splits, dtype=np.uint16)
     ends = np.array([0, end], dtype=np.intp)
@@ -238,6 +274,10 @@ NEAR, WEIGHTS = np.zeros((2, 3), dtype=np.int32), np.zeros((2, 3), dtype=np.floa
         (lambda: kernels.fuse(FEW[:1], as_places([0]), ONE, HIDDEN, 10), ValueError),
         (lambda: kernels.fuse(FEW[:1], as_places([1, 1]), ONE, HIDDEN, 10), ValueError),
         (lambda: kernels.leading(ONE, HIDDEN, 3), ValueError),
+        (lambda: kernels.inner(WEIGHTS, FEW, np.ones(3, dtype=np.float32)), IndexError),
+        (lambda: kernels.inner(WEIGHTS, FEW[:1], np.ones(2, dtype=np.float32)), ValueError),
+        (lambda: kernels.solve(np.eye(3), np.ones(2)), ValueError),
+        (lambda: kernels.solve(np.ones((3, 2)), np.ones(3)), ValueError),
         (lambda: kernels.named(("a",), ("b",), as_places([2])), IndexError),
         (lambda: kernels.named(("a",), ("b",), as_places([-1])), IndexError),
         (lambda: kernels.traces(FEW, FEW, FEW, FEW, ONE, ONE, ["s"], ["a"]), ValueError),

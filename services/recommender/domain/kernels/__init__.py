@@ -1,7 +1,7 @@
 """What is compiled: steps over a few hundred elements each, of which numpy would take ten calls (docs/adr/0028).
 
-It knows arrays of numbers, no product and no shopper. The sources are ``compiled.pyx`` and what that includes; the types
-of its functions, and what each of them does, are in ``compiled.pyi``.
+It knows arrays of numbers, no product and no shopper. The sources are ``compiled.pyx`` and what that includes. Types,
+and what each function does, are in ``compiled.pyi``.
 """
 
 try:
@@ -14,11 +14,13 @@ try:
         falling,
         fuse,
         givers,
+        inner,
         leading,
         leaves,
         longer,
         look_up,
         named,
+        solve,
         spread,
         traces,
     )
@@ -34,11 +36,13 @@ __all__ = [
     "falling",
     "fuse",
     "givers",
+    "inner",
     "leading",
     "leaves",
     "longer",
     "look_up",
     "named",
+    "solve",
     "spread",
     "traces",
 ]

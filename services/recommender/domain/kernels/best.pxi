@@ -1,6 +1,9 @@
 # The best of many: a heap with the least of them on top. Which one is better is always decided, by the place if by
 # nothing else, so the result does not depend on how it is found.
 
+cdef double TINIEST = 5e-324
+
+
 cdef struct Best:
     double* scores
     int64_t* places
@@ -109,10 +112,13 @@ def better(
     made = room(limit, places.shape[0] + more.shape[0], &found)
     for row in range(places.shape[0]):
         offer(&found, scores[row], places[row])
+    # One comparison for each of those that are not good enough, which are most.
+    cdef double least = found.scores[0] if 0 < found.size == found.limit else TINIEST
     for row in range(more.shape[0]):
-        if their_scores[row] > 0 and (found.size < found.limit or their_scores[row] >= found.scores[0]):
-            if all_shown or shown[within(more[row], shown.shape[0])]:
-                offer(&found, their_scores[row], more[row])
+        if their_scores[row] >= least and (all_shown or shown[within(more[row], shown.shape[0])]):
+            offer(&found, their_scores[row], more[row])
+            if found.size == found.limit:
+                least = found.scores[0]
     return in_order(&found, made)
 
 

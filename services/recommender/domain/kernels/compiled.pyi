@@ -83,3 +83,11 @@ def traces(
     anchors: Sequence[str | None],
 ) -> list[list[tuple[str, int, float, str | None, float]]]:
     """Of each of ``wanted``, which are distinct owners, its hits: name of the source, rank, share, anchor, score."""
+
+def inner(vectors: Singles, places: Places, vector: Singles) -> Floats:
+    """The inner product of a vector with each of those in the rows ``places``, rounded as numpy rounds
+    ``(vectors[places] * vector).sum(axis=1)``."""
+
+def solve(matrix: Floats, right: Floats) -> Floats | None:
+    """The solution of matrix x = right by the Cholesky decomposition; None where the matrix, which is symmetric, is not
+    positive definite."""

@@ -8,8 +8,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 cdef extern from *:
-    # Of GCC and Clang: how many zeros a number ends with, which is not 0 itself.
+    # Of GCC and Clang: how many zeros a number ends with, which is not 0 itself; and the promise to read what is there.
     int ending_zeros "__builtin_ctzll" (unsigned long long number) nogil
+    void fetch "__builtin_prefetch" (const void* address) nogil
 
 cdef object empty = numpy.empty
 cdef object integers = numpy.int64
@@ -22,7 +23,15 @@ cdef inline Py_ssize_t within(int64_t place, Py_ssize_t size) except -1:
     return <Py_ssize_t>(place + size if place < 0 else place)
 
 
+cdef inline void fetch_row(const void* row, Py_ssize_t size) noexcept nogil:
+    """Rows of large tables are far away: they are asked for while those before them are worked on."""
+    cdef Py_ssize_t at
+    for at in range(0, size, 64):
+        fetch(<const char*>row + at)
+
+
 include "leaves.pxi"
 include "sums.pxi"
 include "best.pxi"
 include "fusion.pxi"
+include "products.pxi"

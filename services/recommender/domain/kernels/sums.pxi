@@ -73,6 +73,9 @@ def spread(
     made = arrays(places.shape[0] * width, &sums)
     for row in range(places.shape[0]):
         place = within(places[row], table.shape[0])
+        if row + 2 < places.shape[0] and 0 <= places[row + 2] < table.shape[0]:
+            fetch_row(&table[places[row + 2], 0], width * sizeof(int32_t))
+            fetch_row(&weights[places[row + 2], 0], width * sizeof(float))
         for column in range(width):
             add(&sums, table[place, column], weights[place, column] * strengths[row])
     return made[0][:sums.size], made[1][:sums.size], made[2]
