@@ -118,7 +118,7 @@ class Together(Generic[K, T]):
         if self._waiting:
             keys, self._keys = self._keys, {}
             waiting, self._waiting = self._waiting, []
-            task = asyncio.get_running_loop().create_task(self._execute(list(keys), waiting))
+            task = waiting[0].get_loop().create_task(self._execute(list(keys), waiting))
             self._sent.add(task)
             task.add_done_callback(self._sent.discard)
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
-from services.runtime.metrics import BUCKETS
+from services.runtime.metrics import BUCKETS, LoopHistogram
 
 # Seconds. At most this much of a stall has passed when the next look is due, so one of 40 ms is never missed and one of
 # 20 ms rarely seen whole.
@@ -25,7 +25,7 @@ _RESTING = 0.02
 # Seconds. Later than that is a stall: it takes a good part of the 50 ms that a reader may wait.
 STALL = 0.02
 
-LAG = Histogram(
+LAG = LoopHistogram(
     "windowshop_loop_lag_seconds",
     "How late the event loop comes to what is due, looked at 50 times a second while the process works, else 10 times; "
     "more than 0.02 holds up every request.",

@@ -181,9 +181,12 @@ async def test_what_takes_too_long_is_out_of_time_and_ends_at_the_server() -> No
             ended.append(text)
         return text
 
+    late = metrics.GRPC_HANDLED.labels(NAME, "ReadFeatures", "DEADLINE_EXCEEDED")._value
+    before = late.get()
     error = await failure_of(hang, timeout=0.2)
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     await eventually(lambda: "x" in ended)
+    await eventually(lambda: late.get() - before == 1)
 
 
 async def test_whoever_leaves_takes_their_request_along_and_no_other() -> None:
