@@ -1,8 +1,9 @@
-"""Long work in pieces, between which the event loop comes to the others who wait for it."""
+"""Long work in pieces, between which the event loop comes to the others who wait for it; and much work at once."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
@@ -24,3 +25,26 @@ async def pieces(items: Sequence[T], size: int = PIECE) -> AsyncIterator[Sequenc
 async def mapped(function: Callable[[T], R], items: Sequence[T], size: int = PIECE) -> list[R]:
     """``function`` of each item, piece by piece."""
     return [result async for piece in pieces(items, size) for result in map(function, piece)]
+
+
+class Turns:
+    """For work of a few milliseconds that many are ready for at once: it begins in this turn of the event loop while
+    there is time left of it, else in a later one, in the order of asking. Together they hold the loop no longer."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
+        """``seconds`` of a turn, after which no other work begins in it."""
+        self._seconds = seconds
+        self._clock = clock
+        # When the first one began in this turn.
+        self._began: float | None = None
+
+    async def begin(self) -> None:
+        """Returns when work may begin."""
+        while self._began is not None and self._clock() - self._began >= self._seconds:  # noqa: ASYNC110 - for a turn
+            await asyncio.sleep(0)
+        if self._began is None:
+            self._began = self._clock()
+            asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._began = None

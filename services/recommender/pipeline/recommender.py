@@ -42,12 +42,17 @@ from services.recommender.pipeline.telling import Why, empty_reason, explained_f
 from services.recommender.ports import Clock
 from services.runtime.errors import ServiceError, invalid_field, not_found
 from services.runtime.logs import get_logger
+from services.runtime.turns import Turns
 
 log = get_logger(__name__)
 
 # For everything that needs the store; the usual time is 10 ms. With the other deadlines a request ends within a
 # second, which is what the callers wait, and an overloaded machine gets relief from cheaper pages.
 _PAGE_SECONDS = 0.5
+
+# Shoppers are read together, so their pages are ready together: ten of them would hold the event loop for 20 ms. Those
+# of one turn have their final check together, too.
+_TURN_SECONDS = 0.01
 
 # A search around texts or popular lists is asked for as many more hits as a shopper bought products, up to this.
 _BOUGHT_BEYOND = 40
@@ -104,6 +109,7 @@ class Recommender:
         self._active_model = active_model
         self._new_answer_id = new_answer_id
         self._now = now
+        self._turns = Turns(_TURN_SECONDS)
 
     async def recommend(self, ask: Ask) -> Answer:
         """The page. Raises NOT_FOUND for an unknown serving config or, where products are needed, unknown ones."""
@@ -111,6 +117,7 @@ class Recommender:
         stages = self._stages
         with timed("signals"):
             signals = await stages.shoppers.signals(ask.user_id, ask.visitor_id, page.degraded)
+            await self._turns.begin()
             basis = stages.orders.basis(ask, page.config, page.version.id, signals)
             order = None if basis is None else stages.orders.find(basis)
             context = None if order else await self._context(page, signals)
@@ -200,6 +207,7 @@ class Recommender:
         beyond = len(ask.shown) + min(len(bought), _BOUGHT_BEYOND)
         with timed("candidates"):
             found = await gather(config, stages.sources, context, ask.page_size, degraded, beyond)
+        await self._turns.begin()
         hidden = _hidden(ask).and_also(bought)
         weights = {spec.name: spec.weight for spec in config.sources}
         limit = max(CANDIDATES, 3 * ask.page_size)

@@ -1,10 +1,10 @@
-"""Others are served between the pieces of long work."""
+"""Others are served between the pieces of long work, and between what is ready at once."""
 
 import asyncio
 
 import pytest
 
-from services.runtime.turns import mapped, pieces
+from services.runtime.turns import Turns, mapped, pieces
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
@@ -22,3 +22,27 @@ async def test_others_have_a_turn_after_each_piece() -> None:
     await asyncio.gather(work, other)
 
     assert order == ["work 0", "work 1", "other 0", "work 2", "work 3", "other 1"]
+
+
+async def test_a_turn_has_as_much_work_as_there_is_time_for() -> None:
+    now, log = [0.0], list[str]()
+    turns = Turns(5.0, lambda: now[0])
+
+    async def work(name: str) -> None:
+        await turns.begin()
+        log.append(name)
+        now[0] += 2.0
+
+    async def others() -> None:
+        """Come to their turn between."""
+        while len(log) < 9:
+            log.append("|")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(work(name) for name in "abcdefg"), others())
+    assert "".join(log) == "abc|def|g"
+    # In a turn of its own again.
+    await work("z")
+    await asyncio.sleep(0)
+    await asyncio.gather(*(work(name) for name in "wxy"))
+    assert "".join(log[-4:]) == "zwxy"
