@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.recommender.domain.kernels import leaves
+from services.recommender.domain import kernels
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -22,9 +22,6 @@ Bits = npt.NDArray[np.unsignedinteger]
 
 # By the most leaves of a tree, which need a bit each.
 _SIZES = ((16, np.uint16), (32, np.uint32), (64, np.uint64))
-
-# Rows that are scored at once: what is found of them fits the cache.
-_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,8 @@ class LeafMasks:
 
     def score(self, matrix: Singles) -> Floats:
         """The sum of the leaves' values, one per row."""
-        scores = np.empty(len(matrix))
-        for start in range(0, len(matrix), _ROWS):
-            columns = np.ascontiguousarray(matrix[start : start + _ROWS].T)
-            found = leaves(columns, self.features, self.thresholds, self.masks, self.starts, self.values)
-            # Row by row, so that nothing depends on how many are scored at once.
-            scores[start : start + _ROWS] = found.sum(axis=1)
-        return scores
+        columns = np.ascontiguousarray(matrix.T)
+        return kernels.add_leaves(columns, self.features, self.thresholds, self.masks, self.starts, self.values)
 
 
 def leaf_masks(

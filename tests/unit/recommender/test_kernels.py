@@ -29,8 +29,8 @@ def test_the_leaf_is_the_first_that_no_split_rules_out(
     trees: list[list[tuple[int, float, int]]], rows: list[tuple[float, float, float]], bits: int
 ) -> None:
     splits = [split for tree in trees for split in tree]
-    values = np.arange(len(trees) * 16, dtype=np.float64).reshape(-1, 16)
-    found = kernels.leaves(
+    values = np.random.default_rng(bits).normal(size=(len(trees), 16))
+    found = kernels.add_leaves(
         np.array(rows, dtype=np.float32).reshape(-1, 3).T.copy(),
         np.array([column for column, _, _ in splits], dtype=np.intp),
         np.array([threshold for _, threshold, _ in splits], dtype=np.float32),
@@ -38,16 +38,21 @@ def test_the_leaf_is_the_first_that_no_split_rules_out(
         np.cumsum([0, *map(len, trees)]).astype(np.intp),
         values,
     )
-    for row, leaves in zip(rows, found, strict=True):
-        for tree, (splits_of_tree, leaf) in enumerate(zip(trees, leaves.tolist(), strict=True)):
-            ruled_out = {
-                number
-                for column, threshold, mask in splits_of_tree
-                if row[column] > threshold
-                for number in range(16)
-                if mask >> number & 1
-            }
-            assert leaf == 16 * tree + min(set(range(16)) - ruled_out)
+    for row, total in zip(rows, found.tolist(), strict=True):
+        reached = []
+        for tree in trees:
+            ruled_out = {leaf for at, limit, mask in tree if row[at] > limit for leaf in range(16) if mask >> leaf & 1}
+            reached.append(min(set(range(16)) - ruled_out))
+        assert total == values[np.arange(len(trees)), reached].sum()
+
+
+@pytest.mark.parametrize("trees", [1, 7, 8, 128, 129, 300])
+def test_leaves_of_many_trees_are_added_up_as_numpy_does(trees: int) -> None:
+    values = np.random.default_rng(trees).normal(size=(trees, 1))
+    nothing, no_splits = np.zeros(0, dtype=np.intp), np.zeros(trees + 1, dtype=np.intp)
+    split = nothing, nothing.astype(np.float32), nothing.astype(np.uint16)
+    found = kernels.add_leaves(np.zeros((1, 70), dtype=np.float32), *split, no_splits, values)
+    assert found.tolist() == [np.ascontiguousarray(values[:, 0]).sum()] * 70
 
 
 # Of many sizes: in another order they would add up to something else.
@@ -237,10 +242,10 @@ def test_a_history_has_a_vector_whatever_it_is_folded_into(sign: float) -> None:
     np.testing.assert_allclose(normal @ vector, confidence @ products, rtol=1e-5)
 
 
-def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1) -> None:
+def wrong_leaves(column: int = 0, splits: int = 1, end: int = 1, middle: int = 0) -> None:
     columns, masks = np.zeros((2, 5), dtype=np.float32), np.zeros(splits, dtype=np.uint16)
-    ends = np.array([0, end], dtype=np.intp)
-    kernels.leaves(columns, np.array([column]), np.zeros(1, dtype=np.float32), masks, ends, np.zeros((1, 2)))
+    ends = np.array([0, middle, end], dtype=np.intp)
+    kernels.add_leaves(columns, np.array([column]), np.zeros(1, dtype=np.float32), masks, ends, np.zeros((2, 2)))
 
 
 FEW, ONE, SHOWN = as_places([0, 3]), np.ones(1), np.ones(2, dtype=np.bool_)
@@ -256,6 +261,7 @@ NEAR, WEIGHTS = np.zeros((2, 3), dtype=np.int32), np.zeros((2, 3), dtype=np.floa
         (lambda: wrong_leaves(column=-1), IndexError),
         (lambda: wrong_leaves(splits=2), ValueError),
         (lambda: wrong_leaves(end=2), ValueError),
+        (lambda: wrong_leaves(middle=9), IndexError),
         (lambda: kernels.add_up(FEW, ONE), ValueError),
         (lambda: kernels.look_up(FEW, ONE, SLOTS, FEW), ValueError),
         (lambda: kernels.look_up(FEW, np.ones(2), SLOTS[:3], FEW), ValueError),

@@ -6,6 +6,7 @@ and what each function does, are in ``compiled.pyi``.
 
 try:
     from services.recommender.domain.kernels.compiled import (
+        add_leaves,
         add_up,
         best,
         best_of_shelves,
@@ -16,7 +17,6 @@ try:
         givers,
         inner,
         leading,
-        leaves,
         longer,
         look_up,
         named,
@@ -28,6 +28,7 @@ except ImportError as error:
     raise ImportError("services/recommender/domain/kernels is not compiled as it is now: run `make setup`") from error
 
 __all__ = [
+    "add_leaves",
     "add_up",
     "best",
     "best_of_shelves",
@@ -38,7 +39,6 @@ __all__ = [
     "givers",
     "inner",
     "leading",
-    "leaves",
     "longer",
     "look_up",
     "named",

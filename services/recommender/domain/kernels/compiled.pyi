@@ -14,11 +14,11 @@ Codes = npt.NDArray[np.int32]
 Allowed = npt.NDArray[np.bool_]
 Flags = npt.NDArray[np.uint8]
 
-def leaves(
+def add_leaves(
     columns: Singles, features: Indices, thresholds: Singles, masks: Bits, starts: Indices, values: Floats
 ) -> Floats:
-    """The value of the leaf that each row reaches, rows x trees; ``columns`` are features x rows, the others as
-    :class:`leafmasks.LeafMasks` has them."""
+    """Of each row the values of the leaves that it reaches, one in each tree, added up as numpy adds up a row.
+    ``columns`` are features x rows, the others as :class:`leafmasks.LeafMasks` has them."""
 
 def add_up(places: Places, values: Floats) -> tuple[Places, Floats, Codes]:
     """The distinct places, the values of each added up in their order, and a table for :func:`look_up`."""

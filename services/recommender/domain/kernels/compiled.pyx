@@ -30,8 +30,8 @@ cdef inline void fetch_row(const void* row, Py_ssize_t size) noexcept nogil:
         fetch(<const char*>row + at)
 
 
+include "products.pxi"
 include "leaves.pxi"
 include "sums.pxi"
 include "best.pxi"
 include "fusion.pxi"
-include "products.pxi"

@@ -1,4 +1,4 @@
-# The leaves that rows reach in trees.
+# The leaves that rows reach in trees, by what splits rule out (see leafmasks.py).
 
 ctypedef fused Bits:
     uint16_t
@@ -6,10 +6,10 @@ ctypedef fused Bits:
     uint64_t
 
 cdef enum:
-    ROWS = 64  # at once: what is ruled out of them stays in the innermost cache
+    ROWS = 64  # at once: what is found of them stays in the inner caches
 
 
-def leaves(
+def add_leaves(
     const float[:, ::1] columns,
     const Py_ssize_t[::1] features,
     const float[::1] thresholds,
@@ -24,8 +24,9 @@ def leaves(
     cdef Bits mask
     cdef Bits[ROWS] ruled_out
     cdef int wide = 8 * sizeof(Bits)
-    found = numpy.empty((rows, trees))
-    cdef double[:, ::1] result = found
+    cdef double[:, ::1] found = empty((ROWS, trees))
+    sums = empty(rows)
+    cdef double[::1] result = sums
     if not (features.shape[0] == thresholds.shape[0] == masks.shape[0]) or starts.shape[0] != trees + 1 or most > wide:
         raise ValueError("the arrays of the splits differ in length")
     if starts[trees] != features.shape[0] or most == 0:
@@ -34,6 +35,8 @@ def leaves(
         end = min(<Py_ssize_t>ROWS, rows - start)
         split = 0
         for tree in range(trees):
+            if starts[tree + 1] > features.shape[0]:
+                raise IndexError("a tree has splits that are not there")
             for row in range(ROWS):
                 ruled_out[row] = 0
             while split < starts[tree + 1]:
@@ -47,5 +50,7 @@ def leaves(
             for row in range(end):
                 # As many leaves before the first one that is left as there are ones at the end of the number.
                 leaf = ending_zeros(~<uint64_t>ruled_out[row] | <uint64_t>1 << 63)
-                result[start + row, tree] = values[tree, min(leaf, most - 1)]
-    return found
+                found[row, tree] = values[tree, min(leaf, most - 1)]
+        for row in range(end):
+            result[start + row] = in_pairs(&found[row, 0], trees)
+    return sums

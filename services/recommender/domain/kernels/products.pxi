@@ -1,42 +1,50 @@
-# Products of vectors, and equations.
+# Sums of rows, products of vectors, and equations.
 
 
-cdef float in_pairs(const float* a, const float* b, Py_ssize_t size) noexcept nogil:
-    """The products of the elements, added up as numpy adds up a row: pairwise, eight at a time."""
-    cdef float[8] sums
-    cdef float result
+ctypedef fused Number:
+    float
+    double
+
+
+cdef Number in_pairs(const Number* values, Py_ssize_t size) noexcept nogil:
+    """Their sum as numpy adds up a row: pairwise, from 128 on downwards eight at a time."""
+    cdef Number[8] sums
+    cdef Number result = 0
     cdef Py_ssize_t at, lane, half
     if size > 128:
         half = size // 2
         half -= half % 8
-        return in_pairs(a, b, half) + in_pairs(a + half, b + half, size - half)
+        return in_pairs(values, half) + in_pairs(values + half, size - half)
     if size < 8:
-        result = 0.0
         for at in range(size):
-            result += a[at] * b[at]
+            result += values[at]
         return result
     for lane in range(8):
-        sums[lane] = a[lane] * b[lane]
+        sums[lane] = values[lane]
     for at in range(8, size - size % 8, 8):
         for lane in range(8):
-            sums[lane] += a[at + lane] * b[at + lane]
+            sums[lane] += values[at + lane]
     result = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
     for at in range(size - size % 8, size):
-        result += a[at] * b[at]
+        result += values[at]
     return result
 
 
 def inner(const float[:, ::1] vectors, const int64_t[::1] places, const float[::1] vector):
-    cdef Py_ssize_t row
-    if vectors.shape[1] != vector.shape[0]:
+    cdef Py_ssize_t row, at, place, width = vector.shape[0]
+    cdef float[::1] products = empty(width, dtype=numpy.float32)
+    if vectors.shape[1] != width:
         raise ValueError("vectors of other lengths")
-    products = empty(places.shape[0])
-    cdef double[::1] result = products
+    sums = empty(places.shape[0])
+    cdef double[::1] result = sums
     for row in range(places.shape[0]):
         if row + 8 < places.shape[0] and 0 <= places[row + 8] < vectors.shape[0]:
-            fetch_row(&vectors[places[row + 8], 0], vectors.shape[1] * sizeof(float))
-        result[row] = in_pairs(&vectors[within(places[row], vectors.shape[0]), 0], &vector[0], vector.shape[0])
-    return products
+            fetch_row(&vectors[places[row + 8], 0], width * sizeof(float))
+        place = within(places[row], vectors.shape[0])
+        for at in range(width):
+            products[at] = vectors[place, at] * vector[at]
+        result[row] = in_pairs(&products[0], width)
+    return sums
 
 
 def solve(matrix, right):
