@@ -17,7 +17,8 @@ RENDERED = "deploy/k8s/components/monitoring/rules.yaml"
 # Prometheus makes these itself, from the scrape.
 SCRAPED_METRICS = {"up": {"job", "instance"}}
 SCRAPED_LABELS = {"job", "instance", "namespace", "pod"}
-KINDS = {"Counter", "Gauge", "Histogram"}
+# By the library's classes and ours, which begin with Loop.
+KINDS = {"Counter": ("",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
 # Words of PromQL that look like names and are not followed by a parenthesis.
 WORDS = {"or", "and", "unless", "bool", "offset", "inf", "nan"}
 CLAUSE = r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)"
@@ -49,13 +50,15 @@ def exposed() -> dict[str, set[str]]:
     series: dict[str, set[str]] = dict(SCRAPED_METRICS)
     for path in python_files("services", "gateway"):
         # collections.Counter is another one.
-        if "prometheus_client" not in text_of(path):
+        if "prometheus_client" not in text_of(path) and "services.runtime.metrics" not in text_of(path):
             continue
         for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                kind = node.func.id.removeprefix("Loop")
+                if kind not in KINDS:
+                    continue
                 name, labels = declared(node)
-                ends = {"Counter": ("",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}[node.func.id]
-                for end in ends:
+                for end in KINDS[kind]:
                     series[name + end] = labels | ({"le"} if end == "_bucket" else set())
     return series
 
