@@ -12,14 +12,14 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Gauge
 
 from gateway import problems
 from services.runtime.interceptors import REQUEST_ID_HEADER
 from services.runtime.logs import get_logger
-from services.runtime.metrics import BUCKETS
+from services.runtime.metrics import BUCKETS, LoopHistogram
 
-SECONDS = Histogram(
+SECONDS = LoopHistogram(
     "http_request_duration_seconds",
     "Time from a request's head to its answer; 99 % should stay below 0.05. Status 499: the client left.",
     ["method", "route", "status"],
