@@ -106,7 +106,7 @@ class Bench:
         return await self.drive(seconds=self._plan.seconds, connections=1)
 
     async def floor(self) -> floor.Floor:
-        dsn = self._found.postgres.dsn("recommender")
+        dsn = self._found.postgres.near_dsn("recommender")
         return await floor.measure(dsn, self._found.redis_url, self._plan.sizes.products, _FLOOR_ROUNDS)
 
     async def drive(self, *, seconds: float, connections: int = 16, rate: float | None = None) -> Outcome:
