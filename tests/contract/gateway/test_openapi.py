@@ -13,6 +13,7 @@ from gateway.clients import RPCS
 from gateway.openapi import document
 from gateway.routes import PAGES, ROUTES, Page, Route
 from gateway.schemas import _BOUNDS, _NEEDED
+from services.features import questions
 from services.features import servicer as features
 from services.recommender.domain import product as products
 from services.recommender.domain import serving
@@ -173,8 +174,8 @@ def test_the_bounds_are_those_of_the_services() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     batch, product = schemas["BatchGetFeaturesRequestInput"]["properties"], schemas["ProductInput"]["properties"]
     recommend = schemas["RecommendRequestInput"]["properties"]
-    assert batch["ids"]["maxItems"] == features.MAX_IDS
-    assert batch["features"]["maxItems"] == features.MAX_FEATURES
+    assert batch["ids"]["maxItems"] == questions.MAX_IDS
+    assert batch["features"]["maxItems"] == questions.MAX_FEATURES
     assert schemas["WriteEventsRequestInput"]["properties"]["events"]["maxItems"] == features.MAX_EVENTS
     assert recommend["pageSize"]["maximum"] == recommendation.MAX_PAGE
     assert recommend["productIds"]["maxItems"] == recommendation.MAX_PRODUCTS
