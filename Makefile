@@ -7,23 +7,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROTOS := $(shell cd proto && find windowshop -name '*.proto' | sort)
-COMPILED := hatch_build.py $(wildcard services/recommender/domain/kernels/*.px*)
+KERNELS := services/recommender/domain/kernels
+COMPILED := hatch_build.py $(wildcard $(KERNELS)/*.pyx $(KERNELS)/*.pxi)
 CODE := hatch_build.py services gateway deploy clients bench tests docs
 
-.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak bench-start clean
+.PHONY: help setup lock proto proto-check docs docs-check format lint types imports test check run bench bench-demo bench-features bench-ingest bench-quality bench-reads bench-recommend bench-refresh bench-soak bench-start clean uncompiled
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Install the locked dependencies into .venv
 
-$(STAMP): requirements.lock pyproject.toml $(COMPILED)
+# What was compiled may be gone while all else is there: it lies beside its sources, and git ignores it.
+$(STAMP): requirements.lock pyproject.toml $(COMPILED) $(if $(wildcard $(KERNELS)/*.so),,uncompiled)
 	$(PYTHON) -c 'import sys; sys.exit("windowshop needs Python 3.11 or newer, not " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing dependencies (a minute on a fresh machine) ..."
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+uncompiled:
 
 lock: setup ## Resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-emit-index-url --generate-hashes --quiet --upgrade -o requirements.lock
@@ -105,4 +109,4 @@ bench-start: setup ## Measure how long `make run` takes with data present; last 
 clean: ## Remove what was built, the bench's peers and the data of `make run`
 	rm -rf $(VENV) bench/.venvs .windowshop .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f services/recommender/domain/kernels/*.so
+	rm -f $(KERNELS)/*.so
