@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
@@ -37,14 +38,27 @@ class Turns:
         self._clock = clock
         # When the first one began in this turn.
         self._began: float | None = None
+        # Who is ready and has not begun.
+        self._ready: deque[object] = deque()
 
     async def begin(self) -> None:
         """Returns when work may begin."""
-        while self._began is not None and self._clock() - self._began >= self._seconds:  # noqa: ASYNC110 - for a turn
-            await asyncio.sleep(0)
+        if self._ready or self._is_over():
+            place = object()
+            self._ready.append(place)
+            try:
+                # The loop's own order would not do: who comes in a turn before its end is noted does so in each.
+                while self._ready[0] is not place or self._is_over():  # noqa: ASYNC110 - for a turn
+                    await asyncio.sleep(0)
+            finally:
+                self._ready.remove(place)
         if self._began is None:
             self._began = self._clock()
             asyncio.get_running_loop().call_soon(self._end)
+
+    def _is_over(self) -> bool:
+        """Whether there is no time left of this turn."""
+        return self._began is not None and self._clock() - self._began >= self._seconds
 
     def _end(self) -> None:
         self._began = None

@@ -46,3 +46,32 @@ async def test_a_turn_has_as_much_work_as_there_is_time_for() -> None:
     await asyncio.sleep(0)
     await asyncio.gather(*(work(name) for name in "wxy"))
     assert "".join(log[-4:]) == "zwxy"
+
+
+async def test_nobody_is_passed_by_those_who_come_later() -> None:
+    now, log = [0.0], list[str]()
+    turns = Turns(1.0, lambda: now[0])
+    called = asyncio.Event()
+
+    async def work(name: str) -> None:
+        await turns.begin()
+        log.append(name)
+        now[0] += 1.0
+
+    async def early() -> None:
+        """Called before anybody begins in a turn, so it comes to the next before that one's end is noted."""
+        await called.wait()
+        await work("early")
+
+    waiting = [asyncio.create_task(early())]
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(called.set)
+    waiting += [asyncio.create_task(work(name)) for name in "abc"]
+    left = asyncio.create_task(work("left"))
+    await asyncio.sleep(0)
+    left.cancel()
+    for name in "defg":
+        waiting.append(asyncio.create_task(work(name)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert log == ["a", "b", "c", "early", "d", "e", "f", "g"]
