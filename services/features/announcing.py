@@ -59,8 +59,8 @@ class Announcer:
 
     @property
     def busy(self) -> bool:
-        """Whether there is, or may be, something to announce, to mark or to confirm."""
-        return self.changed or self.moved or bool(self._held)
+        """Whether there is, or may be, something to announce, to mark or to confirm; what is under way may fail."""
+        return self.changed or self.moved or bool(self._held) or self._turn.locked()
 
     async def announce(self) -> None:
         """Makes changed products due."""
