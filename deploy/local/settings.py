@@ -53,6 +53,7 @@ class StackSettings(BaseSettings):
         for name, port in self.all_ports().items():
             names[port].append(name)
         clashes = [f"{' and '.join(same)} are both {port}" for port, same in names.items() if len(same) > 1]
+        clashes += [f"{same[0]} is {port}, and no port is above 65535" for port, same in names.items() if port > 65_535]
         if clashes:
             raise ValueError("; ".join(clashes))
         return self

@@ -312,6 +312,8 @@ def test_several_recommenders_have_ports_of_their_own_and_are_all_asked() -> Non
 def test_ports_of_further_recommenders_are_nobody_elses() -> None:
     with pytest.raises(ValueError, match=r"GATEWAY_PORT and RECOMMENDER_PORT \+ 1 are both 8000"):
         StackSettings.model_validate({"WINDOWSHOP_RECOMMENDERS": 2, "RECOMMENDER_PORT": 7999})
+    with pytest.raises(ValueError, match=r"RECOMMENDER_OPS_PORT \+ 1 is 65536, and no port is above"):
+        StackSettings.model_validate({"WINDOWSHOP_RECOMMENDERS": 2, "RECOMMENDER_OPS_PORT": 65535})
     with socket.socket() as other:
         other.bind(("0.0.0.0", 0))
         other.listen(1)
