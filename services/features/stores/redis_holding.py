@@ -17,27 +17,23 @@ from typing import Any
 
 from services.features.ports import Meanwhile
 from services.features.stores.redis import Command, RedisServer, command
-from services.features.stores.redis_link import Link, Question, RefusedError
+from services.features.stores.redis_link import Question, RefusedError
+from services.features.stores.redis_watching import TellingLink
 from services.runtime.generations import Generations
 
 # Bytes that one generation holds, of two: some 30,000 products; what an entry costs beside its value; seconds.
 _ROOM, _ENTRY, _LIFE = 16_000_000, 250, 60.0
-_HELLO, _TRACKING = ("HELLO", "3"), ("CLIENT", "TRACKING", "ON")
 _PING = Command(("PING",), "")
 
 
-class HoldingLink(Link):
+class HoldingLink(TellingLink):
     """A connection that holds what was read on it. What it holds goes with it."""
-
-    greeting = (_HELLO, _TRACKING)
 
     def __init__(self) -> None:
         super().__init__()
         self._asked: deque[Sequence[tuple[Any, ...]]] = deque()
         self._held: Generations[None, str, bytes] = Generations(_ROOM, _LIFE)
-        # Whether the server can say what it was not asked; whether it tells what changes; how many times it has.
-        self._speaks = False
-        self._told = False
+        # How many times the server told of some.
         self.changes = 0
 
     def ask(self, commands: Sequence[tuple[Any, ...]], seconds: float) -> asyncio.Future[list[Any]]:
@@ -61,12 +57,7 @@ class HoldingLink(Link):
         # Here, not where it is awaited: what the server says next may be that one of them changed.
         self._held.young(None, time.monotonic())
         for words, answer in zip(self._asked.popleft(), question.answers, strict=True):
-            if words == _HELLO:
-                self._speaks = isinstance(answer, dict) and answer.get(b"proto") == 3
-            elif words == _TRACKING:
-                # Without RESP3 it is taken, too, and then nothing is ever told.
-                self._told = self._speaks and not isinstance(answer, RefusedError)
-            elif self._told and words[0] == "MGET" and isinstance(answer, list):
+            if self.tells and words[0] == "MGET" and isinstance(answer, list):
                 for key, value in zip(words[1:], answer, strict=True):
                     held = value or b""
                     self._held.keep(None, key, held, len(held) + _ENTRY)

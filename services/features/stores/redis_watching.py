@@ -12,19 +12,23 @@ from typing import Any
 from services.features.stores.redis_link import Link, RefusedError
 
 
-class WatchingLink(Link):
-    """A connection whose end, too, is a change: what it would have told, nobody knows."""
+class TellingLink(Link):
+    """A connection over which the server tells of changes, if it can."""
 
     greeting = (("HELLO", "3"), ("CLIENT", "TRACKING", "ON"))
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._changed = changed
 
     def greeted(self, answers: Sequence[Any]) -> None:
         """See Link. Without RESP3 a server takes the order to tell, too, and then nothing is ever told."""
         hello, tracking = answers
         self.tells = isinstance(hello, dict) and hello.get(b"proto") == 3 and not isinstance(tracking, RefusedError)
+
+
+class WatchingLink(TellingLink):
+    """One whose end, too, is a change: what it would have told, nobody knows."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
