@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from services.features.ports import ONLINE_STORE, Meanwhile, StoreDownError
@@ -109,10 +109,13 @@ class RedisServer:
 
     async def watched(self, commands: Sequence[Command]) -> tuple[list[Any], bool]:
         """`send`; and whether the server tells when something changes that was read so."""
-        watching = self._watching or self
-        answers = await watching.send(commands)
-        link = watching._link
-        return answers, link is not None and link.tells and not link.retired
+        if self._watching is not None:
+            # It may lack that connection alone: too many are open, or a proxy ends those that ask to be told.
+            with contextlib.suppress(StoreDownError):
+                answers = await self._watching.send(commands)
+                link = self._watching._link
+                return answers, link is not None and link.tells and not link.retired
+        return await self.send(commands), False
 
     async def ask(self, *words: str) -> Any:
         """The answer to a command without a key, past the breaker. Raises StoreDownError."""
@@ -319,7 +322,7 @@ def _ours(answers: list[Any]) -> list[Any]:
     return answers
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def serving(
     url: str, timeout: float, changed: asyncio.Event, name: str = ONLINE_STORE
 ) -> AsyncIterator[RedisServer]:

@@ -8,8 +8,12 @@ from contextlib import AsyncExitStack
 from redis.asyncio import Redis
 
 from services.features.app import Parts, open_parts
-from services.features.ports import StoreDownError
+from services.features.ports import ONLINE_STORE, StoreDownError
+from services.features.stores.breaker import Breaker
 from services.features.stores.keys import due_key
+from services.features.stores.queue import RedisDueQueue
+from services.features.stores.redis import LoneServer, RedisServer
+from services.features.stores.redis_link import Link, opener
 from services.features.watch_ports import Look
 from tests.contract.features.conftest import ON_EVERY_STORE, OnlineServers
 from tests.support.features import settings
@@ -136,3 +140,25 @@ async def test_a_server_that_does_not_tell_is_known_for_it(parts: Parts, valkey:
         near = await open_parts(settings("postgresql://nowhere", url), closers, 5.0)
         look = await near.queue.look(NOW)
         assert (look.lengths["User"], look.changed) == (1, None)
+
+
+async def test_without_the_connection_that_tells_the_others_do(valkey: ValkeyServer) -> None:
+    """As where clients are too many, or behind a proxy that takes the order to tell for a mistake."""
+
+    async def refused(seconds: float) -> Link:
+        raise ConnectionError("too many")
+
+    breaker = Breaker(ONLINE_STORE)
+    server = RedisServer(opener(valkey.url), breaker, 5.0, RedisServer(refused, breaker, 5.0))
+    queue = RedisDueQueue(LoneServer(server, asyncio.Event()), ["User"])
+    try:
+        await queue.enqueue("User", {"a": NOW})
+        for _ in range(4):
+            look = await queue.look(NOW)
+            assert (look.lengths["User"], look.next_ms, look.changed) == (1, NOW, None)
+        assert not server.down
+        await queue.claim("User", NOW, 9)
+    finally:
+        await server.close()
+        async with Redis.from_url(valkey.url) as other:
+            await other.flushall()
