@@ -106,15 +106,16 @@ def build(
     that row already; None: nothing is known of them."""
     padded = {name: np.append(columns[name].astype(np.float64), _UNKNOWN.get(name, 0.0)) for name in COLUMNS}
     codes = {name: np.append(groups[name].astype(np.int32), np.int32(0)) for name in GROUPS}
-    singles = np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32)
+    # Rows stay together, however the arrays came: what is compiled goes along them.
+    singles = np.vstack([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32, order="C")
     return Learned(
         ids=tuple(ids),
         vectors=singles,
         fold=fold,
         neighbours={
             name: Neighbours(
-                np.vstack([table.places, np.full((1, table.places.shape[1]), -1)]).astype(np.int32),
-                np.vstack([table.weights, np.zeros((1, table.weights.shape[1]))]).astype(np.float32),
+                np.vstack([table.places, np.full((1, table.places.shape[1]), -1)]).astype(np.int32, order="C"),
+                np.vstack([table.weights, np.zeros((1, table.weights.shape[1]))]).astype(np.float32, order="C"),
             )
             for name, table in neighbours.items()
         },

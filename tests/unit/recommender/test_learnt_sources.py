@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.recommender.domain.assortment import Assortment
 from services.recommender.domain.candidates import Hit
-from services.recommender.domain.personal import personal
+from services.recommender.domain.personal import collaborative, personal
 from services.recommender.domain.product_row import ProductRow
 from services.recommender.domain.serving import Diversity, ServingConfig, SourceSpec
 from services.recommender.domain.signals import Anchor, UserSignals
@@ -105,6 +105,15 @@ async def test_a_guest_has_a_vector_from_one_view() -> None:
     hits = hits_of(await sources()["collaborative"].fetch(asking, 2), version.learned)
     assert [hit.id for hit in hits] == ["a", "b"]
     assert await sources()["collaborative"].fetch(context(version), 2) == []
+
+
+def test_a_version_has_its_rows_together_however_its_arrays_came() -> None:
+    vectors = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
+    near = {"taste": {"a": {"b": 0.5, "c": 0.25}}}
+    one, other = small(IDS, vectors, near), small(IDS, np.asfortranarray(vectors), near)
+    places = one.find(IDS)
+    person, same = (personal(version, UserSignals(recent_views=("a", "b")).state(0.0)) for version in (one, other))
+    assert collaborative(person, places).tolist() == collaborative(same, places).tolist() != [0.0] * 8
 
 
 async def test_what_is_too_large_for_memory_is_searched_in_the_store_with_the_folded_vector() -> None:

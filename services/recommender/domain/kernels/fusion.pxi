@@ -17,9 +17,9 @@ def fuse(
     if counts.shape[0] != worth.shape[0]:
         raise ValueError("not a worth for each source")
     for number in range(counts.shape[0]):
-        rank, end = 0, hit + counts[number]
-        if not hit <= end <= size:
+        if not 0 <= counts[number] <= size - hit:
             raise IndexError("more hits than there are")
+        rank, end = 0, hit + counts[number]
         while hit < end:
             if not 0 <= owners[hit] < owned:
                 raise IndexError("a hit of nobody")

@@ -23,9 +23,14 @@ cdef tuple arrays(Py_ssize_t most, Sums* sums):
     return made
 
 
+cdef inline Py_ssize_t first_slot(int64_t place, int bits) noexcept nogil:
+    """Where a place is looked for first (Fibonacci hashing)."""
+    return <Py_ssize_t>((<uint64_t>place * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits))
+
+
 cdef inline Py_ssize_t slot_of(int64_t place, const int64_t* places, const int32_t* slots, int bits) noexcept nogil:
-    """Where a place is, or would be (Fibonacci hashing)."""
-    cdef Py_ssize_t slot = <Py_ssize_t>((<uint64_t>place * <uint64_t>0x9E3779B97F4A7C15) >> (64 - bits))
+    """Where a place is, or would be."""
+    cdef Py_ssize_t slot = first_slot(place, bits)
     while slots[slot] >= 0 and places[slots[slot]] != place:
         slot = (slot + 1) & ((1 << bits) - 1)
     return slot
@@ -82,15 +87,25 @@ def spread(
 
 
 def look_up(const int64_t[::1] places, const double[::1] values, const int32_t[::1] slots, const int64_t[::1] wanted):
-    cdef Py_ssize_t row
+    cdef Py_ssize_t row, slot, size = slots.shape[0], known = places.shape[0]
     cdef int32_t number
-    cdef int bits = ending_zeros(slots.shape[0])
-    if slots.shape[0] != 1 << bits or slots.shape[0] < 2 * places.shape[0] or places.shape[0] != values.shape[0]:
+    cdef int bits = ending_zeros(size | <uint64_t>1 << 63)
+    if size < 4 or size != <Py_ssize_t>1 << bits or size < 2 * known or known != values.shape[0]:
         raise ValueError("not what was added up")
     answer = empty(wanted.shape[0])
     cdef double[::1] result = answer
     for row in range(wanted.shape[0]):
-        number = slots[slot_of(wanted[row], &places[0], &slots[0], bits)]
+        slot = first_slot(wanted[row], bits)
+        # Not by slot_of: these slots come from outside.
+        for _ in range(size):
+            number = slots[slot]
+            if number >= known:
+                raise IndexError("a slot of nothing")
+            if number < 0 or places[number] == wanted[row]:
+                break
+            slot = (slot + 1) & (size - 1)
+        else:
+            raise ValueError("no slot is free")
         result[row] = values[number] if number >= 0 else 0.0
     return answer
 
