@@ -46,6 +46,9 @@ _MOMENT = 0.1
 # it: its server may hang. Who waits a moment only, because that is what is left of its time, cannot tell.
 _SILENCE = 0.05
 _DICE = random.Random()  # noqa: S311  # no secret
+# In the place of an answer that did not come in time. An error would keep the request until a collection: it has the
+# frame that has the future that has it.
+_LATE = object()
 # Another server may know better, and gRPC tries unary calls of these outcomes again.
 _ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
@@ -184,12 +187,7 @@ class _Lane:
             self._queue.append(message)
             self._wake.set()
         try:
-            return await future
-        except TimeoutError:
-            since = self._silent_since
-            if since is not None and loop.time() - since >= _SILENCE and self._call is not None:
-                self._call.cancel()  # the next one's server may be another
-            raise _late() from None
+            response = await future
         except asyncio.CancelledError:
             if self._leave is not None and self.open:
                 self._say_left(self._leave(number))
@@ -197,6 +195,12 @@ class _Lane:
         finally:
             end.cancel()
             self.waiting.pop(number, None)
+        if response is not _LATE:
+            return response
+        since = self._silent_since
+        if since is not None and loop.time() - since >= _SILENCE and self._call is not None:
+            self._call.cancel()  # the next one's server may be another
+        raise _late()
 
     def _say_left(self, message: Any) -> None:
         if self._pipe is not None and not self._pipe.full:
@@ -310,7 +314,7 @@ class _Lane:
 
 def _give_up(future: asyncio.Future[Any]) -> None:
     if not future.done():
-        future.set_exception(TimeoutError())
+        future.set_result(_LATE)
 
 
 def _late() -> grpc.aio.AioRpcError:

@@ -1,4 +1,4 @@
-"""A server and a client in a process of their own, where requests are refused and nothing is collected.
+"""A server and a client in a process of their own, where requests are refused or late and nothing is collected.
 
 ``python -m tests.integration.runtime.refusing beside|over`` fails when the requests stay.
 """
@@ -21,6 +21,8 @@ from tests.support.waiting import eventually
 
 
 async def refuse(text: str) -> str:
+    if text == "late":
+        await asyncio.Event().wait()
     raise errors.invalid_field("ids[0]", "is bad")
 
 
@@ -31,14 +33,18 @@ def kept() -> int:
 
 
 async def main(way: str) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(streams, "_SILENCE", 60.0)  # who is late leaves the stream as it is
     if way == "over":
-        pytest.MonkeyPatch().setattr(streams, "reach", out_of_reach)
+        patch.setattr(streams, "reach", out_of_reach)
     async with serving(new(refuse)) as (_, port), calling(port, count=1) as calls:
         gc.collect()
         gc.disable()
         for _ in range(20):
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await ask(calls, "bad")
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await ask(calls, "late", timeout=0.01)
         await eventually(lambda: kept() < 8)  # the last ones written and read
 
 

@@ -55,7 +55,7 @@ async def test_a_stream_that_fails_is_made_anew() -> None:
         assert await ask(calls, "x") == "x"
 
 
-def test_a_refused_request_goes_without_a_collection(either_way: str) -> None:
+def test_a_refused_or_late_request_goes_without_a_collection(either_way: str) -> None:
     """Collections are rare, and a request may be long. In a process of its own: others' tests keep objects, too."""
     program = [sys.executable, "-m", "tests.integration.runtime.refusing", either_way]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
