@@ -141,6 +141,9 @@ class Mirror(Follower):
             self._announce(product_id)
         else:
             self.assortment.count(product_id, quantity)
+            if product_id in self._due or not self.read:
+                # It may be being read, as it was before.
+                self._announce(product_id)
 
     def followed(self, change: ProductChange) -> None:
         if self.assortment.version(change.product_id) >= change.change_seq:
