@@ -125,11 +125,12 @@ def test_what_neighbours_give_is_added_up_in_the_order_of_rows(
 scores = st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 1.0, np.inf])
 
 
-@given(st.lists(scores, max_size=40), st.randoms(use_true_random=False))
+@given(st.lists(scores | st.just(np.nan), max_size=40), st.randoms(use_true_random=False))
 def test_rows_fall_by_their_scores_and_ties_go_by_id(falls: list[float], random: Random) -> None:
     ids = [f"p{number:02d}" for number in range(len(falls))]
     random.shuffle(ids)
-    expected = sorted(range(len(falls)), key=lambda row: (-falls[row], ids[row]))
+    order = [-np.inf if np.isnan(score) else score for score in falls]
+    expected = sorted(range(len(falls)), key=lambda row: (-order[row], ids[row]))
     assert kernels.falling(np.array(falls, dtype=np.float64), ids) == expected
 
 

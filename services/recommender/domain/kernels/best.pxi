@@ -2,6 +2,7 @@
 # nothing else, so the result does not depend on how it is found.
 
 cdef double TINIEST = 5e-324
+cdef double LEAST = float("-inf")
 
 
 cdef struct Best:

@@ -57,7 +57,7 @@ def longer(lengths: Floats, length: float) -> int:
     """How many of the falling ``lengths`` are not below ``length``, and above 0."""
 
 def falling(scores: Floats, ids: Sequence[str]) -> list[int]:
-    """The rows from the largest score to the smallest, none of which is NaN, ties by id."""
+    """The rows from the largest score to the smallest, ties by id; NaN counts as minus infinity."""
 
 def fuse(
     owners: Places, counts: Places, worth: Floats, hidden: Flags, constant: int

@@ -96,7 +96,8 @@ def falling(const double[::1] scores, ids):
     cdef Py_ssize_t row, start = 0, size = scores.shape[0]
     made = room(size, size, &found)
     for row in range(size):
-        offer(&found, scores[row], row)
+        # A score that is none is the least: compared as it is, it would leave all in no order.
+        offer(&found, scores[row] if scores[row] == scores[row] else LEAST, row)
     in_order(&found, made)
     rows = made[0][:size].tolist()
     for row in range(1, size + 1):
