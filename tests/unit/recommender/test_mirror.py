@@ -96,31 +96,6 @@ async def test_what_is_being_read_when_its_price_changes_is_read_again() -> None
         assert mirror.card("a") == ("a", "Title a", "Audio", "Ada", 4.0)
 
 
-@pytest.mark.parametrize("first", [True, False])
-async def test_what_is_being_read_when_it_is_sold_out_stays_sold_out(first: bool) -> None:
-    """In the first pass as well."""
-    a = row("a", change_seq=1)
-    catalogue = Catalogue(a)
-    told: list[bool] = []
-
-    def sell() -> None:
-        catalogue.rows_by_id["a"] = a._replace(available_quantity=0, change_seq=3)
-        mirror.counted("a", 0)
-        # By then it would have been taken as it was before.
-        catalogue.meanwhile = lambda: told.append(mirror.assortment.is_available("a", 0.0))
-
-    if first:
-        catalogue.meanwhile = sell
-    async with mirrored(catalogue) as mirror:
-        await eventually(lambda: mirror.complete)
-        if not first:
-            catalogue.meanwhile = sell
-            mirror.followed(ProductChange(2, "a", deleted=False, available_quantity=7))
-        await eventually(lambda: mirror.assortment.version("a") == 3)
-        assert mirror.assortment.sold_out("a")
-        assert told == [False]
-
-
 @pytest.mark.parametrize(
     ("other", "stored"),
     [

@@ -1,4 +1,4 @@
-"""Numbers of the catalogue in memory: copied scores, and those that tell whether anything changed."""
+"""Numbers of the catalogue in memory: stocks, copied scores, and those that tell whether anything changed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from services.recommender.domain.change import ProductChange
 from services.recommender.ranking_ports import ProductScores
 from tests.support.mirrored import Catalogue, mirrored, product, row
 from tests.support.waiting import eventually
@@ -15,6 +16,31 @@ from tests.support.waiting import eventually
 
 def scores(ids: list[str], popularity: list[float], trend: list[float], rating: list[float]) -> ProductScores:
     return ProductScores(ids, np.array(popularity), np.array(trend), np.array(rating))
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_what_is_being_read_when_it_is_sold_out_stays_sold_out(first: bool) -> None:
+    """In the first pass as well."""
+    a = row("a", change_seq=1)
+    catalogue = Catalogue(a)
+    told: list[bool] = []
+
+    def sell() -> None:
+        catalogue.rows_by_id["a"] = a._replace(available_quantity=0, change_seq=3)
+        mirror.counted("a", 0)
+        # By then it would have been taken as it was before.
+        catalogue.meanwhile = lambda: told.append(mirror.assortment.is_available("a", 0.0))
+
+    if first:
+        catalogue.meanwhile = sell
+    async with mirrored(catalogue) as mirror:
+        await eventually(lambda: mirror.complete)
+        if not first:
+            catalogue.meanwhile = sell
+            mirror.followed(ProductChange(2, "a", deleted=False, available_quantity=7))
+        await eventually(lambda: mirror.assortment.version("a") == 3)
+        assert mirror.assortment.sold_out("a")
+        assert told == [False]
 
 
 @pytest.mark.parametrize("missing", [math.nan, 3.0])
