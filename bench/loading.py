@@ -207,14 +207,19 @@ async def _events(client: Client, world: World, now: datetime) -> dict[str, Any]
     }
 
 
+class RejectedError(click.ClickException):
+    """A version was trained to its end, and is worse than the one that serves."""
+
+
 async def train_version(found: "KeptShop", client: Client) -> dict[str, Any]:
-    """Through the public call; a version that does not serve in the end is an error."""
+    """Through the public call; a version that does not serve in the end is an error, RejectedError where it is that."""
     begin = perf_counter()
     async with Watch(found.shop, found.postgres) as watch:
         with shares("training", console=console) as report:
             model = await train(client, report=report, timeout=_TRAIN_SECONDS)
     if model.state != m.ACTIVE:
-        raise click.ClickException(f"the model is {m.ModelState.Name(model.state)}: {model.reason}")
+        error = RejectedError if model.state == m.REJECTED else click.ClickException
+        raise error(f"the model is {m.ModelState.Name(model.state)}: {model.reason}")
     wanted = ("ndcg_anything", "ndcg_new", "products", "users", "interactions", "rows_anything")
     about = {
         "seconds": round(perf_counter() - begin, 1),

@@ -14,7 +14,7 @@ from windowshop_client.client import Client
 
 from bench import synthetic_messages
 from bench.kept_shop import KeptShop
-from bench.loading import train_version
+from bench.loading import RejectedError, train_version
 from bench.processes import memory, own_memory, usages
 
 LOOK_SECONDS = 10.0
@@ -104,9 +104,10 @@ async def _import(found: KeptShop, client: Client, seen: Seen) -> None:
 
 
 async def _train(found: KeptShop, client: Client, seen: Seen) -> None:
-    """One version after the other: read, learned, stored, indexed, loaded, served."""
+    """One version after the other: read, learned, stored, indexed, loaded, and served unless the one before is better:
+    on the same log, that is a matter of chance."""
     while True:
-        with _noted(seen, seen.trainings):
+        with _noted(seen, seen.trainings), contextlib.suppress(RejectedError):
             lineage = (await train_version(found, client))["lineage"]
             seen.orders.append(lineage.get("ranker_anything") or lineage.get("ranker", ""))
         await asyncio.sleep(_TRAIN_PAUSE)
