@@ -23,8 +23,8 @@ FEATURES, RECOMMENDER = "features", "recommender"
 _BATCH, _BATCHES = "FeatureService.BatchGetFeatures", "FeatureService.ReadFeatures"
 _PAGE, _PAGES = "RecommendationService.Recommend", "RecommendationService.StreamRecommend"
 
-# Streams to the recommenders, which are opened to them in turn. Whoever has none of them gets no pages: with four
-# servers, that is one of them for a tenth of the time.
+# Streams to the recommenders, which are opened to them in turn: a server that has none of them gets no pages from here
+# until one is made anew.
 _STREAMS_OF_PAGES = 12
 
 # Methods that are not called for a route: other ways to ask.

@@ -139,7 +139,7 @@ class _Rows(OneCall):
     def _read_once(self, path: Mapping[str, str], query: Mapping[str, Sequence[str]], body: bytes) -> Any:
         key, now = (path["entity"], body), time.monotonic()
         batch = self._known.get(key, now)
-        if batch is None or query:
+        if batch is None or query:  # a query is refused by the reading
             message: Any = self._read(path, query, body)
             batch = Batch.of(message)
             self._known.keep(key, batch, _REQUEST + _COPIES * len(body), now)

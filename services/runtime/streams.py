@@ -178,7 +178,7 @@ class _Lane:
         message = wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id)
         future: asyncio.Future[Any] = loop.create_future()
         self.waiting[number] = future
-        # Cheaper than asyncio.timeout, which nobody else's cancelling needs here.
+        # Cheaper than asyncio.timeout, which cancels the caller's task and has to tell that from others' cancelling.
         end = loop.call_later(timeout, _give_up, future)
         if self._pipe is not None and not self._pipe.full:
             self._asks()
