@@ -25,7 +25,7 @@ from services.features import definitions, transcoding
 from services.features.app import clock_ms
 from services.features.domain.events import Event, accept
 from services.features.domain.features import Feature
-from services.features.ports import Signal, SignalPage
+from services.features.signal_ports import Signal, SignalPage
 from services.features.stores import postgres
 from services.features.stores.asking import instant
 from services.features.stores.computing import PostgresComputer

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from services.features.domain.features import Entity
 from services.features.marking import PRODUCT
-from services.features.ports import DueQueue, FeatureComputer, OnlineStore, SignalStore, StoreDownError
+from services.features.ports import DueQueue, FeatureComputer, OnlineStore, StoreDownError
+from services.features.signal_ports import SignalStore
 
 _PAGE = 2_000
 # Moved products whose users are looked for at once.

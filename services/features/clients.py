@@ -9,7 +9,7 @@ import grpc
 from windowshop.recommender.v1 import catalog_pb2 as pb
 from windowshop.recommender.v1 import catalog_pb2_grpc as rpc
 
-from services.features.ports import Signal, SignalPage, SourceDownError
+from services.features.signal_ports import Signal, SignalPage, SourceDownError
 
 # The stream sends something at least every 10 seconds; three of them missing: the other side is gone, or hangs.
 _SILENCE = 30.0

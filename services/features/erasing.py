@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from services.features.marking import PRODUCT, USER, Marker
 from services.features.metrics import ERASURES
-from services.features.ports import ErasureLog, OnlineStore
+from services.features.ports import OnlineStore
+from services.features.subject_ports import ErasureLog
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)

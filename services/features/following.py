@@ -9,7 +9,8 @@ from collections.abc import Collection
 
 from services.features.announcing import Announcer
 from services.features.metrics import SIGNALS_APPLIED
-from services.features.ports import SignalPage, SignalSource, SignalStore, SourceDownError, StoreDownError
+from services.features.ports import StoreDownError
+from services.features.signal_ports import SignalPage, SignalSource, SignalStore, SourceDownError
 from services.runtime.lifecycle import background
 from services.runtime.logs import get_logger
 

@@ -10,7 +10,8 @@ from services.features.domain.events import guest
 from services.features.domain.features import Entity
 from services.features.marking import PRODUCT, USER, Marker
 from services.features.metrics import MERGES
-from services.features.ports import ErasureLog, MergeLog, MovedPage, OnlineStore, StoreDownError
+from services.features.ports import OnlineStore, StoreDownError
+from services.features.subject_ports import ErasureLog, MergeLog, MovedPage
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -52,33 +51,6 @@ class EventLog(Protocol):
         """Stores those whose id is new, in one transaction; durable on return."""
 
 
-class RemovedPage(NamedTuple):
-    """What one step of an erasure took out of the log."""
-
-    events: int
-    lines: int
-    # Of the lines: their features counted the person.
-    product_ids: Sequence[str]
-    # When the events happened (ms): the online store may hold a wake-up for one that is yet to come.
-    event_times_ms: Sequence[int]
-
-
-class ErasureLog(Protocol):
-    """Erasure from the event log. Every method raises StoreDownError."""
-
-    async def bury(self, subject_id: str, now_us: int) -> Sequence[str]:
-        """From now on the log takes no event of a subject of up to ``now_us`` or its newest; the id is not kept.
-
-        Nor does it of the guests whose events are the subject's; returns these guests, to be removed as well.
-        """
-
-    async def remove(self, subject_id: str) -> RemovedPage | None:
-        """Removes some of what is older than the subject's tombstone; None: nothing is left."""
-
-    async def forget_merges(self, subject_id: str) -> None:
-        """Removes what says that a guest was a user, as far as the subject's tombstone covers it."""
-
-
 class LoggedEvent(NamedTuple):
     """What marking needs of an event in the log."""
 
@@ -86,32 +58,6 @@ class LoggedEvent(NamedTuple):
     subject_id: str
     event_time_ms: int
     product_ids: Sequence[str]
-
-
-class MovedPage(NamedTuple):
-    """What one step of a merge moved: how many events and lines, and what is to be marked, of which transaction.
-
-    ``last``: the merge is done, and the guest known only if it has newer events.
-    """
-
-    events: int
-    lines: int
-    touched: Sequence[LoggedEvent]
-    transaction: int
-    last: bool
-
-
-class MergeLog(Protocol):
-    """Merges of guests into users in the event log. Every method raises StoreDownError."""
-
-    async def begin(self, visitor_id: str, user_id: str, now_us: int) -> bool:
-        """From now on the guest's events of up to ``now_us`` or its newest are the user's, also those that come late.
-
-        Returns whether there is a tombstone that covers some of them: they are to be removed.
-        """
-
-    async def move(self, visitor_id: str) -> MovedPage | None:
-        """Moves some of what is not yet the user's; None: all merges of the guest are done."""
 
 
 class LogReader(Protocol):
@@ -316,82 +262,3 @@ class TailState(Protocol):
 
     async def woken(self, arrivals: Sequence[Arrival]) -> None:
         """Forgets marks that are done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """The catalogue data of a product; ``deleted``: it is no longer there."""
-
-    product_id: str
-    deleted: bool
-    top_category: str | None
-    price: float | None
-    available_quantity: int
-    low_stock_threshold: int
-    rating_average: float | None
-    rating_count: int
-    brand: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SignalPage:
-    """A message of the catalogue's change stream."""
-
-    signals: Sequence[Signal]
-    cursor: str
-    restart: bool
-    caught_up: bool
-
-
-class SignalSource(Protocol):
-    """The catalogue's change stream."""
-
-    def follow(self, cursor: str) -> AsyncIterator[SignalPage]:
-        """Pages from a cursor on; ends or raises SourceDownError when the other side goes."""
-
-
-class SourceDownError(Exception):
-    """The other side of the change stream is gone; following again from the last cursor continues it."""
-
-
-class Moved(NamedTuple):
-    """Categories that gained, lost or repriced a product; products that came, went, lost their price, or changed their
-    category or brand.
-    """
-
-    categories: set[str]
-    products: set[str]
-
-
-class SignalStore(Protocol):
-    """Our copy of the catalogue data. Raises StoreDownError."""
-
-    async def cursor(self) -> str:
-        """Where the copy stands."""
-
-    def sole(self) -> AbstractAsyncContextManager[bool]:
-        """Whether the caller is the only one to follow the stream; it stays so for the block."""
-
-    async def apply(self, page: SignalPage) -> Moved:
-        """Stores a page and its cursor in one transaction; returns what that means for ranks, categories and brands."""
-
-    async def rank_prices(self, categories: Sequence[str]) -> list[str]:
-        """Computes the price ranks of categories anew; returns, and notes as moved, the products whose rank changed."""
-
-    async def categories(self) -> list[str]:
-        """All categories of the copy."""
-
-    async def unannounced(self, after: int, limit: int) -> dict[str, int]:
-        """Products that changed or went, and whose features are not surely queued: those of changes after ``after``.
-
-        With the number of the last change of each, ascending: in the order in which changes are committed.
-        """
-
-    async def announced(self, changes: Mapping[str, int]) -> None:
-        """Forgets these; one that has changed again stays."""
-
-    async def moved(self, limit: int) -> dict[str, int]:
-        """Products that moved, see Moved and ``rank_prices``, and whose users are not surely marked; likewise."""
-
-    async def marked(self, changes: Mapping[str, int]) -> None:
-        """Forgets these; one that has moved again stays."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from services.features.ports import EVENT_LOG, RemovedPage, StoreDownError
+from services.features.ports import EVENT_LOG, StoreDownError
 from services.features.stores.appending import instant
 from services.features.stores.merged import BURY_GUESTS, FORGET_MERGES
 from services.features.stores.postgres import Database, LockTimeoutError
+from services.features.subject_ports import RemovedPage
 
 # Writers hold it shared from before they look for tombstones to their commit; a tombstone is written while nobody
 # does. So every commit either is there to be removed, or saw the tombstone.

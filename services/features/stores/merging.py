@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.features.ports import EVENT_LOG, LoggedEvent, MovedPage, StoreDownError
+from services.features.ports import EVENT_LOG, LoggedEvent, StoreDownError
 from services.features.stores.appending import instant
 from services.features.stores.erasure import SHARE_WITH_ERASURES
 from services.features.stores.merged import KEEP_OUT, bucket, marks
 from services.features.stores.postgres import Database, LockTimeoutError
+from services.features.subject_ports import MovedPage
 
 # New events of the guest queue behind one who waits for the lock: a merge gives up before their senders do.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"

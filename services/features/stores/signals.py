@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from services.features.ports import Moved, Signal, SignalPage
+from services.features.signal_ports import Moved, Signal, SignalPage
 from services.features.stores.postgres import Database
 
 # A rank belongs to a category: it goes with it, and comes back with the next ranking.

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from services.features.announcing import Announcer
 from services.features.app import Parts
 from services.features.domain.events import Event, Line
-from services.features.ports import Signal, SignalPage
+from services.features.signal_ports import Signal, SignalPage
 from services.features.stores.signals import PostgresSignals
 from tests.contract.features.conftest import ON_EVERY_STORE, OnlineServers
 

@@ -11,7 +11,7 @@ import pytest
 from services.features.app import Parts
 from services.features.domain.events import Event, Line
 from services.features.domain.features import Outcome, Value
-from services.features.ports import Signal, SignalPage
+from services.features.signal_ports import Signal, SignalPage
 from services.features.stores.signals import PostgresSignals
 
 NOW = 1_760_000_000_123  # ms

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.features.app import Parts
-from services.features.ports import Signal, SignalPage, StoreDownError
+from services.features.ports import StoreDownError
+from services.features.signal_ports import Signal, SignalPage
 from services.features.stores.signals import PostgresSignals
 
 

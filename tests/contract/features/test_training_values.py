@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.features.app import Parts
 from services.features.domain.features import Status
 from services.features.domain.training import Moment, TrainingChunk
-from services.features.ports import SignalPage
+from services.features.signal_ports import SignalPage
 from services.features.stores.asking import instant
 from services.features.stores.signals import PostgresSignals
 from services.features.training import TrainingReader

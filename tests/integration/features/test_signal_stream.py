@@ -4,7 +4,7 @@ import pytest
 
 from services.features import clients
 from services.features.clients import StreamProductSignals
-from services.features.ports import SourceDownError
+from services.features.signal_ports import SourceDownError
 from services.runtime.client import channel
 from tests.support.streamed_catalogue import running_catalogue, signal
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from services.features.domain.events import MAX_FUTURE_US, Event, Line
-from services.features.ports import Signal
+from services.features.signal_ports import Signal
 
 USERS = ("u0", "u1", "u2")
 # One of them has the name of a user.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from services.features.ports import Signal, SignalPage
+from services.features.signal_ports import Signal, SignalPage
 from tests.property.features.actions import (
     LISTED,
     PRODUCTS,

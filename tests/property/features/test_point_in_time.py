@@ -16,7 +16,7 @@ from services.features.app import MIGRATIONS, Parts, open_parts
 from services.features.domain.events import Event, Line
 from services.features.domain.features import NO_EVIDENCE, Feature, Reading, Value
 from services.features.domain.training import past_reading
-from services.features.ports import Signal, SignalPage
+from services.features.signal_ports import Signal, SignalPage
 from services.features.stores.asking import instant
 from services.features.stores.signals import PostgresSignals
 from services.features.training import TrainingReader

@@ -25,14 +25,13 @@ from services.features.ports import (
     Erased,
     Meanwhile,
     OnlineStore,
-    SignalPage,
-    SourceDownError,
     Standing,
     StoreDownError,
     Touched,
 )
 from services.features.reading import Reader
 from services.features.refreshing import Refresher
+from services.features.signal_ports import SignalPage, SourceDownError
 from services.features.stores.signals import PostgresSignals
 from services.features.tailing import LogTail
 from services.features.writing import Writer

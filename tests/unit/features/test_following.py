@@ -11,7 +11,7 @@ import pytest
 from services.features import following
 from services.features.announcing import Announcer
 from services.features.following import SignalFollower
-from services.features.ports import Moved, Signal, SignalPage
+from services.features.signal_ports import Moved, Signal, SignalPage
 from services.runtime.lifecycle import background
 from tests.support.waiting import eventually
 
