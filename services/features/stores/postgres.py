@@ -12,6 +12,7 @@ import asyncpg
 from services.features.ports import EVENT_LOG, SlowStatementError, StoreDownError
 from services.features.stores.breaker import Breaker
 from services.runtime.coalescing import SingleFlight
+from services.runtime.lending import Lender
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -23,6 +24,9 @@ _FEWEST = 3
 # Seconds: for a free connection, or to make one; a hung server must not hang us.
 _CONNECT_SECONDS = 2.0
 _PING_SECONDS = 1.0
+# What only bursts need would be opened in a burst, of all moments: 10 to 30 ms with its first plans. Idle, it takes a
+# few megabytes of the server, for as long as bursts may be apart.
+_IDLE_SECONDS = 300.0
 # The server gives a statement up before the client does: then it is the statement that is slow, not the server.
 _SERVER_SHARE = 0.9
 
@@ -53,8 +57,9 @@ _PLANNED = {
     "enable_seqscan": "off",
     "max_parallel_workers_per_gather": "0",
 }
-# For so long a plan is kept at most, should it have been a wrong one.
-_PLAN_SECONDS = 60
+# For so long a plan is kept at most, should it have been a wrong one. The server itself plans anew when it has looked
+# at a table. To plan takes 5 to 20 ms, which one of a hundred pages paid while this was a minute.
+_PLAN_SECONDS = 300
 # Statements that a connection keeps. The plan of a dozen features over years takes megabytes of the server, and callers
 # make up which are asked together.
 _STATEMENTS, _PLANS = 200, 100
@@ -70,10 +75,10 @@ StatementError = asyncpg.exceptions.SyntaxOrAccessError
 class Database:
     """Connections to one database. Every failure to get an answer in time is a StoreDownError."""
 
-    def __init__(self, dsn: str, pool: Any, planned: Any, breaker: Breaker) -> None:
-        """``planned``: the pool of connections that keep the plans of their statements."""
+    def __init__(self, dsn: str, lender: Lender, planned: Lender, breaker: Breaker) -> None:
+        """``planned``: of connections that keep the plans of their statements."""
         self._dsn = dsn
-        self._pool = pool
+        self._lender = lender
         self._planned = planned
         self._breaker = breaker
         self._pings: SingleFlight[bool] = SingleFlight()
@@ -85,17 +90,19 @@ class Database:
         DeadlockError passes, for its transaction may be tried again.
         """
         self._breaker.check()
-        pool = self._planned if planned else self._pool
-        connection = await self._acquire(pool)
+        lender = self._planned if planned else self._lender
+        connection = await self._borrow(lender)
+        failed = True
         try:
             try:
                 yield connection
+                failed = False
             except asyncpg.InterfaceError as error:
-                if _lost(connection):
+                if _is_lost(connection):
                     raise self._failed(error) from error
                 raise  # the driver's refusal of a wrong call: a bug
             finally:
-                await self._release(pool, connection)
+                await self._give_back(lender, connection, failed)
         except (*_NOT_AN_OUTAGE, DeadlockError):
             raise
         except asyncpg.exceptions.QueryCanceledError as error:
@@ -108,16 +115,16 @@ class Database:
             raise self._failed(error) from error
         self._breaker.succeeded()
 
-    async def _release(self, pool: Any, connection: Any) -> None:
-        """Back to the pool, which ends one that cannot be reset: cut amid a COPY, its driver takes it for busy."""
+    async def _give_back(self, lender: Lender, connection: Any, failed: bool) -> None:
+        """Its pool ends one that cannot be reset: cut amid a COPY, its driver takes it for busy."""
         try:
-            await pool.release(connection)
+            await lender.give_back(connection, failed)
         except asyncpg.InterfaceError as error:
             raise self._failed(error) from error
 
-    async def _acquire(self, pool: Any) -> Any:
+    async def _borrow(self, lender: Lender) -> Any:
         try:
-            return await pool.acquire(timeout=_CONNECT_SECONDS)
+            return await lender.borrow()
         except TimeoutError as error:
             if await self._pings.run("", self.ping):  # all are in use, which is no outage
                 raise StoreDownError(EVENT_LOG, "no free connection") from error
@@ -205,7 +212,11 @@ class Database:
         return True
 
 
-def _lost(connection: Any) -> bool:
+def _is_fit(connection: Any) -> bool:
+    return not _is_lost(connection) and not connection.is_in_transaction()
+
+
+def _is_lost(connection: Any) -> bool:
     try:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:  # the pool took it back when it was cut
@@ -219,25 +230,25 @@ async def connect(dsn: str, size: int, command_timeout: float) -> AsyncIterator[
     None is opened before it is needed: we may start before the database.
     """
     keeping = max(1, min(size // 2, size - _FEWEST))
-    pool = await _pool(dsn, max(_FEWEST, size - keeping), command_timeout, _STATEMENTS, _PLANNED_ANEW)
-    planned = await _pool(dsn, keeping, command_timeout, _PLANS, _PLANNED)
+    lender = await _lender(dsn, max(_FEWEST, size - keeping), command_timeout, _STATEMENTS, _PLANNED_ANEW)
+    planned = await _lender(dsn, keeping, command_timeout, _PLANS, _PLANNED)
     breaker = Breaker(EVENT_LOG)
-    database = Database(dsn, pool, planned, breaker)
+    database = Database(dsn, lender, planned, breaker)
     try:
         async with breaker.probing(database.ping):
             yield database
     finally:
-        await asyncio.gather(_close(pool), _close(planned))
+        await asyncio.gather(lender.close(_CLOSE_SECONDS), planned.close(_CLOSE_SECONDS))
 
 
-async def _pool(dsn: str, size: int, command_timeout: float, statements: int, settings: Mapping[str, str]) -> Any:
-    return await asyncpg.create_pool(
+async def _lender(dsn: str, size: int, command_timeout: float, statements: int, settings: Mapping[str, str]) -> Lender:
+    pool = await asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
         command_timeout=command_timeout,
         timeout=_CONNECT_SECONDS,
-        max_inactive_connection_lifetime=60.0,
+        max_inactive_connection_lifetime=_IDLE_SECONDS,
         statement_cache_size=statements,
         max_cached_statement_lifetime=_PLAN_SECONDS,
         # The driver's own is four statements more for each: half of the cost of a small one. See Database.session.
@@ -255,15 +266,8 @@ async def _pool(dsn: str, size: int, command_timeout: float, statements: int, se
             **settings,
         },
     )
+    return Lender(pool, _CONNECT_SECONDS, _is_fit)
 
 
 async def _as_it_is(connection: Any) -> None:
     """Nothing is to be reset: whoever changes a session sees to it. The driver ends a transaction that was left."""
-
-
-async def _close(pool: Any) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await pool.close()
-    except TimeoutError:  # a hung server
-        pool.terminate()

@@ -11,6 +11,7 @@ import asyncpg
 from pgvector.asyncpg import register_vector
 
 from services.runtime.errors import unavailable
+from services.runtime.lending import Lender
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEPENDENCY_UP
 
@@ -25,13 +26,11 @@ ACQUIRE_SECONDS = 2.0
 # The longest statement of a request is the upsert of 1,000 products, well below a second; past this the server hangs.
 STATEMENT_SECONDS = 5.0
 
-# Connections that are not given back to the pool, whose lending takes a task and two timers each time: as many as the
-# short statements of pages have at work at once.
-_HELD = 3
+_CLOSE_SECONDS = 2.0
 
 # A plan is kept where the server finds that parameters do not matter: planning the last check of a page took twice as
 # long as running it. But not for long: one that was made for an empty table must not outlive an import.
-PLAN_SECONDS = 20
+PLAN_SECONDS = 60
 
 _SERVER_SETTINGS = {
     "application_name": "windowshop-recommender",
@@ -75,12 +74,8 @@ class Database:
     """Connections with the vector types registered; every caller shares one instance."""
 
     def __init__(self, pool: asyncpg.Pool, dsn: str) -> None:
-        self._pool = pool
+        self._lender = Lender(pool, ACQUIRE_SECONDS, _is_fit)
         self._dsn = dsn
-        # Borrowed and idle, the last used at the end; and how many wait for the pool to lend them one.
-        self._held: list[Connection] = []
-        self._most_held = _HELD
-        self._waiting = 0
         self._away = False
         # What the metric says.
         self._up = False
@@ -103,42 +98,19 @@ class Database:
 
     async def close(self) -> None:
         """Waits briefly for borrowed connections, then closes all of them."""
-        self._most_held = 0
-        try:
-            async with asyncio.timeout(2):
-                while self._held:
-                    await self._pool.release(self._held.pop())
-                await self._pool.close()
-        except TimeoutError:
-            self._pool.terminate()
+        await self._lender.close(_CLOSE_SECONDS)
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for statements that each commit by themselves; raises UNAVAILABLE when the server is away."""
         with self.errors():
-            connection = await self._borrow()
+            connection = await self._lender.borrow()
             try:
                 yield connection
             except BaseException:
-                # It may still be at work on what was given up: the pool knows how to wait for that.
-                await self._pool.release(connection)
+                await self._lender.give_back(connection, failed=True)
                 raise
-            if self._waiting or len(self._held) >= self._most_held:
-                await self._pool.release(connection)
-            else:
-                self._held.append(connection)
-
-    async def _borrow(self) -> Connection:
-        while self._held:
-            connection = self._held.pop()
-            if _is_open(connection):
-                return connection
-            await self._pool.release(connection)
-        self._waiting += 1
-        try:
-            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        finally:
-            self._waiting -= 1
+            await self._lender.give_back(connection)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -190,9 +162,9 @@ async def _keep_session(_: Connection) -> None:
     after each borrowing, which doubles the number of round trips."""
 
 
-def _is_open(connection: Connection) -> bool:
+def _is_fit(connection: Connection) -> bool:
     try:
-        return not connection.is_closed()
+        return not connection.is_closed() and not connection.is_in_transaction()
     except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
         return False
 

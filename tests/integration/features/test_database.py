@@ -38,6 +38,34 @@ async def test_a_lock_that_others_hold_is_no_outage(postgres: PostgresServer, mo
             assert await one.column("SELECT 1") == [1]
 
 
+@pytest.mark.parametrize("planned", [False, True])
+async def test_one_statement_after_another_goes_over_the_same_connection(
+    postgres: PostgresServer, planned: bool
+) -> None:
+    async with driver.connect(await postgres.create_database(), 12, 10.0) as database:
+        fetch = database.fetch_planned if planned else database.fetch
+        assert len({(await fetch("SELECT pg_backend_pid()"))[0][0] for _ in range(5)}) == 1
+
+
+async def test_nobody_gets_a_connection_in_another_ones_transaction(postgres: PostgresServer) -> None:
+    async with driver.connect(await postgres.create_database(), 12, 10.0) as database:
+        async with database.connection() as connection:
+            await connection.execute("BEGIN; CREATE TABLE begun (value text)")
+        assert [row[0] for row in await database.fetch("SELECT to_regclass('begun')::text")] == [None]
+
+
+async def test_a_connection_that_broke_at_rest_is_replaced(postgres: PostgresServer) -> None:
+    dsn = await postgres.create_database()
+    port = urlsplit(dsn).port
+    assert port
+    async with running_proxy(port) as proxy, driver.connect(dsn.replace(f":{port}", f":{proxy.port}"), 12, 10.0) as one:
+        async with one.connection() as connection:
+            await connection.fetch("SELECT 1")
+        proxy.cut()
+        await eventually(lambda: driver._is_lost(connection))
+        assert await answers(one)
+
+
 async def test_a_connection_that_is_cut_amid_a_copy_is_an_outage(postgres: PostgresServer) -> None:
     """Wherever that is: at times its driver takes it for busy then, and refuses even to roll back."""
     dsn = await postgres.create_database()
