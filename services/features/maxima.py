@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -18,6 +19,8 @@ log = get_logger(__name__)
 
 # A maximum is looked up again after this; within it the values of one page are of one instant.
 _KEEP_MS = 100
+# Of that; who comes later has it looked up and does not wait, so that where many ask one after the other nobody does.
+_SOON = 0.8
 # Seconds for which a reader waits for a newer one. The last known is right, for its own instant.
 _PATIENCE = 0.05
 # When the worker is further behind, the levels it keeps are not believed: the log itself is asked.
@@ -70,7 +73,13 @@ class Maxima:
     async def of(self, entity: Entity, features: Iterable[Feature]) -> dict[str, Maximum]:
         """What is known now, by feature; to be asked before the records are read."""
         relative = [(f, f.relative) for f in features if f.relative is not None]
-        looks = [self._look(entity, f, scale) for f, scale in relative if self._is_old(f)]
+        looks = []
+        for f, scale in relative:
+            age_ms = self._age_ms(f)
+            if age_ms >= self._keep_ms:
+                looks.append(self._look(entity, f, scale))
+            elif age_ms >= self._keep_ms * _SOON:
+                self._look(entity, f, scale)
         if looks:
             await asyncio.wait(looks, timeout=self._patience)
         return {f.name: self._known[f.name] for f, _ in relative if f.name in self._known}
@@ -88,9 +97,11 @@ class Maxima:
             look.cancel()
         await asyncio.gather(*looks, return_exceptions=True)
 
-    def _is_old(self, feature: Feature) -> bool:
+    def _age_ms(self, feature: Feature) -> float:
+        """Since it was looked up; of what never was, or by another clock, more than any."""
         looked_ms = self._looked_ms.get(feature.name)
-        return looked_ms is None or not 0 <= self._clock_ms() - looked_ms < self._keep_ms
+        age_ms = -1 if looked_ms is None else self._clock_ms() - looked_ms
+        return math.inf if age_ms < 0 else age_ms
 
     def _look(self, entity: Entity, feature: Feature, relative: Relative) -> asyncio.Task[None]:
         """The look that is under way, or a new one."""

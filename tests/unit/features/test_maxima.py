@@ -12,6 +12,7 @@ from services.features.domain.relative import Maximum, Relative
 from services.features.level_ports import Greatest
 from services.features.maxima import Maxima
 from services.features.ports import EVENT_LOG, ONLINE_STORE, SETTLE_MS, Pending, StoreDownError
+from tests.support.waiting import eventually
 from tests.unit.features.test_values import feature
 
 HOUR = 3_600_000
@@ -96,6 +97,23 @@ async def test_it_is_kept_for_a_moment_and_looked_up_once_for_all() -> None:
     assert stores.looks == 2
     stores.now_ms -= HOUR  # the clock is set back
     assert (await stores.maxima.of(PRODUCT, [FAME]))[FAME.name].at_ms == stores.now_ms
+
+
+async def test_who_asks_soon_before_it_is_old_does_not_wait_and_the_next_one_has_a_newer_one() -> None:
+    stores = Stores()
+    first = await stores.known()
+    stores.flowing.clear()
+    stores.now_ms += 79
+    assert await stores.maxima.of(PRODUCT, [FAME]) == {FAME.name: first}
+    stores.now_ms += 1
+    async with asyncio.timeout(2):
+        for _ in range(3):
+            assert await stores.maxima.of(PRODUCT, [FAME]) == {FAME.name: first}
+    assert await eventually(lambda: stores.looks == 2)
+    stores.flowing.set()
+    assert await eventually(lambda: stores.maxima._known[FAME.name].at_ms == stores.now_ms)
+    assert stores.looks == 2
+    await stores.maxima.close()
 
 
 @pytest.mark.parametrize(
