@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -25,6 +26,8 @@ _NO_SCRIPT = "NOSCRIPT"
 _ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN")
 # Seconds. Opening takes a busy cluster longer than answering does; meanwhile its callers go on without it.
 _OPENING = 0.25
+# Seconds without the connection on which values are held, after it failed.
+_UNHELD = 1.0
 
 
 class Command(NamedTuple):
@@ -279,6 +282,7 @@ class LoneServer(RedisStore):
         self._server = server
         self._changed = changed
         self._holding = holding
+        self._unheld_until = 0.0
 
     def slot(self, key: str) -> int:
         """See RedisStore."""
@@ -291,12 +295,16 @@ class LoneServer(RedisStore):
 
     async def often(self, keys: Sequence[str], extra: float = 0.0, meanwhile: Meanwhile | None = None) -> list[Any]:
         """See RedisStore."""
-        if self._holding is None:
+        if self._holding is None or time.monotonic() < self._unheld_until:
             return await self.values(keys, extra)
         try:
             return await self._holding(keys, extra, meanwhile)
         except StoreDownError as error:
-            return [error] * len(keys)
+            self._unheld_until = time.monotonic() + _UNHELD
+            if isinstance(error.__cause__, TimeoutError):  # no time is left
+                return [error] * len(keys)
+            # It may lack that connection alone, see RedisServer.watched.
+            return await self.values(keys, extra)
 
     async def send(self, commands: Sequence[Command], extra: float = 0.0) -> list[Any]:
         """See RedisStore."""

@@ -15,15 +15,43 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from services.features.ports import Meanwhile
+from services.features.ports import ONLINE_STORE, Meanwhile, StoreDownError
 from services.features.stores.redis import Command, RedisServer, command
 from services.features.stores.redis_link import Question, RefusedError
 from services.features.stores.redis_watching import TellingLink
-from services.runtime.generations import Generations
 
 # Bytes that one generation holds, of two: some 30,000 products; what an entry costs beside its value; seconds.
 _ROOM, _ENTRY, _LIFE = 16_000_000, 250, 60.0
 _PING = Command(("PING",), "")
+
+
+class _Held:
+    """Values for one to two lives since they were read: what a server does not tell, of a SWAPDB for one, ends by that.
+
+    In one dictionary, for hundreds are looked up at once; a second one has those that were read in this life.
+    """
+
+    def __init__(self) -> None:
+        self._there: dict[str, bytes] = {}
+        self._young: dict[str, bytes] = {}
+        self._since = 0.0
+        self._used = 0
+
+    def there(self, now: float) -> dict[str, bytes]:
+        """To look things up in."""
+        if self._used > _ROOM or not 0 <= now - self._since < _LIFE:
+            self._there, self._young, self._used, self._since = self._young, {}, 0, now
+        return self._there
+
+    def keep(self, key: str, value: bytes) -> None:
+        """What was read now."""
+        self._there[key] = self._young[key] = value
+        self._used += len(value) + _ENTRY
+
+    def drop(self, key: str) -> None:
+        """It has changed."""
+        self._there.pop(key, None)
+        self._young.pop(key, None)
 
 
 class HoldingLink(TellingLink):
@@ -32,7 +60,7 @@ class HoldingLink(TellingLink):
     def __init__(self) -> None:
         super().__init__()
         self._asked: deque[Sequence[tuple[Any, ...]]] = deque()
-        self._held: Generations[None, str, bytes] = Generations(_ROOM, _LIFE)
+        self._held = _Held()
         # How many times the server told of some.
         self.changes = 0
 
@@ -44,23 +72,19 @@ class HoldingLink(TellingLink):
 
     def held(self, keys: Sequence[str]) -> tuple[list[bytes | None], bool]:
         """The value of each, empty where there was none, None: not held; whether all are held."""
-        young = self._held.young(None, time.monotonic())
+        there = self._held.there(time.monotonic())
         try:
-            return list(map(young.__getitem__, keys)), True
+            return list(map(there.__getitem__, keys)), True
         except KeyError:
-            # Not young again: what a server does not tell, of a SWAPDB for one, is not held for ever.
-            old = self._held.before(None).get
-            found = [old(key) if (value := young.get(key)) is None else value for key in keys]
-            return found, None not in found
+            return list(map(there.get, keys)), False
 
     def _answered(self, question: Question) -> None:
         # Here, not where it is awaited: what the server says next may be that one of them changed.
-        self._held.young(None, time.monotonic())
+        self._held.there(time.monotonic())
         for words, answer in zip(self._asked.popleft(), question.answers, strict=True):
             if self.tells and words[0] == "MGET" and isinstance(answer, list):
                 for key, value in zip(words[1:], answer, strict=True):
-                    held = value or b""
-                    self._held.keep(None, key, held, len(held) + _ENTRY)
+                    self._held.keep(key, value or b"")
         super()._answered(question)
 
     def _pushed(self, said: Sequence[Any]) -> None:
@@ -68,10 +92,10 @@ class HoldingLink(TellingLink):
             return
         self.changes += 1
         if said[1] is None:  # all
-            self._held = Generations(_ROOM, _LIFE)
+            self._held = _Held()
             return
         for key in said[1]:
-            self._held.drop(None, key.decode())
+            self._held.drop(key.decode())
 
 
 class HoldingServer(RedisServer):
@@ -106,3 +130,9 @@ class HoldingServer(RedisServer):
         if isinstance(answer, RefusedError):
             raise answer  # of a cluster, but not declared as one
         return answer
+
+    def _failed(self, error: Exception) -> StoreDownError:
+        if isinstance(error, TimeoutError):
+            return super()._failed(error)
+        # Its connection alone may be gone; whether the server is shows where the other one is asked then.
+        return StoreDownError(ONLINE_STORE, type(error).__name__)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from deploy.local.valkey import Valkey
 from services.features.ports import StoreDownError
-from services.features.stores import redis_cluster, redis_holding
+from services.features.stores import redis, redis_cluster, redis_holding
 from services.features.stores.redis import RedisStore
 from services.features.stores.redis_link import RefusedError
 from tests.support.proxy import running_proxy
@@ -171,6 +171,31 @@ async def test_nothing_is_held_where_the_server_takes_the_order_and_cannot_tell(
             await server.stop()
 
 
+async def test_where_there_is_no_connection_for_it_the_other_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many at once, and nobody takes the server for down; when there is room again it is held again."""
+    monkeypatch.setattr(redis, "_UNHELD", 0.01)
+    async with temporary_folder() as folder:
+        server = Valkey(folder, free_port(), log=folder / "log")
+        await server.start()
+        try:
+            async with Redis.from_url(server.url) as other, redis_cluster.connect(server.url, 5.0) as store:
+                await other.mset(dict.fromkeys(KEYS, "1"))
+                await store.values(KEYS)
+                await other.config_set("maxclients", 2)  # these two
+                for _ in range(5):
+                    assert await asyncio.gather(*(store.often(KEYS) for _ in range(10))) == [[b"1"] * 20] * 10
+                await other.config_set("maxclients", 100)
+
+                async def held() -> bool:
+                    before = await reads_of(other)
+                    assert await store.often(KEYS) == [b"1"] * 20
+                    return await reads_of(other) == before
+
+                await eventually(held)
+        finally:
+            await server.stop()
+
+
 async def test_what_a_server_does_not_tell_is_not_held_for_ever(
     valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,4 +237,4 @@ async def test_little_is_held(valkey: ValkeyServer, monkeypatch: pytest.MonkeyPa
             for key in KEYS:
                 assert await store.often([key]) == [key.encode()], turn
         link: Any = store._holding.__self__._link  # type: ignore[attr-defined]
-        assert sum(len(known) for known in (link._held._young[None], link._held._old[None])) <= 16
+        assert len(link._held._there) <= 16
