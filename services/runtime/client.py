@@ -31,6 +31,9 @@ _SERVICE_CONFIG: dict[str, Any] = {
 }
 
 _OPTIONS = (
+    # Shared connections share the pause after a refused try, too: a channel made when the server is there would fail
+    # its first calls because another one looked for it too early.
+    ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -185,6 +185,26 @@ async def test_a_server_that_leaves_is_left_before_it_refuses() -> None:
     assert set(answered) == {"b"}
 
 
+async def test_a_channel_is_not_held_back_by_one_that_looked_too_early() -> None:
+    async def answer() -> pb.GetFeaturesResponse:
+        return pb.GetFeaturesResponse()
+
+    server = new_server(0, answer)
+    port = await server.start()
+    await server.stop(0)
+    async with channel(f"localhost:{port}") as early:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(early)
+        await asyncio.sleep(0.5)  # it looks again, and after a longer pause each time
+        server = new_server(port, answer)
+        await server.start()
+        await server.health.set_serving(True)
+        # Nothing is tried twice: a refused call would fail the test.
+        async with channel(f"localhost:{port}", once=[f"/{NAME}/GetFeatures"]) as connected:
+            await call(connected)
+    await server.stop(0)
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
