@@ -39,8 +39,9 @@ _ASKED = pb.BatchGetFeaturesRequest(
 _ROW = pb.FeatureRow(
     statuses=[pb.PRESENT] * 2, computed_at_ms=[1 << 40] * 2, double_values=[4.5], string_values=["in_stock"]
 )
-_MOVING = pb.FeatureColumn(statuses=[pb.PRESENT] * BATCH, computed_at_ms=[1 << 40] * BATCH, double_values=[0.5] * BATCH)
-_ANSWER = pb.BatchGetFeaturesResponse(columns=[_MOVING], rows=[_ROW.SerializeToString()] * BATCH)
+_SHEET = pb.FeatureSheet(rows=[_ROW.SerializeToString()] * BATCH)
+_MOVING = pb.FeatureColumn(statuses=[pb.PRESENT] * BATCH, computed_at_ms=[1 << 40] * BATCH)
+_ANSWER = pb.BatchGetFeaturesResponse(columns=[_MOVING], doubles=[bytes(8 * BATCH)], sheet=_SHEET.SerializeToString())
 
 
 class Servicer(rpc.FeatureServiceServicer):
@@ -114,7 +115,7 @@ async def closed_loop(calls: StreamedCalls[Any, Any], server: int, many: int, se
 
     async def ask() -> None:
         while (started := time.perf_counter()) < end:
-            await calls(_ASKED, timeout=5.0, rows=True)
+            await calls(_ASKED, timeout=5.0, sheet=True)
             took.append(time.perf_counter() - started)
 
     ours, theirs = time.process_time(), cpu_seconds(server)

@@ -81,7 +81,7 @@ async def measured(rounds: int) -> dict[str, dict[str, float]]:
                 online = RedisOnlineStore(store, read_through)
                 maxima = Maxima(shop, shop, shop, clock_ms)  # type: ignore[arg-type]  # what reads ask of them
                 marker = Marker(online, clock_ms)
-                reader = Reader(online, shop, shop, maxima, marker, clock_ms, random.random, transcoding.feature_row)  # type: ignore[arg-type]  # as above
+                reader = Reader(online, shop, shop, maxima, marker, clock_ms, random.random, transcoding.FOLD)  # type: ignore[arg-type]  # as above
                 nobody: Any = None  # writes, erases, ...
                 servicer = FeatureServicer(declared, reader, nobody, nobody, nobody, nobody, clock_ms)
                 await fill(online, declared.features, shop)

@@ -128,7 +128,7 @@ class Clients:
 
     def in_rows(self) -> UnaryCall:
         """BatchGetFeatures, whose answer may come in rows."""
-        return partial(self._batches, rows=True)
+        return partial(self._batches, sheet=True)
 
     def _unary(self, rpc: Rpc) -> UnaryCall:
         call: UnaryCall = self._channels[rpc.service].unary_unary(rpc.path, **_serializers(rpc))

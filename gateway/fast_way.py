@@ -56,7 +56,7 @@ _CLOSE = b"Connection: close\r\n"
 
 # Bytes of batches' requests that one generation remembers, of two; what each costs, and how many times its body is kept
 # in one form or another; seconds.
-_ROOM, _REQUEST, _COPIES, _LIFE = 8_000_000, 1_000, 4, 60.0
+_ROOM, _REQUEST, _COPIES, _LIFE = 8_000_000, 1_000, 5, 60.0
 
 # Of its own: whoever seeds the common one would have requests share their ids. No secret.
 _DICE = random.Random()  # noqa: S311
@@ -131,7 +131,7 @@ class _Rows(OneCall):
 
     def __init__(self, route: Route, rpc: Rpc, clients: Clients) -> None:
         ask = clients.in_rows()
-        super().__init__(route, rpc, lambda batch, timeout: ask(batch.message, timeout=timeout))
+        super().__init__(route, rpc, lambda batch, timeout: ask(batch.message, timeout=timeout, written=batch.written))
         self._rows = RowsEncoder()
         self._read, self.bind = self.bind, self._read_once
         self._known: Repeated[tuple[str, bytes], Batch] = Repeated(_ROOM, _LIFE)
@@ -147,7 +147,7 @@ class _Rows(OneCall):
 
     def write(self, answer: Any, message: Any) -> bytes:
         # Else it came by a call, or of a server that knows columns only.
-        return self._rows.encode(answer, message) if answer.rows else super().write(answer, message.message)
+        return self._rows.encode(answer, message) if answer.sheet else super().write(answer, message.message)
 
 
 class _Pages(OneCall):

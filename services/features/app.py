@@ -94,7 +94,7 @@ async def serve(settings: FeatureSettings, stopping: asyncio.Event, closers: Asy
     maxima = Maxima(parts.queue, parts.levels, parts.computer, clock_ms)
     closers.push_async_callback(maxima.close)
     reader = Reader(
-        parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random, transcoding.feature_row
+        parts.online, parts.queue, parts.computer, maxima, marker, clock_ms, random.random, transcoding.FOLD
     )
     erasure = PostgresErasure(parts.database)
     eraser = Eraser(erasure, parts.online, marker, clock_us)

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from prometheus_client import Counter
 
@@ -56,12 +56,16 @@ class _Look(NamedTuple):
     degraded: set[str]
 
 
-class _Guess(NamedTuple):
-    """What is the answer if the store still has the records that were held, before ``until_ms``."""
+W = TypeVar("W")
+
+
+class _Guess(NamedTuple, Generic[W]):
+    """What is the answer if the store still has the records that were held, before ``until_ms``; as it is written."""
 
     held: Sequence[bytes | None]
     until_ms: int
-    found: Unfolded
+    answer: RowAnswer
+    written: W
 
 
 class Reader:
@@ -78,14 +82,15 @@ class Reader:
         jitter: Callable[[], float],
         fold: Fold,
     ) -> None:
-        """``fold``: writes out what answers in rows say of an entity."""
+        """``fold``: writes out answers in rows."""
         self._online = online
         self._maxima = maxima
         self._marker = marker
         self._clock_ms = clock_ms
         self._rows = SettledRows(online.unpack)
+        self._fold = fold
         self._folded = SettledRows(online.unpack, fold=fold)
-        self._sheets = SettledSheets(self._folded)
+        self._sheets = SettledSheets(self._folded, fold)
         self._completer = Completer(online, queue, computer, maxima, marker, clock_ms, jitter)
 
     async def read(
@@ -108,26 +113,33 @@ class Reader:
         return Answer(answer, found.degraded)
 
     async def read_rows(
-        self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], patience: float | None = None
-    ) -> RowAnswer:
-        """The same readings in rows; see read."""
+        self,
+        entity: Entity,
+        ids: Sequence[str],
+        features: Sequence[Feature],
+        patience: float | None,
+        write: Callable[[RowAnswer], W],
+    ) -> W:
+        """The same readings in rows; see read. ``write`` is called while the store is asked, as a rule."""
         until = _until(patience)
-        guess: _Guess | None = None
+        guess: _Guess[W] | None = None
 
         def meanwhile(maxima: Mapping[str, Maximum], held: Sequence[bytes | None]) -> None:
             nonlocal guess
             sheet = self._sheets.of(features, held, self._clock_ms())
             if sheet is not None:
-                guess = _Guess(held, sheet.until_ms, unfolded(features, sheet, maxima))
+                found = RowAnswer(unfolded(features, sheet, maxima), ())
+                guess = _Guess(held, sheet.until_ms, found, write(found))
 
         look = await self._look(entity, ids, features, meanwhile)
         if guess is not None and self._is_right(guess, look):
-            answer = RowAnswer(guess.found, ())
+            answer, written = guess.answer, guess.written
         else:
             rows, maxima, degraded = await self._found(entity, ids, features, self._folded, look, until)
-            answer = RowAnswer(unfolded(features, Sheet.of(rows), maxima), degraded)
+            answer = RowAnswer(unfolded(features, Sheet.of(rows, self._fold), maxima), degraded)
+            written = write(answer)
         _report_rows(features, answer.found.kinds)
-        return answer
+        return written
 
     async def _look(
         self, entity: Entity, ids: Sequence[str], features: Sequence[Feature], meanwhile: _Meanwhile | None = None
@@ -164,7 +176,7 @@ class Reader:
             maxima = {}  # what is stored may miss an event that we know of
         return _Found(rows, maxima, sorted(degraded))
 
-    def _is_right(self, guess: _Guess, look: _Look) -> bool:
+    def _is_right(self, guess: _Guess[Any], look: _Look) -> bool:
         now_ms = self._clock_ms()
         return (
             look.packed is guess.held

@@ -88,9 +88,10 @@ class SettledRows:
 class SettledSheets:
     """The sheets of stored records; that of the same ones in the same order is made once."""
 
-    def __init__(self, rows: SettledRows) -> None:
-        """``rows``: folded ones."""
+    def __init__(self, rows: SettledRows, fold: Fold) -> None:
+        """``rows``: folded ones, by ``fold``."""
         self._rows = rows
+        self._fold = fold
         # By numbers of features and the records, which are compared by identity as a rule: they are held.
         self._known: Repeated[tuple[tuple[int, ...], tuple[bytes | None, ...]], Sheet] = Repeated(_ROOM, _GENERATION_MS)
 
@@ -102,6 +103,6 @@ class SettledSheets:
             rows = self._rows.of(features, packed, now_ms)
             if UNSETTLED in rows:
                 return None
-            sheet = Sheet.of(rows)
-            self._known.keep(key, sheet, _SHEET + len(packed) * _PLACE, now_ms)
+            sheet = Sheet.of(rows, self._fold)
+            self._known.keep(key, sheet, _SHEET + len(packed) * _PLACE + len(sheet.written), now_ms)
         return sheet if sheet.until_ms > now_ms else None

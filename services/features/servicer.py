@@ -20,7 +20,7 @@ from services.features.marking import USER
 from services.features.merging import Merger
 from services.features.ports import StoreDownError
 from services.features.questions import VISITOR, Questions, no_feature, subjects
-from services.features.reading import Answer, Reader
+from services.features.reading import Answer, Reader, RowAnswer
 from services.features.training import TrainingReader
 from services.features.writing import Writer
 from services.runtime import exchanges
@@ -110,21 +110,23 @@ class FeatureServicer(rpc.FeatureServiceServicer):
 
     async def rows(self, request: pb.BatchGetFeaturesRequest, patience: float | None) -> pb.BatchGetFeaturesResponse:
         """`batch`, in rows."""
-        answer = pb.BatchGetFeaturesResponse()
-        await self._fill_rows(answer, request, patience)
-        return answer
+        return (await self._rows(0, request, patience)).answer
 
-    async def _fill_rows(
-        self, answer: pb.BatchGetFeaturesResponse, request: pb.BatchGetFeaturesRequest, patience: float | None
-    ) -> None:
+    async def _rows(
+        self, number: int, request: pb.BatchGetFeaturesRequest, patience: float | None
+    ) -> pb.ReadFeaturesResponse:
         entity, features, known_as = self._questions.again(
             request.entity, request.ids, request.features, request.SerializeToString
         )
-        found, degraded = await self._reader.read_rows(entity, known_as, features, patience)
-        for feature in features:
-            transcoding.fill_column(answer.columns.add(), feature, found.columns.get(feature.name))
-        answer.degraded.extend(degraded)
-        answer.rows.extend(found.rows)
+
+        def write(read: RowAnswer) -> pb.ReadFeaturesResponse:
+            response = pb.ReadFeaturesResponse(number=number)
+            answer = response.answer  # in its place at once: to copy a message is to write it out and read it again
+            transcoding.fill_sheet(answer, features, read.found)
+            answer.degraded.extend(read.degraded)
+            return response
+
+        return await self._reader.read_rows(entity, known_as, features, patience, write)
 
     async def ReadFeatures(
         self, request_iterator: AsyncIterator[pb.ReadFeaturesRequest], context: Context
@@ -134,13 +136,10 @@ class FeatureServicer(rpc.FeatureServiceServicer):
             yield response
 
     async def _read(self, request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
-        response = pb.ReadFeaturesResponse(number=request.number)
-        if request.rows:
-            # In its place at once: to copy a message is to write it out and read it again.
-            await self._fill_rows(response.answer, request.read, seconds * COMPUTE_SHARE)
-        else:
-            response.answer.CopyFrom(await self.batch(request.read, seconds * COMPUTE_SHARE))
-        return response
+        if request.sheet:
+            return await self._rows(request.number, request.read, seconds * COMPUTE_SHARE)
+        answer = await self.batch(request.read, seconds * COMPUTE_SHARE)
+        return pb.ReadFeaturesResponse(number=request.number, answer=answer)
 
     async def ListFeatureDefinitions(
         self, request: pb.ListFeatureDefinitionsRequest, context: Context

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ from windowshop.features.v1 import features_pb2 as pb
 
 from services.features.domain.events import Event, Line, Rejection
 from services.features.domain.features import Feature, FeatureType, Reading, Status, Table, Value
-from services.features.domain.settled import Column
+from services.features.domain.settled import Column, Fold, Unfolded
 from services.features.domain.training import TrainingChunk
 
 _STATUSES = {status: pb.FeatureStatus.Value(status.name) for status in Status}
@@ -130,31 +132,63 @@ _COLUMNS: Mapping[FeatureType, tuple[str, Callable[[Any], Any], Any]] = {
 def feature_column(feature: Feature, answers: Column) -> pb.FeatureColumn:
     """One feature of many entities."""
     column = pb.FeatureColumn()
-    fill_column(column, feature, answers)
+    _fill_head(column, feature)
+    _fill_instants(column, answers)
+    _fill_values(column, feature.type, answers.values)
     return column
 
 
-def fill_column(column: pb.FeatureColumn, feature: Feature, answers: Column | None) -> None:
-    """`feature_column` where it belongs. None: its values are in rows."""
+def fill_sheet(answer: pb.BatchGetFeaturesResponse, features: Sequence[Feature], found: Unfolded) -> None:
+    """An answer in rows where it belongs: to copy a message is to write it out and read it again."""
+    answer.sheet = found.sheet
+    for feature in features:
+        column, answers = answer.columns.add(), found.columns.get(feature.name)
+        _fill_head(column, feature)
+        if answers is None:
+            continue
+        _fill_instants(column, answers)
+        if feature.type is FeatureType.DOUBLE:
+            answer.doubles.append(_packed(answers.values))
+        else:
+            _fill_values(column, feature.type, answers.values)
+
+
+def _fill_head(column: pb.FeatureColumn, feature: Feature) -> None:
     column.feature = feature.name
     column.type = _TYPES[feature.type]
     column.refresh_seconds = feature.refresh_ms // 1_000
-    if answers is None:
-        return
-    name, convert, null = _COLUMNS[feature.type]
-    values, statuses, computed_ms = answers
-    column.statuses.extend(_numbers(statuses))
-    column.computed_at_ms.extend(computed_ms)
+
+
+def _fill_instants(column: pb.FeatureColumn, answers: Column) -> None:
+    _, statuses, computed_ms = answers
+    count = len(statuses)
+    if count and statuses.count(statuses[0]) == count and computed_ms.count(computed_ms[0]) == count:
+        column.MergeFromString(_alike(statuses[0], computed_ms[0], count))
+    else:
+        column.statuses.extend([_STATUSES[status] for status in statuses])
+        column.computed_at_ms.extend(computed_ms)
+
+
+def _packed(values: Sequence[Any]) -> bytes:
+    try:
+        return struct.pack(f"<{len(values)}d", *values)
+    except struct.error:  # null is among them
+        return struct.pack(f"<{len(values)}d", *[0.0 if value is None else value for value in values])
+
+
+def _fill_values(column: pb.FeatureColumn, kind: FeatureType, values: Sequence[Any]) -> None:
+    name, convert, null = _COLUMNS[kind]
     if set(map(type, values)) != {convert}:  # else they are what they are to be
         values = [null if value is None else convert(value) for value in values]
     getattr(column, name).extend(values)
 
 
-def _numbers(statuses: Sequence[Status]) -> list[pb.FeatureStatus.ValueType]:
-    # Mostly they are all the same.
-    if statuses and statuses.count(statuses[0]) == len(statuses):
-        return [_STATUSES[statuses[0]]] * len(statuses)
-    return [_STATUSES[status] for status in statuses]
+# Relative values of one look at the greatest have one instant, in all the answers until the next look.
+@functools.lru_cache(128)
+def _alike(status: Status, computed_ms: int, count: int) -> bytes:
+    """The statuses and instants of so many entities, packed."""
+    column = pb.FeatureColumn(statuses=[_STATUSES[status]] * count, computed_at_ms=[computed_ms] * count)
+    return column.SerializeToString()
 
 
 def feature_row(features: Sequence[Feature], answers: Sequence[Reading]) -> bytes:
@@ -169,6 +203,14 @@ def feature_row(features: Sequence[Feature], answers: Sequence[Reading]) -> byte
         **values,
     )
     return row.SerializeToString(deterministic=True)
+
+
+def feature_sheet(rows: Sequence[bytes]) -> bytes:
+    """What an answer in rows says of all."""
+    return pb.FeatureSheet(rows=rows).SerializeToString()
+
+
+FOLD = Fold(feature_row, feature_sheet)
 
 
 def feature_definition(feature: Feature) -> pb.FeatureDefinition:

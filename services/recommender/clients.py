@@ -41,8 +41,10 @@ INVENTORY = "product_inventory_level"
 
 # Off the request path: a page of 1,000 products that all have to be computed anew takes a second or two.
 _SCORES_SECONDS = 10.0
-# Millions of rows; a stream that stands still longer is broken.
-_INTERACTIONS_SECONDS = 600.0
+# Tens of millions of rows, and whoever reads them rests in between.
+_INTERACTIONS_SECONDS = 3_600.0
+# To be counted at once: a message of them is 11 ms of the event loop.
+_ROWS = 1_000
 
 # In one message; more would be a long answer for those who came first.
 _SHOPPERS = 50
@@ -115,10 +117,11 @@ class FeatureClient:
 
     async def _read_shoppers(self, entity: str, timeout: float, ids: Sequence[str]) -> dict[str, UserReading]:
         """Without those of whom the feature service has no stored value and cannot compute one."""
-        answer = await self._answer(entity, ids, USER_FEATURES, timeout, rows=True)
-        if answer.rows:
+        answer = await self._answer(entity, ids, USER_FEATURES, timeout, sheet=True)
+        if answer.sheet:
             young = self._known.young(None, time.monotonic())
-            found = [young.get(row) or self._learnt(row) for row in answer.rows]
+            rows = features_pb2.FeatureSheet.FromString(answer.sheet).rows
+            found = [young.get(row) or self._learnt(row) for row in rows]
         else:  # by a call, or of a server that knows columns only
             columns = {column.feature: column for column in answer.columns}
             found = [_of_columns([columns[name] for name in USER_FEATURES], place) for place in range(len(ids))]
@@ -154,21 +157,17 @@ class FeatureClient:
         return ProductScores(ids, _doubles(columns[POPULARITY]), _doubles(columns[TREND]), _doubles(columns[RATING]))
 
     async def interactions(self) -> AsyncIterator[InteractionChunk]:
-        """The log's views, carts, orders and ratings of known users, oldest first."""
+        """The log's views, carts, orders and ratings of known users, oldest first; some for each turn of the loop."""
         request = features_pb2.ReadTrainingRowsRequest(event_types=(*EVENT_WEIGHTS, RATE))
+        call = self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS)
         try:
-            async for rows in self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS):
-                yield InteractionChunk(
-                    rows.user_ids,
-                    rows.product_ids,
-                    rows.event_types,
-                    rows.event_times_ms,
-                    rows.event_numbers,
-                    rows.devices,
-                    rows.ratings,
-                )
+            async for rows in call:
+                for start in range(0, len(rows.user_ids), _ROWS):
+                    yield _chunk(rows, slice(start, start + _ROWS))
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
+        finally:
+            call.cancel()  # of a reader that went: the server would wait for it until the time is over
 
     async def _columns(
         self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float
@@ -177,11 +176,11 @@ class FeatureClient:
         return {column.feature: column for column in response.columns}, not response.degraded
 
     async def _answer(
-        self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float, **fields: bool
+        self, entity: str, ids: Sequence[str], features: Sequence[str], timeout: float, sheet: bool = False
     ) -> features_pb2.BatchGetFeaturesResponse:
         request = features_pb2.BatchGetFeaturesRequest(entity=entity, ids=ids, features=features)
         try:
-            return await self._batch(request, timeout=timeout, **fields)
+            return await self._batch(request, timeout=timeout, sheet=sheet)
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error) from error
 
@@ -211,6 +210,18 @@ class CatalogClient:
 
 def _nobody() -> Generations[None, bytes, UserSignals]:
     return Generations(_MADE * _REMEMBERED, _MEMORY_SECONDS)
+
+
+def _chunk(rows: features_pb2.ReadTrainingRowsResponse, part: slice) -> InteractionChunk:
+    return InteractionChunk(
+        rows.user_ids[part],
+        rows.product_ids[part],
+        rows.event_types[part],
+        rows.event_times_ms[part],
+        rows.event_numbers[part],
+        rows.devices[part],
+        rows.ratings[part],
+    )
 
 
 def _of_columns(chosen: Sequence[features_pb2.FeatureColumn], place: int) -> UserSignals | None:

@@ -92,8 +92,11 @@ class StreamedCalls(Generic[Q, A]):
         self._turn = 0
         self._closed = False
 
-    async def __call__(self, request: Q, *, timeout: float, **fields: Any) -> A:
-        """The answer within ``timeout`` seconds. ``fields``: what else the message on a stream is to say."""
+    async def __call__(self, request: Q, *, timeout: float, written: bytes = b"", **fields: Any) -> A:
+        """The answer within ``timeout`` seconds. ``fields``: what else the message on a stream is to say.
+
+        ``written``: the bytes of a message with nothing but the request, of who has them.
+        """
         if not self._running and not self._closed:
             self._start()
         lane = self._next(self._affinity(request) if self._affinity is not None else "")
@@ -101,7 +104,7 @@ class StreamedCalls(Generic[Q, A]):
             return await self._unary(request, timeout=timeout)
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
-        response = await lane.ask(partial(self._wrap, **fields) if fields else self._wrap, request, timeout)
+        response = await lane.ask(partial(self._wrap, **fields) if fields else self._wrap, request, written, timeout)
         if response is not None:
             if not response.error:
                 return self._unwrap(response)
@@ -170,19 +173,24 @@ class _Lane:
         """How many answers are awaited."""
         return len(self.waiting)
 
-    async def ask(self, wrap: Wrap, request: Any, timeout: float) -> Any | None:
+    async def ask(self, wrap: Wrap, request: Any, written: bytes, timeout: float) -> Any | None:
         """The response, or None when the stream broke; raises DEADLINE_EXCEEDED as a call does."""
         self._number += 1
         number, loop = self._number, asyncio.get_running_loop()
-        request_id = current_request_id() or ""
-        message = wrap(request, number=number, timeout_ms=max(1, int(timeout * 1_000)), request_id=request_id)
+        beside = self._pipe if self._pipe is not None and not self._pipe.full else None
+        message = wrap(
+            None if beside is not None and written else request,
+            number=number,
+            timeout_ms=max(1, int(timeout * 1_000)),
+            request_id=current_request_id() or "",
+        )
         future: asyncio.Future[Any] = loop.create_future()
         self.waiting[number] = future
         # Cheaper than asyncio.timeout, which cancels the caller's task and has to tell that from others' cancelling.
         end = loop.call_later(timeout, _give_up, future)
-        if self._pipe is not None and not self._pipe.full:
+        if beside is not None:
             self._asks()
-            self._pipe.send(message.SerializeToString())
+            beside.send(written + message.SerializeToString())  # to a reader, one message
         else:  # in the queue it ends with its caller's time
             self._queue.append(message)
             self._wake.set()

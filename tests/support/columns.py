@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -53,18 +54,21 @@ def _column(name: str, singles: Sequence[pb.GetFeaturesResponse | None]) -> pb.F
 
 
 def in_rows(batch: pb.BatchGetFeaturesResponse, moving: Collection[str] = ()) -> pb.BatchGetFeaturesResponse:
-    """An answer in columns in rows, but for the features that are ``moving``."""
+    """An answer in columns as one with a sheet, but for the features that are ``moving``."""
     answer = pb.BatchGetFeaturesResponse(degraded=batch.degraded)
     rows: list[Any] = [pb.FeatureRow() for _ in batch.ids]
     for column in batch.columns:
         if column.feature in moving:
             answer.columns.append(column)
+            if column.type == pb.DOUBLE:
+                answer.columns[-1].ClearField("double_values")
+                answer.doubles.append(struct.pack(f"<{len(batch.ids)}d", *column.double_values))
             continue
         answer.columns.add(feature=column.feature, type=column.type, refresh_seconds=column.refresh_seconds)
         for name in _LISTS:
             for row, value in zip(rows, getattr(column, name), strict=False):
                 getattr(row, name).append(value)
-    answer.rows.extend([row.SerializeToString(deterministic=True) for row in rows])
+    answer.sheet = pb.FeatureSheet(rows=[row.SerializeToString(deterministic=True) for row in rows]).SerializeToString()
     return answer
 
 
@@ -74,7 +78,10 @@ def in_columns(answer: pb.BatchGetFeaturesResponse, asked: pb.BatchGetFeaturesRe
         entity=asked.entity, ids=asked.ids, columns=answer.columns, degraded=answer.degraded
     )
     columns: list[Any] = [column for column in batch.columns if not column.statuses]
-    for raw in answer.rows:
+    moving = [column for column in batch.columns if column.statuses and column.type == pb.DOUBLE]
+    for column, packed in zip(moving, answer.doubles, strict=True):
+        column.double_values.extend(struct.unpack(f"<{len(asked.ids)}d", packed))
+    for raw in pb.FeatureSheet.FromString(answer.sheet).rows:
         row = pb.FeatureRow.FromString(raw)
         values = {name: iter(getattr(row, name)) for name in _LISTS}
         for column in columns:

@@ -17,7 +17,7 @@ from services.runtime.server import Server
 from tests.support.columns import in_rows
 
 SERVICE = pb.DESCRIPTOR.services_by_name["FeatureService"].full_name
-_CHUNK = 1_000
+_CHUNK = 4_000
 _STARTED = time.time()
 
 
@@ -55,7 +55,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         self.degraded: list[str] = []
         self.hang = False
         # An older one answers in columns whatever it is asked for.
-        self.knows_rows = True
+        self.knows_sheets = True
         # Users of whom nothing can be said at the moment.
         self.lost: set[str] = set()
         # Reads that arrived, answered or not, and the ids of each.
@@ -78,7 +78,7 @@ class FakeFeatures(rpc.FeatureServiceServicer):
         async def answer(request: pb.ReadFeaturesRequest, seconds: float) -> pb.ReadFeaturesResponse:
             self.streamed += 1
             batch = await self._answer(request.read)
-            if request.rows and self.knows_rows:
+            if request.sheet and self.knows_sheets:
                 batch = in_rows(batch)
             return pb.ReadFeaturesResponse(number=request.number, answer=batch)
 

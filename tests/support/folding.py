@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from collections import Counter
 from collections.abc import Sequence
 
 from services.features.domain.features import Feature, Reading
-from services.features.domain.settled import Column, Unfolded
+from services.features.domain.settled import Column, Fold, Unfolded
 
 
-def fold(features: Sequence[Feature], readings: Sequence[Reading]) -> bytes:
-    """See settled.Fold."""
+def _row(features: Sequence[Feature], readings: Sequence[Reading]) -> bytes:
     return pickle.dumps([(feature.name, tuple(one)) for feature, one in zip(features, readings, strict=True)])
+
+
+fold = Fold(_row, lambda rows: repr(list(rows)).encode())
+"""See settled.Fold."""
 
 
 def columns_of(features: Sequence[Feature], found: Unfolded) -> dict[str, Column]:
     """Of all features, in their order, from rows that :func:`fold` wrote."""
-    rows = [dict(pickle.loads(row)) for row in found.rows]
+    rows = [dict(pickle.loads(row)) for row in ast.literal_eval(found.sheet.decode())]
     columns = {
         feature.name: found.columns.get(feature.name) or Column.of([Reading(*row[feature.name]) for row in rows])
         for feature in features

@@ -89,7 +89,7 @@ class Backend:
             self.request_ids.append(request.request_id or None)
             with self._noting_cancellation(name):
                 batch = await self._batch(request.read)
-            if request.rows and batch.ids:
+            if request.sheet and batch.ids:
                 self.in_rows += 1
                 batch = in_rows(batch)
             return features.ReadFeaturesResponse(number=request.number, answer=batch)

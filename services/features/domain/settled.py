@@ -24,8 +24,13 @@ Row = tuple[Any, ...]
 # Of a record that does not have all, or not in a state to be served as it is: it holds at no time.
 UNSETTLED: Final[Row] = (0,)
 
-# Writes out readings of features, so that equal ones of the same features are equal bytes.
-Fold = Callable[[Sequence[Feature], Sequence[Reading]], bytes]
+
+class Fold(NamedTuple):
+    """Writes out readings of features: of an entity to a row, and rows to a sheet; equal ones are equal bytes."""
+
+    row: Callable[[Sequence[Feature], Sequence[Reading]], bytes]
+    sheet: Callable[[Sequence[bytes]], bytes]
+
 
 # From so many pairs on, arrays are worth making.
 _FEW: Final = 12
@@ -96,7 +101,7 @@ def folded(features: Sequence[Feature], row: Row, fold: Fold) -> Row:
     still = [(feature, one) for feature, one in both if feature.relative is None]
     moving = [part for feature, one in both if feature.relative is not None for part in one]
     statuses = tuple([one.status for one in readings])
-    return (row[0], fold([feature for feature, _ in still], [one for _, one in still]), statuses, *moving)
+    return (row[0], fold.row([feature for feature, _ in still], [one for _, one in still]), statuses, *moving)
 
 
 # Statuses of the features asked for, in their order: of how many entities they are.
@@ -135,28 +140,29 @@ class Pairs(NamedTuple):
 class Sheet(NamedTuple):
     """Folded rows side by side, one of each entity: all hold before ``until_ms``.
 
-    ``moving``: the columns of the features that are relative, with pairs.
+    ``written``: the bytes of all. ``moving``: the columns of the features that are relative, with pairs.
     """
 
     until_ms: int
-    rows: Sequence[bytes]
+    written: bytes
     kinds: Kinds
     moving: Sequence[Pairs]
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Sheet:
+    def of(cls, rows: Sequence[Row], fold: Fold) -> Sheet:
         """From at least one."""
-        untils, packed, statuses, *turned = zip(*rows, strict=True)
+        untils, folded, statuses, *turned = zip(*rows, strict=True)
         moving = [Pairs.of(Column(*turned[place : place + 3])) for place in range(0, len(turned), 3)]
         first = statuses[0]
         same = statuses.count(first) == len(statuses)  # as a rule, and quicker than to count by kind
-        return cls(min(untils), packed, {first: len(statuses)} if same else Counter(statuses), moving)
+        kinds = {first: len(statuses)} if same else Counter(statuses)
+        return cls(min(untils), fold.sheet(folded), kinds, moving)
 
 
 class Unfolded(NamedTuple):
-    """A sheet at an instant: ``rows`` by entity; the columns of the features that are relative."""
+    """A sheet at an instant: its bytes; the columns of the features that are relative."""
 
-    rows: Sequence[bytes]
+    sheet: bytes
     kinds: Kinds
     columns: Mapping[str, Column]
 
@@ -165,7 +171,7 @@ def unfolded(features: Sequence[Feature], sheet: Sheet, maxima: Mapping[str, Max
     """Relative values by ``maxima``, as a reading's are."""
     relative = [(feature.name, feature.relative) for feature in features if feature.relative is not None]
     return Unfolded(
-        sheet.rows,
+        sheet.written,
         sheet.kinds,
         {
             name: _related(scale, pairs, maxima.get(name))

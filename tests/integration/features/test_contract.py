@@ -134,7 +134,7 @@ async def test_an_answer_in_rows_says_what_columns_say(server: FeatureServer) ->
     stream = server.stub.ReadFeatures(timeout=20)
 
     async def told(read: pb.BatchGetFeaturesRequest) -> Any:
-        await stream.write(pb.ReadFeaturesRequest(read=read, rows=True, timeout_ms=5_000))
+        await stream.write(pb.ReadFeaturesRequest(read=read, sheet=True, timeout_ms=5_000))
         return await stream.read()
 
     every = [feature for feature in load().features if not feature.name.startswith("user_session")]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -63,12 +64,12 @@ async def test_rows_say_what_columns_say_and_are_read_once(
     anew = await read()
     assert anew == rows
     assert [one is other for one, other in zip(rows, anew, strict=True)] == [False] * 4, "nothing was left of anybody"
-    connected.features.knows_rows = False
+    connected.features.knows_sheets = False
     columns = await read()
     assert columns == rows
     assert columns[0] is not rows[0]
     assert columns[0].bought_table.tolist() == rows[0].bought_table.tolist()
-    connected.features.knows_rows = True
+    connected.features.knows_sheets = True
     people["u"].views.insert(0, "v3")
     assert (await read())[0].recent_views == ("v3", "v1", "v2")
     connected.features.lost.add("u")
@@ -126,3 +127,33 @@ async def test_a_service_that_hangs_costs_the_time_given(connected: Connected) -
     outcomes = await asyncio.gather(*(connected.client.user(id_, 0.05) for id_ in "ab"), return_exceptions=True)
     connected.features.hang = False
     assert [outcome.code.name for outcome in outcomes if isinstance(outcome, ServiceError)] == ["DEADLINE_EXCEEDED"] * 2
+
+
+async def test_a_message_of_the_log_comes_in_parts_that_are_small_for_the_event_loop(connected: Connected) -> None:
+    connected.features.rows += [("u", f"p{number}", "detail-page-view", number) for number in range(2_500)]
+    chunks = [chunk async for chunk in connected.client.interactions()]
+    assert max(len(chunk.user_ids) for chunk in chunks) <= 1_000
+    assert [id_ for chunk in chunks for id_ in chunk.product_ids] == [f"p{number}" for number in range(2_500)]
+    assert [time for chunk in chunks for time in chunk.event_times_ms] == list(range(2_500))
+
+
+async def test_a_reader_of_the_log_who_goes_in_between_ends_the_call(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected.features.rows += [("u", f"p{number}", "detail-page-view", number) for number in range(2_500)]
+    ended: list[bool] = []
+    call = connected.client._stub.ReadTrainingRows
+
+    class Call(SimpleNamespace):
+        def __aiter__(self) -> Any:
+            return self.made.__aiter__()
+
+        def cancel(self) -> None:
+            ended.append(self.made.cancel())
+
+    monkeypatch.setattr(connected.client._stub, "ReadTrainingRows", lambda *a, **o: Call(made=call(*a, **o)))
+    chunks: Any = connected.client.interactions()
+    await anext(chunks)
+    assert not ended
+    await chunks.aclose()
+    assert ended

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from services.features.domain.features import Entity, Feature
-from services.features.ports import Signal, SignalPage, StoreDownError
+from services.features.ports import StoreDownError
 from services.features.reading import Answer
+from services.features.signal_ports import Signal, SignalPage
 from tests.property.features.actions import PRODUCTS, SUBJECTS, Draft
 from tests.property.features.judge import Asked, Judge, Span
 from tests.property.features.world import HOLD_MS, SERVERS, World
@@ -89,7 +90,7 @@ class Driver:
         if fresh or self.reads % 3:
             answer = await reader.read(entity, ids, features, fresh)
         else:  # the other form
-            found, degraded = await reader.read_rows(entity, ids, features)
+            found, degraded = await reader.read_rows(entity, ids, features, None, lambda answer: answer)
             answer = Answer(columns_of(features, found), degraded)
         if fresh:
             computed = {at_ms for column in answer.columns.values() for at_ms in column.computed_ms if at_ms}

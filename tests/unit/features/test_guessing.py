@@ -51,7 +51,7 @@ class Held(Stores):
         return held if now == held else now
 
     async def read(self, *ids: str) -> Column:
-        answer = await self.reader.read_rows(USER, ids, [ONE])
+        answer = await self.reader.read_rows(USER, ids, [ONE], None, lambda answer: answer)
         return columns_of([ONE], answer.found)[ONE.name]
 
 
@@ -102,6 +102,6 @@ async def test_the_guess_is_dropped_where_something_happened(
 
 async def test_what_cannot_be_guessed_is_computed() -> None:
     stores = Held()
-    answer = await stores.reader.read_rows(USER, ("a", "bb", "a"), [TWO])
+    answer = await stores.reader.read_rows(USER, ("a", "bb", "a"), [TWO], None, lambda answer: answer)
     assert columns_of([TWO], answer.found)[TWO.name].values == (1, 2, 1)
     assert stores.statements == [(TWO.name, ["a", "bb"])]

@@ -92,7 +92,7 @@ def test_rows_answer_what_deciding_one_by_one_does(
     asked: list[Feature], records: list[Record], tight: bool, instants: list[int], maximum: Maximum | None
 ) -> None:
     remembered, remembered_folded = SettledRows(unpack), SettledRows(unpack, fold=fold)
-    sheets = SettledSheets(remembered_folded)
+    sheets = SettledSheets(remembered_folded, fold)
     packed = [record.token + pack(record.entries, tight) for record in records]
     maxima = {} if maximum is None else {SHARE.name: maximum}
     for now_ms in [*instants, *instants, *instants]:  # of what is remembered, too
@@ -107,7 +107,7 @@ def test_rows_answer_what_deciding_one_by_one_does(
         folded = remembered_folded.of(asked, packed, now_ms)
         assert [row is UNSETTLED for row in folded] == [answer is None for answer in expected]
         if good:
-            held = unfolded(asked, Sheet.of([row for row in folded if row is not UNSETTLED]), maxima)
+            held = unfolded(asked, Sheet.of([row for row in folded if row is not UNSETTLED], fold), maxima)
             assert [column.readings() for column in columns_of(asked, held).values()] == found
         sheet = sheets.of(asked, packed, now_ms)
         assert (sheet is None) == (len(good) < len(packed))
@@ -177,7 +177,7 @@ def test_a_sheet_of_the_same_records_is_made_once_while_it_holds() -> None:
     def body(number: int) -> bytes:
         return TOKEN + pack({KNOWN: Entry(0, NO_TOKEN, True), 1: Entry(NOW, TOKEN, number)}, tight=False)
 
-    sheets = SettledSheets(SettledRows(unpack, fold=fold))
+    sheets = SettledSheets(SettledRows(unpack, fold=fold), fold)
     records = [body(1), body(2)]
     first, second, third, fourth = (sheets.of((COUNT,), list(records), NOW + n) for n in range(4))
     assert first == second == third

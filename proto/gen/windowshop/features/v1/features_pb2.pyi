@@ -432,8 +432,11 @@ class BatchGetFeaturesResponse(_message.Message):
     IDS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
+    SHEET_FIELD_NUMBER: _builtins.int
+    DOUBLES_FIELD_NUMBER: _builtins.int
     entity: _builtins.str
+    sheet: _builtins.bytes
+    """Only where it was asked for, see ReadFeaturesRequest: a serialized FeatureSheet. entity and ids are left out then."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -441,9 +444,9 @@ class BatchGetFeaturesResponse(_message.Message):
     @_builtins.property
     def degraded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
-    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Only where rows were asked for, see ReadFeaturesRequest: for each id, in request order, a serialized FeatureRow. entity
-        and ids are left out then.
+    def doubles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Only beside a sheet: the double_values of each column of type DOUBLE that has statuses, in their order; the columns have
+        none then. 8 bytes each, IEEE 754, little-endian: what was made of all of them can be remembered by these bytes.
         """
 
     def __init__(
@@ -453,22 +456,44 @@ class BatchGetFeaturesResponse(_message.Message):
         ids: _abc.Iterable[_builtins.str] | None = ...,
         columns: _abc.Iterable[Global___FeatureColumn] | None = ...,
         degraded: _abc.Iterable[_builtins.str] | None = ...,
-        rows: _abc.Iterable[_builtins.bytes] | None = ...,
+        sheet: _builtins.bytes = ...,
+        doubles: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "degraded", b"degraded", "entity", b"entity", "ids", b"ids", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "degraded", b"degraded", "doubles", b"doubles", "entity", b"entity", "ids", b"ids", "sheet", b"sheet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetFeaturesResponse: _TypeAlias = BatchGetFeaturesResponse  # noqa: Y015
 
 @_typing.final
-class FeatureRow(_message.Message):
-    """One entity in an answer in rows: the features of which the answer's columns have no statuses, in their order. Rows that
-    say the same of the same features are the same bytes, as long as one server gives them: what was made of a row can be
-    remembered by them.
+class FeatureSheet(_message.Message):
+    """For each id, in request order, a serialized FeatureRow. What was made of a sheet, or of a row, can be remembered by its
+    bytes: those that say the same of the same features are the same, as long as one server gives them.
     """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureSheet: _TypeAlias = FeatureSheet  # noqa: Y015
+
+@_typing.final
+class FeatureRow(_message.Message):
+    """One entity of a sheet: the features of which the answer's columns have no statuses, in their order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -483,12 +508,10 @@ class FeatureRow(_message.Message):
     STRING_LIST_VALUES_FIELD_NUMBER: _builtins.int
     TABLE_VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___FeatureStatus.ValueType]:
-        """One for each feature."""
-
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___FeatureStatus.ValueType]: ...
     @_builtins.property
     def computed_at_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Milliseconds since 1970-01-01 UTC; 0 where nothing was computed. One for each feature."""
+        """Milliseconds since 1970-01-01 UTC; 0 where nothing was computed. As of statuses, there is one for each feature."""
 
     @_builtins.property
     def int_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -538,15 +561,15 @@ class ReadFeaturesRequest(_message.Message):
     READ_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
+    SHEET_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Names the request on its stream: of the caller's choice, but none of a request that is under way there."""
     timeout_ms: _builtins.int
     """Milliseconds that the caller still waits, at least 1; then the answer is DEADLINE_EXCEEDED. 0: 1,000."""
     request_id: _builtins.str
     """For logs, as a call's x-request-id: 1 to 64 characters of A-Z a-z 0-9 . _ -; anything else: one is made."""
-    rows: _builtins.bool
-    """For who asks for the same entities again and again: the answer may come in rows. What changes from moment to moment,
+    sheet: _builtins.bool
+    """For who asks for the same entities again and again: the answer may have a sheet. What changes from moment to moment,
     such as a value relative to the greatest of all, comes in its column all the same.
     """
     @_builtins.property
@@ -560,11 +583,11 @@ class ReadFeaturesRequest(_message.Message):
         read: Global___BatchGetFeaturesRequest | None = ...,
         timeout_ms: _builtins.int = ...,
         request_id: _builtins.str = ...,
-        rows: _builtins.bool = ...,
+        sheet: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read", b"read"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "read", b"read", "request_id", b"request_id", "rows", b"rows", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "read", b"read", "request_id", b"request_id", "sheet", b"sheet", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -578,11 +601,8 @@ class ReadFeaturesResponse(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """The request's."""
     error: _builtins.bytes
-    """Why it failed: a google.rpc.Status, serialized, as a failed call has it in its trailer grpc-status-details-bin.
-    Empty: it did not fail.
-    """
+    """Why it failed: a google.rpc.Status, serialized, as a failed call's grpc-status-details-bin; empty: it did not fail."""
     @_builtins.property
     def answer(self) -> Global___BatchGetFeaturesResponse:
         """Unset when the request failed."""
@@ -878,9 +898,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def product_details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProductDetail]:
-        """Required, non-empty, for detail-page-view, add-to-cart, remove-from-cart, purchase-complete,
-        rate, impression and click; at most 500.
-        """
+        """For all but home-page-view, category-page-view and search at least one is required; at most 500."""
 
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -1121,9 +1139,7 @@ class DeleteEntityResponse(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def removed(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """How many of each kind this call removed: events, lines (products of events), records (of features,
-        in the online store), queued (refreshes and wake-ups).
-        """
+        """How many of each kind this call removed: events, lines (their products), records (of features), queued (refreshes)."""
 
     def __init__(
         self,

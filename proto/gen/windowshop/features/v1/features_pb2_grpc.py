@@ -141,19 +141,17 @@ class FeatureServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportEvents(self, request_iterator, context):
-        """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-        next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
-        no chunk comes for 60 seconds.
+        """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the next one is read, so a
+        broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when no chunk comes for 60 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEntity(self, request, context):
-        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
-        call that failed is repeated. Events of up to this moment that arrive later are not stored (see
-        WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
-        is down. Who was erased is remembered as a salted hash only.
+        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a call that failed is
+        repeated. Events of up to this moment that arrive later are not stored (see WriteEventsResponse.erased); what the id
+        does from now on is a new life. UNAVAILABLE when a store is down. Who was erased is remembered as a salted hash only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

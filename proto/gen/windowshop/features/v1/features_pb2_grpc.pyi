@@ -56,15 +56,13 @@ class FeatureServiceStub:
     rejected with a reason while the good ones beside it are kept.
     """
     ImportEvents: _grpc.StreamUnaryMultiCallable[_features_pb2.ImportEventsRequest, _features_pb2.ImportEventsResponse]
-    """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-    next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
-    no chunk comes for 60 seconds.
+    """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the next one is read, so a
+    broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when no chunk comes for 60 seconds.
     """
     DeleteEntity: _grpc.UnaryUnaryMultiCallable[_features_pb2.DeleteEntityRequest, _features_pb2.DeleteEntityResponse]
-    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
-    call that failed is repeated. Events of up to this moment that arrive later are not stored (see
-    WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
-    is down. Who was erased is remembered as a salted hash only.
+    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a call that failed is
+    repeated. Events of up to this moment that arrive later are not stored (see WriteEventsResponse.erased); what the id
+    does from now on is a new life. UNAVAILABLE when a store is down. Who was erased is remembered as a salted hash only.
     """
     MergeVisitor: _grpc.UnaryUnaryMultiCallable[_features_pb2.MergeVisitorRequest, _features_pb2.MergeVisitorResponse]
     """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
@@ -103,15 +101,13 @@ class FeatureServiceAsyncStub(FeatureServiceStub):
     rejected with a reason while the good ones beside it are kept.
     """
     ImportEvents: _aio.StreamUnaryMultiCallable[_features_pb2.ImportEventsRequest, _features_pb2.ImportEventsResponse]  # type: ignore[assignment]
-    """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-    next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
-    no chunk comes for 60 seconds.
+    """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the next one is read, so a
+    broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when no chunk comes for 60 seconds.
     """
     DeleteEntity: _aio.UnaryUnaryMultiCallable[_features_pb2.DeleteEntityRequest, _features_pb2.DeleteEntityResponse]  # type: ignore[assignment]
-    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
-    call that failed is repeated. Events of up to this moment that arrive later are not stored (see
-    WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
-    is down. Who was erased is remembered as a salted hash only.
+    """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a call that failed is
+    repeated. Events of up to this moment that arrive later are not stored (see WriteEventsResponse.erased); what the id
+    does from now on is a new life. UNAVAILABLE when a store is down. Who was erased is remembered as a salted hash only.
     """
     MergeVisitor: _aio.UnaryUnaryMultiCallable[_features_pb2.MergeVisitorRequest, _features_pb2.MergeVisitorResponse]  # type: ignore[assignment]
     """A guest signs in: what the visitor did up to this moment becomes the user's, for every feature and for good, also what
@@ -189,9 +185,8 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_features_pb2.ImportEventsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_features_pb2.ImportEventsResponse, _abc.Awaitable[_features_pb2.ImportEventsResponse]]:
-        """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the
-        next one is read, so a broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when
-        no chunk comes for 60 seconds.
+        """WriteEvents for bulk loads: any number of chunks, one summary. Each chunk is durable before the next one is read, so a
+        broken stream can be sent again from its beginning. ABORTED (IMPORT_IDLE) when no chunk comes for 60 seconds.
         """
 
     @_abc_1.abstractmethod
@@ -200,10 +195,9 @@ class FeatureServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _features_pb2.DeleteEntityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_features_pb2.DeleteEntityResponse, _abc.Awaitable[_features_pb2.DeleteEntityResponse]]:
-        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a
-        call that failed is repeated. Events of up to this moment that arrive later are not stored (see
-        WriteEventsResponse.erased); what the id does from now on is a new life. UNAVAILABLE when a store
-        is down. Who was erased is remembered as a salted hash only.
+        """Erases a person: events, features, queued work. Idempotent: an unknown id answers with zeros, and a call that failed is
+        repeated. Events of up to this moment that arrive later are not stored (see WriteEventsResponse.erased); what the id
+        does from now on is a new life. UNAVAILABLE when a store is down. Who was erased is remembered as a salted hash only.
         """
 
     @_abc_1.abstractmethod
