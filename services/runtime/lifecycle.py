@@ -24,10 +24,11 @@ T = TypeVar("T")
 Main = Callable[[asyncio.Event, AsyncExitStack], Awaitable[None]]
 
 
-# Requests leave no cycles, so looking for some after each 700 objects (Python's own number), which is a few requests,
-# found nothing for 1 to 2 % of the processor time, and every look at the old ones held the loop for 10 to 60 ms. A look
-# at 10,000 young objects takes 2 ms.
-_COLLECT_AFTER = (10_000, 20, 20)
+# Requests hardly leave cycles, and every look at the old objects holds the loop for 10 to 60 ms: one in four million
+# new ones. The young are looked at in small portions, for what is counted is new objects less those that went: where
+# what is remembered pushes old ones out, a count of 10,000 was up to 30,000 young ones, which took 7 to 23 ms, and 20
+# times that 60 ms. Portions of 1,000 take a third of a millisecond, four of them together one to three.
+COLLECT_AFTER = (1_000, 3, 1_000)
 
 _whole_process = ContextVar("whole_process", default=False)
 
@@ -56,7 +57,7 @@ async def _run(main: Main) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     _whole_process.set(True)
-    gc.set_threshold(*_COLLECT_AFTER)
+    gc.set_threshold(*COLLECT_AFTER)
     async with AsyncExitStack() as closers:
         await closers.enter_async_context(background("loop lag", lag.watch()))
         with contextlib.suppress(StoppingError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from services.recommender.domain import ranker_features
 from services.recommender.domain.candidates import BY_TEXT, Candidate, Pool
 from services.recommender.domain.explaining import Explanation, contributions, learnt_contributions, movements
+from services.recommender.domain.learned import Singles
 from services.recommender.domain.personal import Personal
 from services.recommender.domain.ranker import Ranker
 from services.recommender.domain.scoring import COLUMNS, Facts, Floats, assemble, effective_weights, score
@@ -39,8 +41,12 @@ class Trained:
     person: Personal
 
 
+# Of rows of the pool.
+Explain = Callable[[Sequence[int]], Sequence[Explanation]]
+
+
 class Ranking(Sequence[Choice]):
-    """The choices in their order; those that are looked at are made."""
+    """The choices in their order; those that are looked at are made, and explained where that was asked for."""
 
     def __init__(
         self,
@@ -48,14 +54,14 @@ class Ranking(Sequence[Choice]):
         facts: Facts,
         scores: Sequence[float],
         rows: Sequence[int],
-        explanations: Mapping[str, Explanation],
+        explain: Explain | None,
     ) -> None:
         """``rows`` are those of the pool, of ``facts`` and of ``scores`` in the order to show."""
         self._pool = pool
         self._facts = facts
         self._scores = scores
         self._rows = rows
-        self._explanations = explanations
+        self._explain = explain
         self._made: dict[int, Choice] = {}
 
     def __len__(self) -> int:
@@ -72,9 +78,10 @@ class Ranking(Sequence[Choice]):
 
     def _choices(self, rows: Sequence[int]) -> list[Choice]:
         new = [row for row in rows if row not in self._made]
-        for row, candidate in zip(new, self._pool.candidates(new), strict=True) if new else ():
-            category, explanation = self._facts.top_categories[row], self._explanations.get(candidate.id)
-            self._made[row] = Choice(candidate, self._scores[row], category, explanation)
+        if new:
+            explanations = self._explain(new) if self._explain is not None else [None] * len(new)
+            for row, candidate, explanation in zip(new, self._pool.candidates(new), explanations, strict=True):
+                self._made[row] = Choice(candidate, self._scores[row], self._facts.top_categories[row], explanation)
         return [self._made[row] for row in rows]
 
 
@@ -108,15 +115,28 @@ def decide(
     # What a session reserves its share for.
     fresh = pool.around(signals.recent_views[0]).tolist() if signals.in_session else [False] * len(pool)
     field = Field(pool.ids, scores, facts.top_categories, facts.brands, fresh, _newness(pool, facts))
-    explanations: dict[str, Explanation] = {}
+    explained = None
     if explain:
         moved = movements(field.scored(), page_size, config.diversity, facts.vectors)
-        parts = contributions(matrix, weights)
-        if trained is not None and opinion is not None:
-            parts = learnt_contributions(trained.ranker, opinion, parts)
-        explanations = {id_: Explanation(part, moved[id_]) for id_, part in zip(pool.ids, parts, strict=True)}
+        explained = partial(_explain, pool, matrix, weights, moved, trained, opinion)
     rows = arrange(field, page_size, config.diversity, facts.vectors)
-    return Ranking(pool, facts, scores.tolist(), rows, explanations)
+    return Ranking(pool, facts, scores.tolist(), rows, explained)
+
+
+def _explain(
+    pool: Pool,
+    matrix: Floats,
+    weights: Mapping[str, float],
+    moved: Mapping[str, tuple[str, ...]],
+    trained: Trained | None,
+    opinion: Singles | None,
+    rows: Sequence[int],
+) -> list[Explanation]:
+    """Of these rows alone: what all columns did for all candidates are tens of thousands of objects."""
+    parts = contributions(matrix[rows], weights)
+    if trained is not None and opinion is not None:
+        parts = learnt_contributions(trained.ranker, opinion[rows], parts)
+    return [Explanation(part, moved[pool.ids[row]]) for row, part in zip(rows, parts, strict=True)]
 
 
 def _newness(pool: Pool, facts: Facts) -> Floats | None:

@@ -1,6 +1,7 @@
 """Finds neighbours by text before a page asks for them, those of popular products first, and stores what was found.
 
-Paced: a search is PostgreSQL's work, and pages win. After a start, what was stored is there within seconds.
+Paced: reading and searching are PostgreSQL's work, and pages win. After a start, what was stored is there within
+seconds; while pages are asked for, within minutes, and a page reads what it lacks.
 """
 
 from __future__ import annotations
@@ -27,11 +28,10 @@ _LOOKED_AT = 5_000
 # Rows of products, some milliseconds of the event loop too.
 _ROWS = 500
 _NEWS_AT_ONCE = 250
-# Of what each step took, so many times is left to others. Reading spares a page's own reading, and a search, where
-# nobody asked for pages lately, hurts nobody.
-_REST = 20
-_REST_READING = 2
-_REST_ALONE = 4
+# Of what each step took, so many times is left to others; where nobody asked for pages lately, it hurts nobody. Reading
+# spares a page's own reading, but that takes hardly more.
+_REST, _REST_ALONE = 20, 1
+_REST_READING, _REST_READING_ALONE = 10, 1
 _ALONE_SECONDS = 5.0
 # When there is nothing to do, or it cannot be done yet; and what is done now and then.
 _IDLE_SECONDS = 1.0
@@ -95,7 +95,7 @@ class NeighboursAhead:
             return None
         if kept is not self._kept:
             await self._begin(kept)
-            return _REST_READING
+            return self._rest(_REST_READING, _REST_READING_ALONE)
         if told is not None:
             kept.news.mark(told)
         if time.monotonic() >= self._look_at:
@@ -105,12 +105,15 @@ class NeighboursAhead:
         elif self._unknown:
             ids, self._unknown = self._unknown[:_SEARCHES], self._unknown[_SEARCHES:]
             await self._texts.search(kept, ids)
-            return _REST_ALONE if time.monotonic() > self._texts.asked_at + _ALONE_SECONDS else _REST
+            return self._rest(_REST, _REST_ALONE)
         elif len(self._popular):
             await self._read(kept)
         else:
             return None
-        return _REST_READING
+        return self._rest(_REST_READING, _REST_READING_ALONE)
+
+    def _rest(self, beside: int, alone: int) -> int:
+        return alone if time.monotonic() > self._texts.asked_at + _ALONE_SECONDS else beside
 
     async def _begin(self, kept: Neighbourhoods) -> None:
         """Tells what happened before anybody told: what is stored lacks it."""

@@ -129,6 +129,7 @@ async def test_what_opens_too_long_fails_in_silence() -> None:
         await gate.wait()
         raise TimeoutError
 
+    gc.collect()  # what is left of other tests
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     server = RedisServer(opened, Breaker(ONLINE_STORE), 0.01)
     with pytest.raises(StoreDownError):

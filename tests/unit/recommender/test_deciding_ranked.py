@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.recommender.domain.deciding import Choice, Trained, decide
+from services.recommender.domain.learned import Floats, Singles
 from services.recommender.domain.personal import personal
 from services.recommender.domain.scoring import Facts
 from services.recommender.domain.serving import ServingConfig
@@ -18,6 +19,22 @@ IDS = ("bought", "wanted", "neither", "new")
 VERSION = small(IDS[:3], wanted=(1.0, 50.0, 0.0))
 CONFIG = ServingConfig("test", (), objective="anything")
 HISTORY = {"bought": ("bought",), "bought_table": np.array([[3.0, 0.0, 500_000.0, 2.5]]), "purchases": ("bought",)}
+
+
+class Counting:
+    """A ranker that tells how many rows it was asked to explain, each time."""
+
+    def __init__(self) -> None:
+        self._ranker = ranker(own=2.0, log_wanted_28d=0.1)
+        self.features = self._ranker.features
+        self.explained: list[int] = []
+
+    def score(self, matrix: Singles) -> Floats:
+        return self._ranker.score(matrix)
+
+    def contributions(self, matrix: Singles) -> Floats:
+        self.explained.append(len(matrix))
+        return self._ranker.contributions(matrix)
 
 
 def facts(similarity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.9)) -> Facts:
@@ -58,6 +75,21 @@ def test_contributions_sum_to_the_log_odds(session: bool) -> None:
         assert parts["intercept"] == -1.5
         assert ("session_similarity" in parts) is session
         assert "fusion" not in parts
+
+
+def test_only_what_is_looked_at_is_explained() -> None:
+    trained = Trained(Counting(), personal(VERSION, UserSignals().state(1_000_000.0)))
+    candidates = pool(*((id_, 0.1, None) for id_ in IDS))
+    choices = decide(CONFIG, candidates, facts(), UserSignals(), {}, 4, explain=True, trained=trained)
+    counting = trained.ranker
+    assert isinstance(counting, Counting)
+    assert not counting.explained
+    shown = choices[:2]
+    assert all(choice.explanation is not None and choice.explanation.contributions for choice in shown)
+    assert [choices[0], choices[1]] == shown
+    assert counting.explained == [2], (
+        "a page has hundreds of candidates: explaining all of them holds the event loop for 20 ms"
+    )
 
 
 def test_a_session_counts_beside_the_ranker_as_long_as_it_lasts() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +112,58 @@ def made(store: Store, features: Features) -> Trainer:
 
     ports: tuple[Any, Any, Any] = (store, features, Shelf())
     return Trainer(*ports, worse, lambda: NOW, 3600.0, prepare, lambda _: None)
+
+
+class LongLog(Features):
+    """Comes in ten parts, as fast as they are taken; notes the turns of the event loop that others had before each."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: 1)
+        self.turns = 0
+        self.had: list[int] = []
+
+    async def interactions(self) -> AsyncIterator[InteractionChunk]:
+        for _ in range(10):
+            async for chunk in super().interactions():
+                self.had.append(self.turns)
+                yield chunk
+
+    async def others(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("serves", [True, False])
+async def test_others_have_their_turns_while_the_log_is_read(serves: bool) -> None:
+    store, log = Store(), LongLog()
+    store.version = store.version if serves else None
+    others = asyncio.create_task(log.others())
+    training = made(store, log)
+    await training.start()
+    while not store.rejected:
+        assert not store.failed
+        await asyncio.sleep(0.01)  # polled: there is nothing to wait on
+    others.cancel()
+    assert len(set(log.had)) == 10, "the pages of a whole read wait for it"
+
+
+@pytest.mark.parametrize(("serves", "rest"), [(True, 1.0), (False, 0.0)])
+async def test_pages_have_as_much_time_as_reading_takes_and_nothing_delays_a_first_version(
+    serves: bool, rest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, log, seconds = Store(), LongLog(), itertools.count(0.0)
+    store.version = store.version if serves else None
+    rests: list[float] = []
+
+    async def sleep(asked: float) -> None:
+        rests.append(asked)
+
+    # Each part takes a second.
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(trainer, "asyncio", SimpleNamespace(sleep=sleep))
+    await made(store, log)._read()
+    assert rests == [rest] * 10
 
 
 @pytest.mark.parametrize(
