@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deploy.local import demo, folder, ports, service
+from deploy.local import demo, folder, ports, probes, service
 from deploy.local.child import StartError
 from deploy.local.postgres import Postgres
 from deploy.local.report import Report
@@ -17,6 +17,8 @@ from deploy.local.valkey import Valkey
 
 # Of a supervisor that was killed: PostgreSQL writes a checkpoint before it leaves its port.
 _ORPHANS_PATIENCE = 15.0
+# The gateway looks for its services every second.
+_REACHING_PATIENCE = 60.0
 # `make` passes SIGTERM on, so one wish of a process group arrives twice.
 _SAME_WISH = 1.0
 _WISHES = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -64,6 +66,10 @@ async def _bring_up(
     stores, urls = _stores(settings, data, log)
     await supervisor.start(stores)
     await supervisor.start(services(settings, os.environ, urls, log))
+    missed = await probes.reached(settings.gateway_port, _REACHING_PATIENCE)
+    if missed is not None:
+        path, answer = missed
+        raise StartError(f"{path} is not answered after {_REACHING_PATIENCE:g} s: {answer.status} {answer.body}")
     if settings.demo:
         await demo.ensure(settings, data, report)
     report.ready(settings.gateway_port)

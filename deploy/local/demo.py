@@ -49,7 +49,7 @@ async def ensure(
     cannot be trained any more is no reason to begin anew. Raises StartError.
     """
     # The load ends with this user's events, and events cannot be deleted.
-    known = (await _settled(settings, DOCUMENTED[0])).status == 200
+    known = (await _answer(settings, DOCUMENTED[0])).status == 200
     if not known or not (folder.remembers(data, "demo") or await _trained(settings)):
         report.say("loading the demo shop (once)")
         await loading(settings)
@@ -60,19 +60,12 @@ async def ensure(
 
 async def _trained(settings: StackSettings) -> bool:
     """Whether there is the model that ends a load."""
-    models = await _settled(settings, "/v1/models")
+    models = await _answer(settings, "/v1/models")
     return models.status == 200 and any(m.get("state") == "ACTIVE" for m in models.body.get("models", []))
 
 
-async def _settled(settings: StackSettings, path: str) -> Answer:
-    """The first answer that is about the shop: the gateway is ready some moments before its connections are."""
-    url = f"http://127.0.0.1:{settings.gateway_port}{path}"
-    deadline = asyncio.get_running_loop().time() + _ANSWER_TIMEOUT
-    while True:
-        answer = await probes.get(url)
-        if answer.status in (200, 404) or asyncio.get_running_loop().time() > deadline:
-            return answer
-        await asyncio.sleep(0.1)
+async def _answer(settings: StackSettings, path: str) -> Answer:
+    return await probes.get(f"http://127.0.0.1:{settings.gateway_port}{path}")
 
 
 async def answers(settings: StackSettings, *, fresh: bool) -> None:

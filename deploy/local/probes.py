@@ -1,5 +1,6 @@
 """Questions to running services: are you ready, what do you answer."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,9 @@ import aiohttp
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+# A question to each service behind the gateway, and what they say of it: 404 of somebody who is unknown.
+_BEHIND = ("/features/User/nobody", "/v1/models")
+_REACHED = (200, 404)
 # Ours is the only traffic: an answer takes milliseconds, but on a busy machine also a second.
 _TIMEOUT = 5.0
 _CHANNEL = (
@@ -50,3 +54,19 @@ async def get(url: str) -> Answer:
 async def ready(port: int) -> bool:
     """Whether `/readyz` on the port says yes."""
     return (await get(f"http://127.0.0.1:{port}/readyz")).status == 200
+
+
+async def reached(port: int, patience: float) -> tuple[str, Answer] | None:
+    """Returns when the gateway on the port reaches each service, None; after ``patience`` seconds the path of one that
+    it does not, and its answer.
+
+    It is ready when it reaches some of them, as it should be where one has failed; and looks again for one that was not
+    there a second later.
+    """
+    deadline = asyncio.get_running_loop().time() + patience
+    for path in _BEHIND:
+        while (answer := await get(f"http://127.0.0.1:{port}{path}")).status not in _REACHED:
+            if asyncio.get_running_loop().time() > deadline:
+                return path, answer
+            await asyncio.sleep(0.1)
+    return None

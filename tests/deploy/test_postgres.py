@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from deploy.local.child import StartError
-from deploy.local.postgres import Postgres
+from deploy.local.memory import lent
+from deploy.local.postgres import Postgres, shared_buffers
 from services.runtime.migrations import migrate_beside
 from tests.support.stack import free_port, temporary_folder
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -128,3 +130,35 @@ async def test_a_database_that_cannot_be_had_is_a_failed_start_that_leaves_nothi
 async def test_names_are_no_place_for_sql(folder: Path) -> None:
     with pytest.raises(ValueError, match="not a plain database"):
         await server(folder).ensure_database('x"; DROP DATABASE features')
+
+
+async def test_what_was_in_its_memory_is_there_again_after_a_start(folder: Path) -> None:
+    first = server(folder)
+    await first.start()
+    await first.stop()
+    again = server(folder, first.port)
+    await again.start()
+    try:
+        await eventually(lambda: "previously-loaded blocks" in (folder / "log").read_text())
+    finally:
+        await again.stop()
+
+
+def test_a_server_has_a_quarter_of_the_memory_within_bounds() -> None:
+    assert shared_buffers(4 * 2**30) == 1_024
+    assert shared_buffers(2**28) == 128
+    assert shared_buffers(2**40) == 2_048
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path: Path) -> None:
+    new, old = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
+    machine = lent(())
+    assert lent((new, old)) == machine
+    new.write_text("max\n")
+    old.write_text("9223372036854771712\n")  # no limit either
+    assert lent((new, old)) == machine
+    new.write_text("268435456\n")
+    assert lent((new, old)) == 2**28
+    new.unlink()
+    old.write_text("134217728\n")
+    assert lent((new, old)) == 2**27
