@@ -41,6 +41,8 @@ _TRAIN_SECONDS = 7_200.0
 _WHOLE_SECONDS = 120.0
 _REST_SECONDS = 1_800.0
 _HARDLY = 100
+_NO_MORE_SECONDS = 90.0
+"""Without a change: then all are there. What was stored before is read first."""
 _DUE = "ws:1:marks:{marks}:due:"
 
 console = Console(stderr=True)
@@ -63,9 +65,9 @@ class Sizes:
         return f"{self.products}x{self.users}"
 
     @property
-    def shared_buffers(self) -> str:
-        """What `make run` has; for a catalogue whose indexes do not fit in there, what they take."""
-        return "256MB" if self.products <= MOST_SOLD else "2560MB"
+    def shared_buffers(self) -> str | None:
+        """For a catalogue whose indexes do not fit in what PostgreSQL has by itself, what they take."""
+        return None if self.products <= MOST_SOLD else "2560MB"
 
 
 @dataclass(slots=True)
@@ -94,9 +96,17 @@ class Kept:
         known = msgspec.json.decode(path.read_bytes())
         return cls(path, Sizes(**known["sizes"]), datetime.fromisoformat(known["now"]), known["steps"])
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to be done."""
+        return {"products", "events", "training", "text neighbours"} <= self.steps.keys() and (
+            self.sizes.products <= MOST_SOLD or "text index" in self.steps
+        )
+
     def grow(self, sizes: Sizes) -> None:
-        """It is to become a larger one."""
+        """It is to become a larger one, whose products have other neighbours."""
         self.sizes = sizes
+        self.steps.pop("text neighbours", None)
         self._write()
 
     def done(self, step: str, about: dict[str, Any]) -> None:
@@ -124,6 +134,8 @@ async def fill(found: "KeptShop", kept: Kept, *, ranked: bool) -> dict[str, Any]
             kept.done("more products", await _more_products(found, client))
         if "text index" not in kept.steps and found.world.products > found.world.sold:
             kept.done("text index", await _index_texts(found))
+        if "text neighbours" not in kept.steps:
+            kept.done("text neighbours", await _find_neighbours(found))
     await at_rest(found.redis_url)
     await _compact(found.redis_url)
     return dict(kept.steps)
@@ -167,6 +179,21 @@ async def _index_texts(found: "KeptShop") -> dict[str, Any]:
         )
         await connection.execute("VACUUM ANALYZE")
     return {"seconds": round(perf_counter() - begin, 1)}
+
+
+async def _find_neighbours(found: "KeptShop") -> dict[str, Any]:
+    """The recommender finds and stores them by itself, at half a core's expense; until then pages have to search."""
+    say("waiting until the neighbours by text are found ...")
+    begin = since = perf_counter()
+    stored = (0, None)
+    async with _owner(found) as connection:
+        while perf_counter() < since + _NO_MORE_SECONDS:
+            await asyncio.sleep(1)
+            # A larger catalogue finds those of the smaller one anew.
+            now = await connection.fetchrow("SELECT count(*), max(find_time) FROM text_neighbours")
+            if tuple(now) != stored:
+                stored, since = tuple(now), perf_counter()
+    return {"seconds": round(since - begin, 1), "products": stored[0]}
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from bench.kept_shop import kept_shop
+from bench.kept_shop import kept_shop, loaded
 from bench.loading import Sizes, say
 from bench.processes import memory, usages
 from bench.recommend_driver import Outcome
@@ -22,6 +22,8 @@ from bench.recommend_report import print_growth, print_tables
 from bench.recommend_runs import Bench, Plan
 from bench.results import FOLDER, circumstances, publish
 from deploy.local.child import StartError
+from deploy.local.memory import lent
+from deploy.local.postgres import shared_buffers
 
 GROWTH = (Sizes(10_000, 20_000), Sizes(100_000, 200_000), Sizes(1_000_000, 200_000))
 GROWTH_RATE = 100.0
@@ -71,11 +73,11 @@ def command(
 
     Exits 1 on a wrong answer, and when more than 1 % of the answers are degraded.
     """
-    if load_only and data is None:
-        raise click.UsageError("what is only loaded has to be kept: --data FOLDER")
     plan = Plan(Sizes(products, users), seconds, connections, rounds, data, recommenders)
     if load_only:
-        output, work = output or FOLDER / "loaded.json", load(plan)
+        if data is None:
+            raise click.UsageError("what is only loaded has to be kept: --data FOLDER")
+        output, work = output or FOLDER / "loaded.json", load(data, plan)
     elif growth:
         output, work = output or FOLDER / "growth.json", grow(plan)
     else:
@@ -87,10 +89,10 @@ def command(
     sys.exit(1 if result["complaints"] else 0)
 
 
-async def load(plan: Plan) -> dict[str, Any]:
+async def load(data: Path, plan: Plan) -> dict[str, Any]:
     about = circumstances()
-    async with kept_shop(plan.data, plan.sizes, recommenders=plan.recommenders) as found:
-        return {"products": plan.sizes.products, "users": plan.sizes.users, **found.about, "complaints": [], **about}
+    done = await loaded(data, plan.sizes, recommenders=plan.recommenders)
+    return {"products": plan.sizes.products, "users": plan.sizes.users, **done, "complaints": [], **about}
 
 
 async def run(plan: Plan, rate: float | None) -> dict[str, Any]:
@@ -170,7 +172,7 @@ async def measure(plan: Plan, rate: float | None) -> dict[str, Any]:
         "stored_mb": stored,
         "products": plan.sizes.products,
         "users": plan.sizes.users,
-        "shared_buffers": plan.sizes.shared_buffers,
+        "shared_buffers": plan.sizes.shared_buffers or f"{shared_buffers(lent())}MB",
         "shop": found.about,
         "requests": bench.requests,
         "degraded": bench.degraded,

@@ -43,7 +43,7 @@ OWN = ("loop", "threads")
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder that is kept, as of `bench recommend`. What is imported and trained stays in its shop.",
+    help="A folder that is kept, as of `bench recommend`.",
 )
 @click.option("--output", default=FOLDER / "soak.json", show_default=True, type=click.Path(path_type=Path))
 def command(
