@@ -58,7 +58,7 @@ run: setup ## Start everything on this machine: stores, services, gateway, demo 
 	@exec $(BIN)/python -m deploy.local
 
 test: setup ## Run the tests against real servers, two files at a time; ARGS="-k name" to choose, one at a time
-	$(BIN)/python -m pytest $(if $(ARGS),,-n 2 --dist loadgroup) $(ARGS)
+	$(BIN)/python -m pytest $(if $(ARGS),,-n 2 --dist loadfile) $(ARGS)
 
 format: setup ## Format the code
 	$(BIN)/ruff format $(CODE)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,20 +12,6 @@ from tests.support.stack import PostgresServer, ValkeyServer, running_postgres, 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("windowshop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("windowshop")
-
-
-# Whole shops of the end-to-end tests, by their fixtures: each takes half a minute to start.
-SHOPS = ("imported", "shop")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who runs where, when several processes run the tests: a file in one, and all files that share a shop in one."""
-    wanted: dict[Path, set[str]] = {}
-    for item in items:
-        wanted.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
-    for item in items:
-        shops = [name for name in SHOPS if name in wanted[item.path]] if item.path.parent.name == "e2e" else []
-        item.add_marker(pytest.mark.xdist_group(shops[0] if shops else str(item.path)))
 
 
 @pytest.fixture(scope="session")

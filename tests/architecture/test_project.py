@@ -1,7 +1,9 @@
 """The project's own papers: dependencies, Makefile, README."""
 
+import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections import defaultdict
 
@@ -86,3 +88,21 @@ def test_links_between_papers_lead_somewhere() -> None:
         f"{path}: {link}" for path, link in local if not (ROOT / path).parent.joinpath(link.split("#")[0]).exists()
     ]
     assert broken == []
+
+
+def test_the_tests_of_a_file_run_in_one_process() -> None:
+    """They share what takes long to make, and what the ones before did to it."""
+    found = re.search(r"-n 2 --dist \w+", text_of("Makefile"))
+    assert found
+    files = [f"tests/unit/runtime/test_{name}.py" for name in ("coalescing", "generations")]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *found.group().split(), *files],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    ran = re.findall(r"\[(gw\d)\] .* PASSED (tests/[^:]+)::", run.stdout)
+    assert {file for _, file in ran} == set(files)
+    assert len(ran) > len(set(ran)) == len(files), run.stdout
