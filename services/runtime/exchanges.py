@@ -64,6 +64,11 @@ class Observation(Protocol):
         """What the caller is told of ``error``; None: nothing."""
 
 
+def _nothing_more(_: bytes) -> bool:
+    """Takes no message."""
+    return False
+
+
 class Connection:
     """A stream of requests that are calls of their own for limits, metrics and logs."""
 
@@ -79,7 +84,7 @@ class Connection:
         # The client's other way, when it takes it.
         self.pipe: Intake | None = None
         # By a pipe come messages only while the method runs.
-        self.take: Take = lambda _: False
+        self.take: Take = _nothing_more
 
     def reached(self, pipe: Intake) -> Take:
         """The client found the pipe."""
@@ -95,6 +100,7 @@ class Connection:
 
 
 _CONNECTION: ContextVar[Connection] = ContextVar("connection")
+
 
 Q = TypeVar("Q", bound=Request)
 A = TypeVar("A")
@@ -243,6 +249,7 @@ class _Exchange(Generic[Q, A]):
         for task in self._under_way:
             task.cancel()
         self._reading = False
+        self._connection.take = _nothing_more  # else each holds the other, and only a collection lets go of them
         if self._connection.pipe is not None:
             self._connection.pipe.close()
 

@@ -24,11 +24,16 @@ T = TypeVar("T")
 Main = Callable[[asyncio.Event, AsyncExitStack], Awaitable[None]]
 
 
-# Requests hardly leave cycles, and every look at the old objects holds the loop for 10 to 60 ms: one in four million
-# new ones. The young are looked at in small portions, for what is counted is new objects less those that went: where
-# what is remembered pushes old ones out, a count of 10,000 was up to 30,000 young ones, which took 7 to 23 ms, and 20
-# times that 60 ms. Portions of 1,000 take a third of a millisecond, four of them together one to three.
-COLLECT_AFTER = (1_000, 3, 1_000)
+# Requests leave no cycles but those of what fails, and every look at the old objects holds the loop for 20 to 200 ms:
+# that is for `collect_what_grew`. The young are looked at in small portions, for what is counted is new objects less
+# those that went: where what is remembered pushes old ones out, a count of 10,000 was up to 30,000 young ones, which
+# took 7 to 23 ms, and 20 times that 60 ms. Portions of 1,000 take a third of a millisecond, four of them together one
+# to three.
+COLLECT_AFTER = (1_000, 3, 1_000_000)
+# Seconds between two looks at how many objects there are, which take up to a millisecond.
+LOOK_SECONDS = 10.0
+# So many times as many as the last collection left: then some may be of cycles that grew old.
+GROWN = 2
 
 _whole_process = ContextVar("whole_process", default=False)
 
@@ -60,8 +65,20 @@ async def _run(main: Main) -> None:
     gc.set_threshold(*COLLECT_AFTER)
     async with AsyncExitStack() as closers:
         await closers.enter_async_context(background("loop lag", lag.watch()))
+        await closers.enter_async_context(background("collections", collect_what_grew()))
         with contextlib.suppress(StoppingError):
             await main(stopping, closers)
+
+
+async def collect_what_grew() -> None:
+    """Looks at all objects when there are many more than before, for ever: a process as large as ever leaves nothing
+    behind, and in one that does, memory grows no further than this."""
+    left = sys.getallocatedblocks()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if sys.getallocatedblocks() > GROWN * left:
+            gc.collect()
+            left = sys.getallocatedblocks()
 
 
 def freeze() -> None:

@@ -39,6 +39,10 @@ _THERE = sys.platform == "linux"
 Take = Callable[[bytes], bool]
 
 
+def _unheard(*_: bytes) -> None:
+    """Of an end that is gone."""
+
+
 class Pipe(asyncio.Protocol):
     """One end: whole messages both ways."""
 
@@ -113,7 +117,10 @@ class Pipe(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.gone.set()
-        self._lost()
+        lost = self._lost
+        # What is called may be this end's own, and its transport holds it: only a collection would let go of them.
+        self._transport, self._heard, self._lost = None, _unheard, _unheard
+        lost()
 
 
 class Intake(Pipe):
@@ -125,11 +132,11 @@ class Intake(Pipe):
         self._welcome = welcome
         self._take: Take | None = None
         self._waiting: deque[bytes] = deque()
-        self._waiting_for_key = asyncio.get_running_loop().call_later(_PATIENCE, self.close)
+        self._waiting_for_key: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(_PATIENCE, self.close)
 
     def _hear(self, message: bytes) -> None:
         if self._take is None:
-            self._waiting_for_key.cancel()
+            self._waits_no_more()
             self._take = self._welcome(self, message)
             if self._take is None:
                 self.close()
@@ -163,9 +170,15 @@ class Intake(Pipe):
         super().resume_writing()
         self.go_on()
 
+    def _waits_no_more(self) -> None:
+        if self._waiting_for_key is not None:
+            self._waiting_for_key.cancel()
+            self._waiting_for_key = None
+
     def _end(self) -> None:
-        self._waiting_for_key.cancel()
+        self._waits_no_more()
         self._waiting.clear()
+        self._take = None
 
 
 class Listener:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import sys
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -192,6 +194,26 @@ async def test_a_pipe_that_breaks_is_a_stream_that_breaks() -> None:
         assert lane._pipe not in {None, pipe}
         assert lane._call is not call
         assert await ask(calls, "x") == "x"
+
+
+async def test_nothing_of_a_stream_that_ended_waits_for_a_collection() -> None:
+    """Streams end every second, and a collection of what grew old holds up every request."""
+
+    def there() -> list[weakref.ref[object]]:
+        kinds = (Pipe, exchanges.Connection, exchanges._Exchange)
+        return [weakref.ref(one) for one in gc.get_objects() if isinstance(one, kinds)]
+
+    gc.collect()
+    before = len(there())
+    gc.disable()
+    try:
+        async with serving(new(echo)) as (_, port):
+            async with calling(port, count=1) as calls:
+                assert await ask(calls, "x") == "x"
+                assert len(there()) >= before + 4
+            assert await eventually(lambda: len(there()) == before)
+    finally:
+        gc.enable()
 
 
 async def test_messages_go_over_the_stream_where_the_socket_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

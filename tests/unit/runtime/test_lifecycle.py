@@ -52,6 +52,42 @@ async def main(stopping, closers):
 run_service(main)
 """
 
+# Cycles that have grown old, and what stays as large as it is.
+CYCLES = """
+import asyncio, gc
+from services.runtime import lifecycle
+
+class Node:
+    def __init__(self):
+        self.itself = self
+
+async def main(stopping, closers):
+    full = []
+    gc.callbacks.append(lambda phase, info: full.append(info) if phase == "stop" and info["generation"] == 2 else None)
+    kept = [[number] for number in range(100_000)]
+    await asyncio.sleep(0.2)
+    grown = len(full)
+    for _ in range(200):
+        kept = [[number] for number in range(100_000)]
+    await asyncio.sleep(0.2)
+    steady = len(full)
+    cycles = [Node() for _ in range(1_000_000)]
+    gc.collect(1)
+    cycles.clear()
+    await asyncio.sleep(0.2)
+    print(grown, steady, len(full), sum(isinstance(one, Node) for one in gc.get_objects()))
+
+lifecycle.LOOK_SECONDS = 0.01
+lifecycle.run_service(main)
+"""
+
+
+def test_all_objects_are_looked_at_when_there_are_many_more_and_not_else() -> None:
+    grown, steady, after, left = map(int, run(CYCLES).split())
+    assert steady == grown <= 2, "what is young is gone by itself, and a collection of all holds up every request"
+    assert after == steady + 1
+    assert left == 0
+
 
 def test_what_is_there_stays_and_what_was_left_is_gone() -> None:
     assert run(PROGRAM).splitlines() == ["before 0", "seen 0", "alive 1"]
