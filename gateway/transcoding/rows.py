@@ -125,7 +125,7 @@ class RowsEncoder:
             if told.served:
                 return self._of_doubles(packed), told.statuses, told.instants
             values = _unpacked(packed)
-        else:
+        else:  # the contract leaves it open; our servers have none
             values = list(getattr(column, COLUMNS[column.type]))
             column.ClearField(COLUMNS[column.type])
             told = _told(column.SerializeToString())

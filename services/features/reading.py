@@ -120,7 +120,7 @@ class Reader:
         patience: float | None,
         write: Callable[[RowAnswer], W],
     ) -> W:
-        """The same readings in rows; see read. ``write`` is called while the store is asked, as a rule."""
+        """The same readings in rows; see read. ``write`` is called while the store is asked, of held records."""
         until = _until(patience)
         guess: _Guess[W] | None = None
 

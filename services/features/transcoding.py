@@ -147,10 +147,7 @@ def fill_sheet(answer: pb.BatchGetFeaturesResponse, features: Sequence[Feature],
         if answers is None:
             continue
         _fill_instants(column, answers)
-        if feature.type is FeatureType.DOUBLE:
-            answer.doubles.append(_packed(answers.values))
-        else:
-            _fill_values(column, feature.type, answers.values)
+        answer.doubles.append(_packed(answers.values))  # relative, so of type DOUBLE: see definitions
 
 
 def _fill_head(column: pb.FeatureColumn, feature: Feature) -> None:

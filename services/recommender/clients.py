@@ -157,7 +157,7 @@ class FeatureClient:
         return ProductScores(ids, _doubles(columns[POPULARITY]), _doubles(columns[TREND]), _doubles(columns[RATING]))
 
     async def interactions(self) -> AsyncIterator[InteractionChunk]:
-        """The log's views, carts, orders and ratings of known users, oldest first; some for each turn of the loop."""
+        """The log's views, carts, orders and ratings of known users, oldest first, few at a time."""
         request = features_pb2.ReadTrainingRowsRequest(event_types=(*EVENT_WEIGHTS, RATE))
         call = self._stub.ReadTrainingRows(request, timeout=_INTERACTIONS_SECONDS)
         try:

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
@@ -77,8 +78,10 @@ async def collect_what_grew() -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         if sys.getallocatedblocks() > GROWN * left:
+            begun = time.perf_counter()
             gc.collect()
             left = sys.getallocatedblocks()
+            log.info("collected", blocks=left, seconds=round(time.perf_counter() - begun, 3))
 
 
 def freeze() -> None:

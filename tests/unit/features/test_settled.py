@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.features import remembering
 from services.features.domain.features import (
     ERASED,
     KNOWN,
@@ -143,6 +144,19 @@ def test_what_is_remembered_is_bounded_and_made_once_while_it_is_read() -> None:
     assert made.count(hot) == 1
     assert rows.of((COUNT,), [body(0)], NOW)
     assert made.count(body(0)) == 2, "what nobody read any more was forgotten"
+
+
+def test_sheets_that_came_again_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembering, "_ROOM", 20_000)
+    sheets = SettledSheets(SettledRows(unpack, fold=fold), fold)
+    known, most, long = sheets._known._known, 0, "x" * 1_000
+    for number in range(100):
+        entries = {KNOWN: Entry(NOW, NO_TOKEN, True), LATEST.number: Entry(NOW, TOKEN, f"{number}{long}")}
+        packed = TOKEN + pack(entries, tight=False)
+        for _ in range(2):  # what comes once is not remembered
+            assert sheets.of([LATEST], [packed], NOW)
+        most = max(most, len(known.young(None, NOW)) + len(known.before(None)))
+    assert 12 <= most < 22, "each counts for some 2,500 of two times 20,000, of which a thousand are its bytes"
 
 
 def test_questions_without_an_answer_are_bounded_too() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +71,7 @@ def test_types_that_are_written_are_those_of_the_contract() -> None:
     assert set(VALUES) == set(COLUMNS) == set(pb.FeatureType.values()) - {pb.FEATURE_TYPE_UNSPECIFIED}
 
 
-def test_a_row_is_read_once_while_it_comes_again_and_its_type_belongs_to_it(monkeypatch: Any) -> None:
+def test_a_row_is_read_once_while_it_comes_again(monkeypatch: Any) -> None:
     made: list[pb.FeatureRow] = []
     texts_of = rows._texts_of
 
@@ -91,7 +92,7 @@ def test_a_row_is_read_once_while_it_comes_again_and_its_type_belongs_to_it(monk
         now += 50
         assert encoder.encode(in_rows(nothing), asked(nothing)) == slowly(nothing)
     assert len(made) == 1
-    # Nothing of another type: the bytes alone do not tell of which.
+    # Another row.
     other = column(pb.BOOL, bool_values=[False])
     assert encoder.encode(in_rows(other), asked(other)) == slowly(other)
     assert len(made) == 2
@@ -99,3 +100,49 @@ def test_a_row_is_read_once_while_it_comes_again_and_its_type_belongs_to_it(monk
         now += 70
         encoder.encode(in_rows(one), asked(one))
     assert len(made) == 3, "what nobody reads any more was forgotten"
+
+
+def of_columns(*columns: tuple[Any, list[Any]]) -> pb.BatchGetFeaturesResponse:
+    """Features of two entities, by type and values."""
+    batch = pb.BatchGetFeaturesResponse(entity="User", ids=["a", "b"])
+    for place, (of_type, values) in enumerate(columns):
+        column = batch.columns.add(feature=f"f{place}", type=of_type, refresh_seconds=60)
+        column.statuses.extend([pb.PRESENT, pb.PRESENT])
+        column.computed_at_ms.extend([5, 5])
+        getattr(column, COLUMNS[of_type]).extend(values)
+    return batch
+
+
+def test_rows_of_the_same_bytes_are_others_where_the_features_are_in_another_order() -> None:
+    """A row has its values by type: which of them is the first feature's, the bytes do not tell."""
+    text, number = (pb.STRING, ["x", "y"]), (pb.DOUBLE, [1.0, 2.0])
+    one, other = of_columns(text, number), of_columns(number, text)
+    assert in_rows(one).sheet == in_rows(other).sheet
+    encoder = RowsEncoder()
+    for _ in range(3):  # from the third time on as lists, before that as rows
+        for batch in (one, other):
+            assert encoder.encode(in_rows(batch), asked(batch)) == slowly(batch)
+
+
+def test_numbers_that_begin_alike_are_others() -> None:
+    encoder, batches = RowsEncoder(), [of_columns((pb.DOUBLE, [1.0, last])) for last in (2.0, 3.0)]
+    for _ in range(3):
+        for batch in batches:
+            assert encoder.encode(in_rows(batch, {"f0"}), asked(batch)) == slowly(batch)
+
+
+@pytest.mark.parametrize("moving", [set[str](), {"f0"}])
+def test_lists_and_numbers_that_came_again_are_remembered_within_bounds(moving: set[str]) -> None:
+    encoder = RowsEncoder(room=20_000, clock=lambda: 0.0)
+    for number in range(500):
+        batch = of_columns((pb.DOUBLE, [float(number), 0.5]))
+        for _ in range(2):  # what comes once is not remembered
+            encoder.encode(in_rows(batch, moving), asked(batch))
+    kept = [kept_by(memory) for memory in (encoder._sheets, encoder._numbers)]
+    assert 20 < kept[bool(moving)] < 100, "each counts for some 500 of two times 20,000"
+
+
+def kept_by(memory: Any) -> int:
+    """Entries of both generations."""
+    known = memory._known
+    return len(known.young(None, 0.0)) + len(known.before(None))
