@@ -107,5 +107,9 @@ async def watch() -> None:
 
 def next_interval(before: Moment, after: Moment) -> float:
     """Until the next look, by what the process has done between two."""
-    rests = after.process - before.process <= _RESTING * (after.wall - before.wall)
-    return REST_INTERVAL if rests else INTERVAL
+    return REST_INTERVAL if rested(before, after) else INTERVAL
+
+
+def rested(before: Moment, after: Moment) -> bool:
+    """Whether next to nothing was asked of the process between two moments."""
+    return after.process - before.process <= _RESTING * (after.wall - before.wall)

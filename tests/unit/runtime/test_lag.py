@@ -91,7 +91,7 @@ async def test_a_blocked_loop_is_seen() -> None:
     async with background("loop lag", lag.watch()):
         await eventually(lambda: looks() > began)
         before = stalls(), late()
-        time.sleep(0.1)  # noqa: ASYNC251 - what must not happen
+        time.sleep(0.3)  # noqa: ASYNC251 - what must not happen; at rest a look is due after a third of it
         await eventually(lambda: stalls() > before[0])
 
-    assert late() - before[1] >= 0.08
+    assert late() - before[1] >= 0.15
