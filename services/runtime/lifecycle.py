@@ -97,6 +97,18 @@ def freeze() -> None:
         gc.freeze()
 
 
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancels ``tasks`` and waits until they have ended; raises what one of them failed with. Whoever is cancelled
+    meanwhile is: awaiting a cancelled task, and passing over its CancelledError, would pass over that one too."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
+
+
 async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     """The result of ``work``, a part of the start; StoppingError, and no more work, as soon as ``stopping`` is set."""
     task = asyncio.ensure_future(work)
@@ -109,9 +121,7 @@ async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) 
     finally:
         waiting.cancel()
         if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait(task)
 
 
 async def serve_until(stopping: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
@@ -136,6 +146,4 @@ async def background(name: str, work: Coroutine[Any, Any, None]) -> AsyncIterato
     try:
         yield task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await cancel_and_wait(task)

@@ -21,6 +21,7 @@ import grpc
 from services.runtime import errors
 from services.runtime.affinity import server_for
 from services.runtime.interceptors import SERVER_HEADER, current_request_id
+from services.runtime.lifecycle import cancel_and_wait
 from services.runtime.logs import get_logger
 from services.runtime.pipes import Pipe, reach
 
@@ -140,11 +141,7 @@ class StreamedCalls(Generic[Q, A]):
         """Ends the streams; what is still asked then goes by unary calls."""
         self._closed = True
         running, self._running = self._running, []
-        for task in running:
-            task.cancel()
-        for task in running:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel_and_wait(*running)
 
 
 class _Lane:

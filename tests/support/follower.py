@@ -11,6 +11,8 @@ import grpc
 from windowshop.recommender.v1 import catalog_pb2 as pb
 from windowshop.recommender.v1 import catalog_pb2_grpc as rpc
 
+from services.runtime.lifecycle import background
+
 
 class Follower:
     """Keeps the newest signals of every product; reconnects from its cursor whenever the stream ends."""
@@ -55,10 +57,5 @@ class Follower:
 async def following(stub: rpc.CatalogServiceAsyncStub, breaks: random.Random | None = None) -> AsyncIterator[Follower]:
     """A follower that runs during the block."""
     follower = Follower(stub)
-    task = asyncio.create_task(follower.run(breaks))
-    try:
+    async with background("follower", follower.run(breaks)):
         yield follower
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

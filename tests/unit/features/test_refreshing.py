@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from services.features.refreshing import Refresher
 from services.features.stores.keys import due_key
 from services.features.stores.queue import RedisDueQueue
 from services.features.stores.redis import Command, RedisStore
+from services.runtime.lifecycle import background
 from tests.support.waiting import eventually
 from tests.unit.features.test_values import feature
 
@@ -115,13 +114,8 @@ async def test_a_queue_that_is_down_keeps_no_other_from_being_refreshed() -> Non
     stores.claim = claim  # type: ignore[method-assign]  # a queue of which a part is down
     stores.look = queue.look  # type: ignore[attr-defined]  # asked by the loop only
     refresher = Refresher([user, PRODUCT], stores, stores, stores, stores, lambda: NOW, lambda: 0.0, 1.0)  # type: ignore[arg-type]  # what it needs of them
-    running = asyncio.create_task(refresher.run())
-    try:
+    async with background("refresher", refresher.run()):
         await eventually(lambda: PLAIN.number in stores.written)
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
 
 
 async def test_without_any_queue_nobody_knows_what_is_due() -> None:
