@@ -17,7 +17,7 @@ from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
-# A maximum is looked up again after this; within it the values of one page are of one instant.
+# A maximum that is older is waited for; see _SOON.
 _KEEP_MS = 100
 # Of that; who comes later has it looked up and does not wait, so that where many ask one after the other nobody does.
 _SOON = 0.8

@@ -9,9 +9,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-# Seconds: what nobody has needed for so long goes back to its pool, to which it was in use, and which ends what stays
-# idle. What is needed stays.
+# Seconds between two looks: what nobody has needed from one to the next goes back to its pool, to which it was in use,
+# and which ends what stays idle. What is needed stays.
 _KEEP = 60.0
+# After so many a pool ends a connection, whatever of it has grown in the server by then, when it gets that back: here,
+# amid a burst. After its own 50,000 that would be every few minutes.
+MOST_STATEMENTS = 1_000_000
 
 
 class Pool(Protocol):

@@ -74,7 +74,8 @@ async def _run(main: Main) -> None:
 
 async def collect_what_grew() -> None:
     """Looks at all objects when there are many more than before, for ever, and early at rest: a process as large as
-    ever leaves nothing behind, and in one that does, memory grows no further than this."""
+    ever leaves nothing behind, and in one that does, the number of objects grows no further than this. For what leaves
+    much behind and never rests, that may be more than it has memory."""
     left = sys.getallocatedblocks()
     with lag.clocks() as now:
         before = now()
@@ -99,7 +100,8 @@ def freeze() -> None:
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancels ``tasks`` and waits until they have ended; raises what one of them failed with. Whoever is cancelled
-    meanwhile is: awaiting a cancelled task, and passing over its CancelledError, would pass over that one too."""
+    meanwhile waits no longer: awaiting a cancelled task, and passing over its CancelledError, would pass over that one
+    too."""
     for task in tasks:
         task.cancel()
     if tasks:
@@ -107,6 +109,15 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.result()
+
+
+def cancellation_first(error: BaseException) -> None:
+    """To be called where ``error`` is about to be told as another one: raises CancelledError instead in a task that is
+    being cancelled. What cleans up behind a cancelled call may fail as well, and the cancellation must not get lost
+    over that: a loop that goes on after failures would go on for ever."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
@@ -121,7 +132,8 @@ async def unless_stopped(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) 
     finally:
         waiting.cancel()
         if not task.done():
-            await cancel_and_wait(task)
+            with contextlib.suppress(Exception):  # of something that nobody needs any more
+                await cancel_and_wait(task)
 
 
 async def serve_until(stopping: asyncio.Event, *tasks: asyncio.Task[None]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -12,7 +12,8 @@ import asyncpg
 from services.features.ports import EVENT_LOG, SlowStatementError, StoreDownError
 from services.features.stores.breaker import Breaker
 from services.runtime.coalescing import SingleFlight
-from services.runtime.lending import Lender
+from services.runtime.lending import MOST_STATEMENTS, Lender
+from services.runtime.lifecycle import cancellation_first
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -23,6 +24,8 @@ _CLOSE_SECONDS = 5.0
 _FEWEST = 3
 # Seconds: for a free connection, or to make one; a hung server must not hang us.
 _CONNECT_SECONDS = 2.0
+# Seconds for what a block leaves behind: a statement may have much longer, but who is stopped has no more than these.
+_TIDY_SECONDS = 2.0
 _PING_SECONDS = 1.0
 # What only bursts need would be opened in a burst, of all moments: 10 to 30 ms with its first plans. Idle, it takes a
 # few megabytes of the server, for as long as bursts may be apart.
@@ -106,9 +109,9 @@ class Database:
         except (*_NOT_AN_OUTAGE, DeadlockError):
             raise
         except asyncpg.exceptions.QueryCanceledError as error:
-            raise SlowStatementError(EVENT_LOG, "a statement took too long") from error
+            raise _slow(error, "a statement took too long") from error
         except LockTimeoutError as error:
-            raise SlowStatementError(EVENT_LOG, "others hold a lock for too long") from error
+            raise _slow(error, "others hold a lock for too long") from error
         except asyncpg.InterfaceError:
             raise
         except _OUTAGE as error:
@@ -133,14 +136,22 @@ class Database:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> StoreDownError:
+        cancellation_first(error)
         self._breaker.failed(type(error).__name__)
         return StoreDownError(EVENT_LOG, type(error).__name__)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """A connection in a transaction that commits at the end of the block."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
+        async with self.connection() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                await _tidy(connection, transaction.rollback())
+                raise
+            await transaction.commit()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Any]:
@@ -149,11 +160,7 @@ class Database:
             try:
                 yield connection
             finally:
-                try:
-                    await connection.reset()
-                except BaseException:
-                    connection.terminate()  # what it has locked goes with it
-                    raise
+                await _tidy(connection, connection.reset())
 
     @asynccontextmanager
     async def sole(self, lock: int) -> AsyncIterator[bool]:
@@ -212,6 +219,22 @@ class Database:
         return True
 
 
+async def _tidy(connection: Any, work: Awaitable[None]) -> None:
+    """Of a server that hangs whoever leaves does not wait for more: what a connection has locked goes with it."""
+    try:
+        async with asyncio.timeout(_TIDY_SECONDS):
+            await work
+    except BaseException:
+        with suppress(asyncpg.InterfaceError):  # it was cut, and the pool has taken it back
+            connection.terminate()
+        raise
+
+
+def _slow(error: Exception, why: str) -> SlowStatementError:
+    cancellation_first(error)
+    return SlowStatementError(EVENT_LOG, why)
+
+
 def _is_fit(connection: Any) -> bool:
     return not _is_lost(connection) and not connection.is_in_transaction()
 
@@ -251,6 +274,7 @@ async def _lender(dsn: str, size: int, command_timeout: float, statements: int, 
         max_inactive_connection_lifetime=_IDLE_SECONDS,
         statement_cache_size=statements,
         max_cached_statement_lifetime=_PLAN_SECONDS,
+        max_queries=MOST_STATEMENTS,
         # The driver's own is four statements more for each: half of the cost of a small one. See Database.session.
         reset=_as_it_is,
         server_settings={

@@ -11,7 +11,8 @@ import asyncpg
 from pgvector.asyncpg import register_vector
 
 from services.runtime.errors import unavailable
-from services.runtime.lending import Lender
+from services.runtime.lending import MOST_STATEMENTS, Lender
+from services.runtime.lifecycle import cancellation_first
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEPENDENCY_UP
 
@@ -90,6 +91,7 @@ class Database:
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             max_cached_statement_lifetime=PLAN_SECONDS,
+            max_queries=MOST_STATEMENTS,
             server_settings=_SERVER_SETTINGS,
             init=register_vector,
             reset=_keep_session,
@@ -139,10 +141,7 @@ class Database:
         except asyncpg.DataError:  # an InterfaceError by birth, but it is the arguments that are wrong
             raise
         except _SERVER_AWAY as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The clean-up of a cancelled call failed as well; the cancellation must not get lost over it.
-                raise asyncio.CancelledError from error
+            cancellation_first(error)
             _UP.set(0)
             self._up = False
             if not self._away:

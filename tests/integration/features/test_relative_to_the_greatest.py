@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -119,16 +120,20 @@ async def test_history_that_comes_late_changes_all_and_computes_what_it_names(
 
 @pytest.mark.usefixtures("worker")
 async def test_the_greatest_leaves_its_window(server: FeatureServer, log: Any) -> None:
-    # 60 orders of thirty days ago are as 15 of today; five seconds from now they no longer count.
     await server.write(event(VIEW, "u", "p1"), event(VIEW, "u", "p2"), event(VIEW, "u", "p2"))
-    await server.write(*(event(ORDER, f"u{n}", "p3", ago=WINDOW - 5) for n in range(60)))
 
-    leaves = time.time() + 5
+    async def seen(seconds: float) -> bool:
+        # 60 orders of thirty days ago are as 15 of today; so many seconds from now they no longer count.
+        await server.write(*(event(ORDER, f"u{n}", "p3", ago=WINDOW - seconds) for n in range(60)))
+        leaves = time.time() + seconds
+        while time.time() < leaves:
+            if (await served(server, "p3"))["p3"] == 100.0:
+                return True
+            await asyncio.sleep(0.05)  # others want this machine, too
+        return False
 
-    async def arrived() -> bool:
-        return time.time() > leaves or (await served(server, "p3"))["p3"] == 100.0
-
-    await eventually(arrived, timeout=30)
+    # A busy machine may take longer than these orders count to see that they came: until then nobody knows of them.
+    assert await seen(5) or await seen(20)
     found = []
 
     async def others_alone() -> bool:
